@@ -1,0 +1,75 @@
+# The commands of this repository: `make help` lists them. Each sets up what it needs in .venv.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+READY := $(VENV)/.installed
+PORT ?= 5000
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
+
+# `python` and `dvc` in dvc.yaml are this environment's.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Nothing phones home, and nothing is fetched behind your back: HF_HUB_OFFLINE=0 lets a published model be downloaded.
+export HF_HUB_OFFLINE ?= 1
+export TRANSFORMERS_OFFLINE ?= $(HF_HUB_OFFLINE)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help repro test test-all check ui run profile remote
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+repro: $(READY)  ## run the whole experiment; what is up to date is skipped
+	@python -m taca.params
+	dvc repro
+
+test: $(READY)  ## fast tests: no network, no GPU
+	python -m pytest -m "not slow and not gpu"
+
+test-all: $(READY)  ## all tests, the slow ones too
+	python -m pytest
+
+check: $(READY)  ## style, import layers, and whether the committed base is what its code and parameters make
+	ruff check .
+	ruff format --check .
+	lint-imports
+	@dvc status -q base || { echo "Stage base is out of date: its parameters or a module that it depends on have changed;" \
+		"run 'dvc repro -f base' (up to 40 minutes) and commit models/base and dvc.lock." >&2; exit 1; }
+
+ui: $(READY)  ## open the runs in MLflow (PORT=5000)
+	@case "$${MLFLOW_TRACKING_URI:-}" in \
+	http*) echo "The runs are at $$MLFLOW_TRACKING_URI";; \
+	*) echo "The runs are at http://127.0.0.1:$(PORT) (Ctrl-C ends it)"; \
+	   MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
+	     --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" \
+	     --default-artifact-root "file://$(CURDIR)/mlartifacts";; \
+	esac
+
+run: $(READY)  ## find the MLflow run that made an output, by its hash (HASH=... from dvc.lock or the report)
+	@python -m taca.tracking.find $(HASH)
+
+profile: $(READY)  ## rewrite params.yaml for a profile and show the change (PROFILE=quick, PROFILE=default)
+	@python -m taca.profile $(PROFILE)
+
+remote: $(READY)  ## share data through a folder or s3:// (URL=...); then `dvc push` and `dvc pull`
+	@[ -n "$(URL)" ] || { echo "Say where: make remote URL=/a/folder or URL=s3://bucket/path." >&2; exit 1; }
+	dvc remote add --local --default --force storage "$(URL)"
+
+# An installation that was interrupted leaves .installing behind, and starts anew.
+$(READY): requirements.lock pyproject.toml
+	@if [ -e $(VENV)/.installing ] || ! $(PIP) --version >/dev/null 2>&1; then \
+		for python in python3.11 python3.12 python3.13 python3; do \
+			$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && break; \
+			python=; \
+		done; \
+		[ -n "$$python" ] || { echo "Python 3.11, 3.12 or 3.13 is needed and none is on the PATH; install one." >&2; exit 1; }; \
+		$$python -m venv --clear $(VENV); \
+	fi
+	@echo "Installing the packages of requirements.lock into $(VENV); the first time takes some minutes."
+	@touch $(VENV)/.installing
+	@$(PIP) install -q --require-hashes -r requirements.lock
+	@$(PIP) install -q --no-deps --no-build-isolation --no-index -e .
+	@rm $(VENV)/.installing
+	@touch $@

@@ -1,0 +1,44 @@
+"""Stage `generate@<arm>`: the arm's images of every prompt."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from taca.execution import stage
+
+
+def main() -> None:
+    with stage("generate", sys.argv[1:]) as run:
+        generate(run)
+
+
+def generate(run) -> None:
+    """Writes the images in the benchmark's layout, and `index.parquet`."""
+    import torch
+
+    from taca.data.tables import read_table, write_table
+    from taca.generation.adapter import adapter
+    from taca.generation.generate import Sampling
+    from taca.generation.generate import generate as make_images
+    from taca.generation.plan import SCHEMA, plan_images
+    from taca.hooks import TacaConfig, taca
+    from taca.models.load import load_base
+
+    torch.set_num_threads(run.params.threads)
+    arm, settings = run.params.arms[run.key], run.params.generate
+    planned = plan_images(read_table(Path("data/prompts.parquet")), settings.images_per_prompt, settings.seed)
+    pipe = load_base(Path("models/base") / run.params.base.name, settings.dtype)
+    sampling = Sampling(settings.num_inference_steps, arm.guidance, settings.max_sequence_length, settings.batch_size)
+    folder = run.fresh(f"results/images/{run.key}")
+    with ExitStack() as stack:
+        stack.enter_context(taca(pipe.transformer, TacaConfig(gamma=arm.gamma, threshold=arm.threshold)))
+        if run.params.adapters[arm.adapter].rank > 0:
+            weights = Path("models/adapters") / arm.adapter
+            stack.enter_context(adapter(pipe, weights, arm.adapter_scope, arm.threshold))
+        make_images(pipe, planned, sampling, folder)
+    write_table(folder / "index.parquet", map(vars, planned), SCHEMA)
+    run.log_metrics({"images": len(planned)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Writes the report on all arms: `python stages/report.py`."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from taca.execution import stage
+
+
+def main() -> None:
+    with stage("report", sys.argv[1:]) as run:
+        report(run)
+
+
+def report(run) -> None:
+    """Reads the scores, images and loss histories of the arms in the parameters; writes `results/report/`."""
+    from taca.report.results import compare, load_arm
+    from taca.report.write import write_report
+
+    params = run.params
+    score_paths = {name: f"results/scores/{name}.parquet" for name in params.arms}
+    arms = [load_arm(name, arm_settings(params, name), Path(score_paths[name])) for name in params.arms]
+    results = compare(arms, params.report.baseline, params.report.bootstrap, params.report.seed)
+    write_report(
+        run.fresh("results/report"),
+        results,
+        protocol=protocol(params),
+        image_folders={name: Path("results/images") / name for name in params.arms},
+        score_paths=score_paths,
+        histories=loss_histories(params),
+        grid_prompts=params.report.grid_prompts,
+    )
+    run.log_metrics(
+        {
+            f"{arm.name}/{category}": results.of(arm, category).mean.mean
+            for arm in results.arms
+            for category in results.categories
+        }
+    )
+
+
+def arm_settings(params, name: str) -> dict[str, object]:
+    """What makes an arm, as the report prints it."""
+    arm = params.arms[name]
+    return {
+        "gamma": arm.gamma,
+        "threshold": arm.threshold,
+        "guidance": arm.guidance,
+        "adapter": arm.adapter,
+        "rank": params.adapters[arm.adapter].rank,
+        "adapter scope": arm.adapter_scope,
+    }
+
+
+def protocol(params) -> dict[str, object]:
+    """What the arms share."""
+    prompts, generate, train, score = params.prompts, params.generate, params.train, params.score
+    return {
+        "base": params.base.name,
+        "prompt source": f"{prompts.source}, split {prompts.split}, seed {prompts.seed}",
+        "images per prompt": generate.images_per_prompt,
+        "seed of the images": generate.seed,
+        "steps": generate.num_inference_steps,
+        "number type": generate.dtype,
+        "training": f"{train.steps} steps, batch {train.batch_size}, learning rate {train.learning_rate:g}, "
+        f"seed {train.seed}",
+        "scorers": f"attribute: {score.attribute}, spatial: {score.spatial}, clip: {score.clip}",
+        "intervals": f"95 %, {params.report.bootstrap} bootstrap resamples of prompts, seed {params.report.seed}",
+    }
+
+
+def loss_histories(params) -> Mapping[str, Path]:
+    """The loss history of each trained adapter that an arm uses, in the order of the parameters."""
+    used = {arm.adapter for arm in params.arms.values()}
+    return {
+        name: Path("models/adapters") / name / "history.csv"
+        for name, adapter in params.adapters.items()
+        if name in used and adapter.rank > 0
+    }
+
+
+if __name__ == "__main__":
+    main()

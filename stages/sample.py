@@ -1,0 +1,33 @@
+"""Stage `sample`: images with the words they came with."""
+
+import sys
+
+from taca.execution import stage
+
+OUTPUT = "data/sample"
+
+
+def main() -> None:
+    with stage("sample", sys.argv[1:]) as run:
+        sample(run)
+
+
+def sample(run) -> None:
+    """Writes `images/` and `index.parquet`."""
+    from taca.data.sample import SCHEMA
+    from taca.data.sample import sample as sample_images
+    from taca.data.tables import write_table
+
+    settings = run.params.sample
+    if settings.folder is not None:
+        run.log_input("sample.folder", settings.folder)
+    folder = run.fresh(OUTPUT)
+    rows = sample_images(
+        settings.source, settings.folder, settings.size, settings.seed, folder, run.work / "datasets-cache"
+    )
+    write_table(folder / "index.parquet", rows, SCHEMA)
+    run.log_metrics({"images": len(rows)})
+
+
+if __name__ == "__main__":
+    main()

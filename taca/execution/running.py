@@ -1,0 +1,102 @@
+"""`with stage("generate", sys.argv[1:]) as run:` makes a program a stage: its inputs, work, outputs and record.
+
+Leaving the block without an error puts every output of `dvc.yaml` into place, whole. Leaving it with one, or being
+killed in it, leaves none, keeps the work folder, and the next execution on the same inputs finds that.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from taca.errors import StageError
+from taca.execution import faults
+from taca.execution.execution import Execution
+from taca.execution.graph import Stage, read_stages
+from taca.execution.lock import sole_writer
+from taca.execution.watch import stoppable
+from taca.execution.work import lock_path
+from taca.params import Params, load
+from taca.tracking import Recorder, check_answers, tracking_uri
+
+
+class Run:
+    """What a stage's program sees: `params`, its `key` (None without one), its `name` and its `work` folder."""
+
+    def __init__(self, params: Params, key: str | None, execution: Execution):
+        self.params = params
+        self.key = key
+        self.name = execution.stage.name
+        self.work = execution.work.folder
+        self._execution = execution
+        self._artifacts = 0
+
+    def fresh(self, path: str) -> Path:
+        """Where to build the output that `dvc.yaml` calls `path`; a killed execution may have left part of it there.
+
+        Raises:
+            StageError: `dvc.yaml` lists no such output.
+        """
+        outs = self._execution.stage.outs
+        if path not in outs:
+            raise StageError(f"{path} is not an output in dvc.yaml, which lists {', '.join(outs)}; correct either.")
+        place = self._execution.work.fresh(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def dep_hash(self, path: str) -> str:
+        """DVC's hash of a dependency that `dvc.yaml` lists."""
+        return self._execution.dep_hash(path)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Adds one point to each metric's curve in MLflow."""
+        self._execution.recorder.log_metrics(metrics, step, int(time.time() * 1000))
+
+    def log_artifact(self, path: str | Path, folder: str = "") -> None:
+        """Stores a copy of the file as it is now in the MLflow run."""
+        self._artifacts += 1
+        copy = self.work / "artifacts" / str(self._artifacts) / Path(path).name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+        self._execution.recorder.log_artifact(copy, folder)
+
+    def log_input(self, name: str, path: str | Path) -> None:
+        """Notes in MLflow that the stage reads data from outside the pipeline, such as a user's folder."""
+        self._execution.log_input(name, str(path))
+
+
+@contextmanager
+def stage(program: str, argv: Sequence[str]) -> Iterator[Run]:
+    """Runs the block as stage `program` of `dvc.yaml`, or `program@key` when `argv` holds a key.
+
+    Known faults end the process with one sentence and status 1, a signal with 128 and its number.
+    """
+    name = "@".join([program, *argv])
+    with faults.told(name):
+        root = Path.cwd()
+        params = load()
+        stages = read_stages(root)
+        if {"-h", "--help"} & set(argv):
+            print(_usage(stages, program))
+            sys.exit(0)
+        if name not in stages:
+            raise StageError(_usage(stages, program))
+        check_answers(tracking_uri(root))
+        recorder = Recorder(root)
+        with stoppable(recorder.failure), sole_writer(lock_path(root, name), name):
+            execution = Execution(root, stages[name], stages, recorder)
+            with execution.running(params.tracking.experiment) as finished:
+                if not finished:
+                    yield Run(params, argv[0] if argv else None, execution)
+        if finished:
+            sys.exit(0)  # published just now; the block has nothing left to do
+
+
+def _usage(stages: Mapping[str, Stage], program: str) -> str:
+    keys = [key for found, _, key in (name.partition("@") for name in stages) if found == program]
+    if not keys:
+        return f"dvc.yaml has no such stage; its stages are {', '.join(stages)}."
+    usage = f"python stages/{program}.py" + (f" KEY` with KEY one of {', '.join(keys)}" if any(keys) else "`")
+    return f"run it as `{usage}, or as `dvc repro {program}`, which also runs what it depends on."

@@ -1,0 +1,36 @@
+"""Tokenizers whose vocabulary holds every word of the world as one token, and single letters for any other text."""
+
+import json
+import string
+
+from tokenizers import Tokenizer as Trained
+from tokenizers import models, pre_tokenizers, trainers
+from transformers import CLIPTokenizer, T5TokenizerFast
+
+_LETTERS = string.ascii_lowercase + string.digits + string.punctuation
+BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+
+
+def clip_tokenizer(words: list[str], max_length: int) -> CLIPTokenizer:
+    """Byte-pair tokenizer of CLIP's class: special tokens, letters, then merges that build each word."""
+    learner = Trained(models.BPE(end_of_word_suffix="</w>"))
+    learner.pre_tokenizer = pre_tokenizers.Whitespace()
+    alphabet = sorted(_LETTERS)
+    trainer = trainers.BpeTrainer(
+        vocab_size=10_000, min_frequency=1, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+    )
+    learner.train_from_iterator([" ".join(words)], trainer)
+    state = json.loads(learner.to_str())["model"]
+    symbols = [BOS, EOS, *alphabet, *(letter + "</w>" for letter in alphabet)]
+    merges = [tuple(pair) for pair in state["merges"]]
+    symbols += ["".join(pair) for pair in merges]
+    vocab = {symbol: i for i, symbol in enumerate(dict.fromkeys(symbols))}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_length, pad_token=EOS)
+
+
+def t5_tokenizer(words: list[str], max_length: int) -> T5TokenizerFast:
+    """Unigram tokenizer of T5's class: a word of the world always beats the letters that spell it."""
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.0)]
+    pieces += [(letter, -10.0) for letter in sorted(_LETTERS)]
+    pieces += [("▁" + word, -1.0) for word in words]
+    return T5TokenizerFast(vocab=pieces, extra_ids=0, additional_special_tokens=[], model_max_length=max_length)

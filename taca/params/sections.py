@@ -1,0 +1,170 @@
+"""The sections of `params.yaml`, one model each.
+
+Every field carries a description that completes the sentence "... must be <description>": error messages are made of
+it, so that a range is written once. Values are strict: "16" is not an integer and 1 is not a truth value.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(ge=1, description="an integer of at least 1")]
+Seed = Annotated[int, Field(ge=0, lt=2**32, description="an integer from 0 to 4294967295")]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0")]
+Decay = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
+Gamma = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0 (1 changes nothing)")]
+Threshold = Annotated[float, Field(ge=0, le=1000, description="a number from 0 to 1000, the scheduler's scale")]
+Guidance = Annotated[float, Field(ge=1, allow_inf_nan=False, description="a finite number of at least 1 (1 is off)")]
+Folder = Annotated[str | None, Field(description="a folder's path, or null when `source` is not folder")]
+# Names become paths and DVC stage names (which admit no other punctuation); one case, since some disks ignore it.
+Name = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="lower-case letters, digits, - and _, a letter or digit first"),
+]
+
+
+def one_of(*values: str) -> object:
+    """A field that takes one of `values`."""
+    return Annotated[
+        Literal[values], Field(description=values[0] if len(values) == 1 else "one of " + ", ".join(values))
+    ]
+
+
+class Section(BaseModel):
+    """What all sections share: unknown keys are refused and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Base(Section):
+    """Stage `base`: the pipeline that everything else starts from."""
+
+    name: Name
+    source: one_of("world")
+    seed: Seed
+    scenes: Positive
+    batch_size: Annotated[int, Field(ge=4, description="an integer of at least 4")]
+    width: Annotated[int, Field(ge=32, multiple_of=32, description="a multiple of 32, the width of a head")]
+    layers: Annotated[int, Field(ge=2, description="an integer of at least 2")]
+    autoencoder_steps: Positive
+    transformer_steps: Positive
+    clip_steps: Positive
+
+
+class Prompts(Section):
+    """Stage `prompts`."""
+
+    source: one_of("world", "folder")
+    folder: Folder
+    split: one_of("val", "train")
+    per_category: Positive
+    seed: Seed
+
+
+class Sample(Section):
+    """Stage `sample`."""
+
+    source: one_of("world", "folder")
+    folder: Folder
+    size: Positive
+    seed: Seed
+
+
+class Caption(Section):
+    """Stage `caption`: who describes the images."""
+
+    captioner: one_of("detector", "source")
+
+
+class Encode(Section):
+    """Stage `encode`."""
+
+    batch_size: Positive
+    max_sequence_length: Positive
+    dtype: one_of("float32", "bfloat16", "float16")
+
+
+class Train(Section):
+    """Stage `train`: what all adapters share (Eq. 13)."""
+
+    steps: Positive
+    batch_size: Positive
+    learning_rate: Rate
+    weight_decay: Decay
+    held_out: Positive
+    checkpoint_every: Positive
+    seed: Seed
+    mixed_precision: one_of("no", "bf16", "fp16")
+    lora_modules: one_of("attention")
+
+
+class Adapter(Section):
+    """One LoRA adapter; rank 0 trains nothing and stands for "no adapter"."""
+
+    rank: Annotated[int, Field(ge=0, description="an integer of at least 0 (0 trains no adapter)")]
+    alpha: Annotated[float | None, Field(gt=0, allow_inf_nan=False, description="a finite number above 0")] = None
+    gamma: Gamma = 1.0
+    threshold: Threshold = 970.0
+
+
+class Generate(Section):
+    """Stage `generate`: what all arms share."""
+
+    num_inference_steps: Positive
+    batch_size: Positive
+    seed: Seed
+    images_per_prompt: Positive
+    max_sequence_length: Positive
+    dtype: one_of("float32", "bfloat16", "float16")
+
+
+class Arm(Section):
+    """One way of generating."""
+
+    gamma: Gamma
+    threshold: Threshold
+    guidance: Guidance
+    adapter: Name
+    adapter_scope: one_of("early", "all")
+
+
+class Score(Section):
+    """Stage `score`: which scorer answers each question."""
+
+    attribute: one_of("detector")
+    spatial: one_of("detector")
+    clip: one_of("base")
+    batch_size: Positive
+
+
+class Report(Section):
+    """Stage `report`."""
+
+    baseline: Name
+    bootstrap: Positive
+    seed: Seed
+    grid_prompts: Positive
+
+
+class Tracking(Section):
+    """Where the runs go in MLflow."""
+
+    experiment: Annotated[str, Field(min_length=1, description="the name of an MLflow experiment")]
+
+
+class Params(Section):
+    """All of `params.yaml`."""
+
+    threads: Positive
+    base: Base
+    prompts: Prompts
+    sample: Sample
+    caption: Caption
+    encode: Encode
+    train: Train
+    adapters: Annotated[dict[Name, Adapter], Field(min_length=1, description="a mapping of at least one name")]
+    generate: Generate
+    arms: Annotated[dict[Name, Arm], Field(min_length=1, description="a mapping of at least one name")]
+    score: Score
+    report: Report
+    tracking: Tracking

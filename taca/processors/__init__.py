@@ -1,0 +1,10 @@
+"""Attention processors with TACA, one for each stock processor of diffusers that they stand in for.
+
+Each is called as its stock processor is and computes the same, but for `taca.attention.taca_attention` in the place of
+one joint attention call. They hold their gamma and never change: `taca.hooks` puts them in place for the forward passes
+that TACA acts on, and the stock processors run all others.
+"""
+
+from taca.processors.sd3 import TacaJointAttnProcessor
+
+__all__ = ["TacaJointAttnProcessor"]

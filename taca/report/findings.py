@@ -1,0 +1,53 @@
+"""What the intervals say, in sentences."""
+
+from dataclasses import dataclass
+
+from taca.report.results import Arm, Results
+from taca.report.words import CATEGORY_NAMES, listing, signed, signed_bounds
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One arm against the baseline.
+
+    `shown` is a sentence on the categories whose interval excludes 0, `not_shown` on those whose interval contains it;
+    one of the two may be empty.
+    """
+
+    arm: Arm
+    shown: str
+    not_shown: str
+
+
+def findings(results: Results) -> list[Finding]:
+    """One for each arm but the baseline."""
+    return [_finding(results, arm) for arm in results.compared]
+
+
+def chance(results: Results) -> str:
+    """How many intervals would exclude 0 if no arm differed from the baseline at all."""
+    count = len(results.compared) * len(results.categories)
+    return (
+        f"Of {count} intervals at 95 %, about {0.05 * count:.1f} would exclude 0 by chance alone if no arm differed "
+        f"from {results.baseline.name}."
+    )
+
+
+def _finding(results: Results, arm: Arm) -> Finding:
+    found = {category: results.of(arm, category).difference for category in results.categories}
+    shown = [
+        f"{'higher' if difference.mean > 0 else 'lower'} in {CATEGORY_NAMES[category]} "
+        f"({signed(difference.mean)} {signed_bounds(difference)})"
+        for category, difference in found.items()
+        if difference.excludes_zero
+    ]
+    within = [CATEGORY_NAMES[category] for category, difference in found.items() if not difference.excludes_zero]
+    reference = results.baseline.name
+    shown_text = f"Differs from {reference}: {'; '.join(shown)}." if shown else ""
+    if not shown:
+        within_text = f"No difference to {reference} is shown: in every category it lies within its interval."
+    elif within:
+        within_text = f"Within its interval, so no difference is shown: {listing(within)}."
+    else:
+        within_text = ""
+    return Finding(arm, shown_text, within_text)

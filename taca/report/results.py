@@ -1,0 +1,95 @@
+"""What was measured: means and paired differences of arms, each with the score files behind it."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from taca.errors import StageError
+from taca.scoring.interface import SCORE_METRICS
+from taca.scoring.statistics import Interval, mean_interval, paired_difference
+from taca.scoring.table import ScoreRow, read_scores, scores_by_prompt
+
+SHORT_HASH = 8
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of generating, as it was set and as it was scored. `md5` is the score file's, as DVC computes it."""
+
+    name: str
+    settings: Mapping[str, object]
+    md5: str
+    rows: Sequence[ScoreRow] = field(repr=False)
+
+    @property
+    def hash(self) -> str:
+        """The short hash that stands beside every number, and that `make run HASH=…` takes."""
+        return self.md5[:SHORT_HASH]
+
+
+def load_arm(name: str, settings: Mapping[str, object], score_file: Path) -> Arm:
+    """An arm with the rows of its score file."""
+    digest = hashlib.md5(score_file.read_bytes(), usedforsecurity=False).hexdigest()
+    return Arm(name, settings, digest, read_scores(score_file))
+
+
+@dataclass(frozen=True)
+class Result:
+    """One arm's score in one category, and its difference to the baseline on the same prompts (None for itself)."""
+
+    arm: Arm
+    category: str
+    metric: str
+    mean: Interval
+    difference: Interval | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """All results of a report: one by arm, category and metric."""
+
+    arms: tuple[Arm, ...]
+    baseline: Arm
+    table: Mapping[tuple[str, str, str], Result]
+
+    @property
+    def categories(self) -> list[str]:
+        """The scored categories, in the order of the paper's Table 1."""
+        scored = {category for _, category, _ in self.table}
+        return [category for category in SCORE_METRICS if category in scored]
+
+    @property
+    def compared(self) -> list[Arm]:
+        """The arms that are not the baseline."""
+        return [arm for arm in self.arms if arm is not self.baseline]
+
+    def of(self, arm: Arm, category: str, metric: str | None = None) -> Result:
+        """The result by `metric`, by default the one that stands for the category."""
+        return self.table[arm.name, category, metric or SCORE_METRICS[category]]
+
+
+def compare(arms: Sequence[Arm], baseline: str, resamples: int, seed: int) -> Results:
+    """Means and paired differences of all arms, by every metric that each category was scored with.
+
+    Raises: StageError when no arm is called `baseline`, or when arms were not scored on the same prompts.
+    """
+    by_name = {arm.name: arm for arm in arms}
+    if baseline not in by_name:
+        raise StageError(f"`report.baseline` is {baseline!r}, but must be one of the arms: {', '.join(by_name)}.")
+    scores = {arm.name: scores_by_prompt(arm.rows) for arm in arms}
+    for arm in arms:
+        if scores[arm.name].keys() != scores[baseline].keys():
+            raise StageError(f"The arms {arm.name} and {baseline} were scored by different metrics: score both again.")
+    table = {}
+    for arm in arms:
+        for (category, metric), found in scores[arm.name].items():
+            reference = scores[baseline][category, metric]
+            table[arm.name, category, metric] = Result(
+                arm,
+                category,
+                metric,
+                mean_interval(found, resamples, seed),
+                paired_difference(found, reference, resamples, seed) if arm.name != baseline else None,
+            )
+    return Results(tuple(arms), by_name[baseline], table)

@@ -1,0 +1,45 @@
+"""Writes the report's folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from taca.report.figures import differences_figure, loss_figure, means_figure
+from taca.report.grid import write_grid
+from taca.report.page import render_page
+from taca.report.paper import paper_table
+from taca.report.results import Results
+from taca.report.tables import results_csv, results_markdown
+
+
+def write_report(
+    folder: Path,
+    results: Results,
+    *,
+    protocol: Mapping[str, object],
+    image_folders: Mapping[str, Path],
+    score_paths: Mapping[str, str],
+    histories: Mapping[str, Path],
+    grid_prompts: int,
+) -> None:
+    """Writes index.html, table1.csv, table1.md, grid.png and the figures as SVG into `folder`.
+
+    Args:
+        protocol: what a reader needs to repeat the run, by label.
+        image_folders, score_paths: by the arm's name.
+        histories: loss history (columns step, loss, held_out_loss) by the adapter's name; only of trained adapters.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paper = paper_table("table1")
+    (folder / "table1.csv").write_text(results_csv(results), encoding="utf-8")
+    (folder / "table1.md").write_text(results_markdown(results, paper), encoding="utf-8")
+    figures = {"means": folder / "means.svg", "grid": folder / "grid.png"}
+    means_figure(results, figures["means"])
+    write_grid(results, image_folders, grid_prompts, figures["grid"])
+    if results.compared:
+        figures["differences"] = folder / "differences.svg"
+        differences_figure(results, figures["differences"])
+    if histories:
+        figures["loss"] = folder / "loss.svg"
+        loss_figure(histories, figures["loss"])
+    page = render_page(results, paper, protocol, figures, score_paths)
+    (folder / "index.html").write_text(page, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""How well images follow their prompts: the benchmark's questions, whoever answers them, and paired statistics."""

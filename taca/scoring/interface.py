@@ -1,0 +1,76 @@
+"""What a scorer is, what it is given, and what a category is measured by."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+SCORE_METRICS = {
+    "color": "attribute",
+    "shape": "attribute",
+    "texture": "attribute",
+    "spatial": "spatial",
+    "non_spatial": "clip",
+    "complex": "complex",
+}
+"""The metric that stands for each category in tables, in the order of the paper's Table 1."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One row of `data/prompts.parquet`, parsed once by the stage that wrote it.
+
+    `phrases` are noun phrases without articles, `objects` the two sides of `relation`, subject first.
+    """
+
+    index: int
+    prompt: str
+    category: str
+    phrases: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
+    relation: str | None = None
+
+
+class Scorer(Protocol):
+    """Answers one question about images. Scores lie in [0, 1], or are cosines."""
+
+    name: str
+
+    def score(self, images: list[Image.Image], prompts: list[Prompt]) -> list[float]:
+        """One score for each pair of RGB image and prompt; both lists have the same length."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What one category is measured by: scorers, and optionally the name and rule of one more metric made of theirs."""
+
+    scorers: tuple[Scorer, ...]
+    combine: tuple[str, Callable[[Mapping[str, Sequence[float]]], list[float]]] | None = None
+
+    def score(self, images: list[Image.Image], prompts: list[Prompt]) -> dict[str, list[float]]:
+        """Scores by metric, in the order in which they are written. All scorers see the same list object."""
+        scores = {scorer.name: scorer.score(images, prompts) for scorer in self.scorers}
+        if self.combine is not None:
+            name, rule = self.combine
+            scores[name] = rule(scores)
+        return scores
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a parquet file, in its order; columns that scoring does not use are left aside."""
+    columns = ["index", "prompt", "category", "phrases", "objects", "relation"]
+    return [
+        Prompt(
+            index=row["index"],
+            prompt=row["prompt"],
+            category=row["category"],
+            phrases=tuple(row["phrases"] or ()),
+            objects=tuple(row["objects"] or ()),
+            relation=row["relation"],
+        )
+        for row in pq.read_table(path, columns=columns).to_pylist()
+    ]

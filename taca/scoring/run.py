@@ -1,0 +1,97 @@
+"""Scores an arm's folder in chunks, each kept as it is finished, so that a killed run goes on where it was."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from taca.errors import StageError
+from taca.scoring.images import ImageRow, check_folder, open_image, read_index
+from taca.scoring.interface import SCORE_METRICS, Measure, Prompt
+from taca.scoring.statistics import mean_interval
+from taca.scoring.table import ScoreRow, scores_by_prompt
+
+
+def score_folder(
+    folder: Path, prompts: Sequence[Prompt], measures: Mapping[str, Measure], work: Path, batch_size: int
+) -> list[ScoreRow]:
+    """Scores every image of `folder` by the measures of its category.
+
+    Args:
+        folder: images and `index.parquet`, as the `generate` stage leaves them.
+        prompts: the prompts that the images were made for.
+        measures: by category (`build_measures`).
+        work: a folder of this run's own. Finished chunks found in it are taken over, so it must belong to one set of
+            images, prompts and measures.
+        batch_size: images per chunk. Chunks are a fixed function of the index: a resumed run computes the same ones.
+
+    Returns: one row per image and metric, category by category in the order of the index.
+    Raises: StageError naming the image that is missing, unreadable, out of place, or scored NaN or infinite.
+    """
+    prompts_by_index = {prompt.index: prompt for prompt in prompts}
+    images = read_index(folder)
+    check_folder(folder, images, prompts_by_index)
+    work.mkdir(parents=True, exist_ok=True)
+    rows: list[ScoreRow] = []
+    # disable=None: a bar on a terminal, nothing in a pipe.
+    with tqdm(total=len(images), desc=f"score {folder.name}", unit="image", disable=None) as bar:
+        for name, chunk in _chunks(images, batch_size):
+            part = work / f"{name}.json"
+            if not part.exists():
+                scores = _score_chunk(folder, chunk, prompts_by_index, measures[chunk[0].category])
+                _write_whole(part, json.dumps(scores))
+            rows += _rows(chunk, json.loads(part.read_text()))
+            bar.update(len(chunk))
+    return rows
+
+
+def summarize(rows: Sequence[ScoreRow]) -> dict[str, dict[str, float]]:
+    """{category: {"mean", "low", "high", "n"}} by the metric that stands for the category, to six decimals."""
+    scores = scores_by_prompt(rows)
+    summary = {}
+    for category, metric in SCORE_METRICS.items():
+        if (category, metric) in scores:
+            found = mean_interval(scores[category, metric])
+            summary[category] = {key: round(getattr(found, key), 6) for key in ("mean", "low", "high", "n")}
+    return summary
+
+
+def _chunks(images: Sequence[ImageRow], batch_size: int) -> Iterator[tuple[str, list[ImageRow]]]:
+    """(name, images) of each chunk; all images of a chunk are of one category."""
+    for category in dict.fromkeys(row.category for row in images):
+        members = [row for row in images if row.category == category]
+        for start in range(0, len(members), batch_size):
+            yield f"{category}-{start:06d}", members[start : start + batch_size]
+
+
+def _score_chunk(
+    folder: Path, chunk: list[ImageRow], prompts: Mapping[int, Prompt], measure: Measure
+) -> dict[str, list[float]]:
+    images = [open_image(folder / row.path) for row in chunk]
+    scores = measure.score(images, [prompts[row.prompt_index] for row in chunk])
+    for metric, values in scores.items():
+        for row, value in zip(chunk, values, strict=True):
+            if not math.isfinite(value):
+                raise StageError(
+                    f'The {metric} scorer gave {value} for the image {folder / row.path} ("{row.prompt}"), which is '
+                    "no score: check the scorer's weights and precision; nothing is counted as 0 for this."
+                )
+    return scores
+
+
+def _rows(chunk: list[ImageRow], scores: Mapping[str, list[float]]) -> list[ScoreRow]:
+    return [
+        ScoreRow(**vars(row), metric=metric, score=values[position])
+        for position, row in enumerate(chunk)
+        for metric, values in scores.items()
+    ]
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """A file with this name is a whole one, whenever the process is killed."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(text)
+    os.replace(unfinished, path)

@@ -1,0 +1,53 @@
+"""Captions of scenes: exact ones, and noisy "alt texts" as the web has them."""
+
+import numpy as np
+
+from taca.world.scene import Scene, SceneObject
+from taca.world.vocabulary import NUMBERS, PLURALS
+
+# What a caption says of each object besides its shape.
+MENTIONS = {"shape": (), "color": ("color",), "texture": ("texture",), "both": ("texture", "color")}
+MAX_WORDS = 11
+
+
+def noun(item: SceneObject, mention: str, count: int = 1) -> str:
+    """'striped red circle': the object's noun phrase without an article."""
+    shape = item.shape if count == 1 else PLURALS[item.shape]
+    return " ".join([*(getattr(item, field) for field in MENTIONS[mention]), shape])
+
+
+def article(phrase: str) -> str:
+    """The phrase with its indefinite article."""
+    return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
+
+
+def caption(scene: Scene, rng: np.random.Generator) -> str:
+    """An exact caption of at most `MAX_WORDS` words; which attributes it mentions is drawn from `rng`."""
+    while True:
+        text = _exact(scene, [str(rng.choice(list(MENTIONS), p=[0.2, 0.35, 0.25, 0.2])) for _ in range(2)], rng)
+        if len(text.split()) <= MAX_WORDS:
+            return text
+
+
+def _exact(scene: Scene, mentions: list[str], rng: np.random.Generator) -> str:
+    objects = scene.objects
+    if scene.kind == "count":
+        return f"{NUMBERS[len(objects)]} {noun(objects[0], mentions[0], len(objects))}"
+    if scene.relation is None:
+        order = rng.permutation(len(objects))
+        return " and ".join(article(noun(objects[i], mentions[0])) for i in order)
+    # The two sides of a relation may mention different attributes, as the benchmark's complex prompts do.
+    second = mentions[1] if rng.random() < 0.3 else mentions[0]
+    return f"{article(noun(objects[0], mentions[0]))} {scene.relation} {article(noun(objects[1], second))}"
+
+
+_VAGUE = ("a drawing", "shapes", "colorful shapes", "clip art", "a picture of something", "geometric art")
+
+
+def alt_text(scene: Scene, rng: np.random.Generator) -> str:
+    """A noisy description: attributes left out or blurred, objects forgotten, boilerplate added."""
+    if rng.random() < 0.15:
+        return str(rng.choice(_VAGUE))
+    kept = [item for item in scene.objects if rng.random() < 0.75] or [scene.objects[0]]
+    text = " and ".join(article(noun(item, "color" if rng.random() < 0.4 else "shape")) for item in kept)
+    return str(rng.choice(["{}", "{} clip art", "image of {}", "{} free download"])).format(text)

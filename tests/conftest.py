@@ -1,0 +1,106 @@
+"""A small DVC repository whose toy stages run through the real `taca.execution.stage`."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TOY = Path(__file__).parent / "toy"
+STORE = "sqlite:///{root}/mlflow.db"
+
+
+class Toy:
+    """The repository and the commands to run in it."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC_", "TACA_"))}
+        self.env |= {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "DVC_NO_ANALYTICS": "1",
+            "SHELL": "/bin/sh",
+        }
+
+    def run(self, *command: str, **env: str) -> subprocess.CompletedProcess:
+        """Runs a command to its end."""
+        return subprocess.run(command, cwd=self.root, env=self.env | env, capture_output=True, text=True)
+
+    def repro(self, *arguments: str, **env: str) -> subprocess.CompletedProcess:
+        """Runs `dvc repro`, which must succeed."""
+        done = self.run("dvc", "repro", "-q", *arguments, **env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def start(self, *command: str, **env: str) -> subprocess.Popen:
+        """Starts a command in a process group of its own."""
+        log = (self.root / "started.log").open("a")
+        return subprocess.Popen(
+            command, cwd=self.root, env=self.env | env, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def made(self) -> list[str]:
+        """One line for each piece of work that the toy stages did: process id, stage, piece."""
+        log = self.root / "made.log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def runs(self) -> list:
+        """All MLflow runs, oldest first."""
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(STORE.format(root=self.root))
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return client.search_runs(experiments, order_by=["start_time ASC"])
+
+    def until(self, condition: Callable[[], bool], seconds: float = 40) -> None:
+        """Waits for `condition`."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, (self.root / "started.log").read_text()
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository with stage `check` done, committed, and an empty MLflow store (making one takes a second)."""
+    toy, elsewhere = Toy(tmp_path_factory.mktemp("toy")), tmp_path_factory.mktemp("store")
+    shutil.copytree(TOY, toy.root, dirs_exist_ok=True)
+    # Under its own name DVC would take it for a part of the surrounding repository.
+    (toy.root / "pipeline.yaml").rename(toy.root / "dvc.yaml")
+    shutil.copy(ROOT / "experiments" / "defaults.yaml", toy.root / "params.yaml")
+    shutil.copy(ROOT / "stages" / "check.py", toy.root / "stages" / "check.py")
+    shutil.copy(ROOT / ".dvcignore", toy.root / ".dvcignore")
+    (toy.root / ".gitignore").write_text(".work/\nmlflow.db*\nmlartifacts/\n*.log\n/data\n/out\n__pycache__/\n")
+    assert toy.runs() == []
+    # The run of `check` goes elsewhere: an experiment knows its artifacts' place, so each copy has to make its own.
+    shutil.copy(toy.root / "mlflow.db", elsewhere / "mlflow.db")
+    for command in (
+        "git init -q",
+        "dvc init -q",
+        "dvc repro -q check",
+        "git add -A",
+        "git -c user.name=toy -c user.email=toy@localhost commit -qm toy",
+    ):
+        done = toy.run(*command.split(), MLFLOW_TRACKING_URI=STORE.format(root=elsewhere))
+        assert done.returncode == 0, done.stderr
+    shutil.rmtree(toy.root / ".work")
+    return toy.root
+
+
+@pytest.fixture
+def toy(toy_template: Path, tmp_path: Path) -> Toy:
+    """A fresh copy of the repository."""
+    return Toy(shutil.copytree(toy_template, tmp_path / "repository"))
+
+
+def kill_group(process: subprocess.Popen) -> None:
+    """SIGKILL to a whole process group, as a machine that goes down would."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

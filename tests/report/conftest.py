@@ -1,0 +1,57 @@
+"""Three scored arms with known differences, their images and loss histories, as the stages leave them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from taca.report.results import Results, compare, load_arm
+from taca.scoring.interface import SCORE_METRICS
+from taca.scoring.table import ScoreRow, write_scores
+from taca.scoring.three_in_one import PARTS
+
+PROMPTS = 12
+GAIN = {"baseline": 0.0, "taca-free": 0.0, "taca-r16": 0.1}
+SETTINGS = {"gamma": 1.2, "threshold": 970.0, "guidance": 1.0, "adapter": "none", "rank": 0, "adapter scope": "early"}
+
+
+def score_rows(arm: str) -> list[ScoreRow]:
+    """Scores that differ between prompts by much and between arms by the arm's gain and a little noise."""
+    shared, own = np.random.default_rng(0), np.random.default_rng(len(arm))
+    rows = []
+    for i, (category, metric) in enumerate(SCORE_METRICS.items()):
+        for index in range(PROMPTS):
+            prompt = f"a thing and {category.replace('_', ' ')} number {index}"
+            path = f"{category}/samples/{prompt}_{index:06d}.png"
+            score = float(shared.uniform(0.3, 0.8) + GAIN[arm] + own.normal(0, 0.02))
+            metrics = [*PARTS, "complex"] if metric == "complex" else [metric]
+            rows += [ScoreRow(index, prompt, category, 100 * i + index, path, name, score) for name in metrics]
+    return rows
+
+
+@pytest.fixture
+def experiment(tmp_path) -> Path:
+    """A folder with results/scores, results/images and models/adapters."""
+    scores = tmp_path / "results" / "scores"
+    scores.mkdir(parents=True)
+    for number, arm in enumerate(GAIN):
+        rows = score_rows(arm)
+        write_scores(scores / f"{arm}.parquet", rows)
+        for row in rows:
+            path = tmp_path / "results" / "images" / arm / row.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                Image.new("RGB", (20, 20), (60 * number, 20 * row.index, 128)).save(path)
+    history = tmp_path / "models" / "adapters" / "taca-r16" / "history.csv"
+    history.parent.mkdir(parents=True)
+    lines = [f"{step},{1 / step},{1.1 / step if step % 5 == 0 else ''}" for step in range(1, 21)]
+    history.write_text("\n".join(["step,loss,held_out_loss", *lines]) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def results(experiment) -> Results:
+    """The three arms, compared."""
+    scores = experiment / "results" / "scores"
+    return compare([load_arm(name, SETTINGS, scores / f"{name}.parquet") for name in GAIN], "baseline", 500, 0)

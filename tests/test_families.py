@@ -1,0 +1,32 @@
+"""The table of families."""
+
+import inspect
+
+import pytest
+from tiny_sd3 import transformer
+
+from taca.families import FAMILIES, attention_modules, family_of
+
+SITES = [site for family in FAMILIES for site in family.sites]
+
+
+def test_every_joint_attention_of_sd3_is_a_site_and_no_other():
+    """The image-only second attention of the first block is none."""
+    model = transformer()
+    names = {module: name for name, module in model.named_modules()}
+    found = [names[module] for module in attention_modules(model, family_of(model))]
+    assert found == [f"transformer_blocks.{block}.attn" for block in range(3)]
+
+
+def test_subclass_belongs_to_the_family_of_its_class():
+    class Mine(FAMILIES[0].transformer):
+        pass
+
+    assert family_of(Mine(**transformer(num_layers=1).config)) is FAMILIES[0]
+
+
+@pytest.mark.parametrize("site", SITES, ids=lambda site: site.stock.__name__)
+def test_processor_takes_the_arguments_of_its_stock_processor(site):
+    """diffusers passes on only the keyword arguments that it finds in the signature."""
+    stock, ours = (inspect.signature(kind.__call__).parameters for kind in (site.stock, site.processor))
+    assert list(ours) == list(stock)

@@ -1,0 +1,205 @@
+"""TACA in the whole SD3 transformer, against Eq. 10 written out in the stock one."""
+
+import pytest
+import torch
+from tiny_sd3 import IMAGE_TOKENS, TEXT_TOKENS, explicit_taca, inputs, predict, relative_error, transformer
+
+from taca import TacaConfig, taca
+from taca.processors import TacaJointAttnProcessor
+
+CONFIG = TacaConfig(gamma=1.2, threshold=970.0)
+
+
+def under_taca(model, arguments, config=CONFIG):
+    with taca(model, config):
+        return predict(model, arguments)
+
+
+@pytest.mark.parametrize("overrides", [{}, {"qk_norm": None, "dual_attention_layers": ()}], ids=["sd3.5", "sd3"])
+@pytest.mark.parametrize("gamma", [0.6, 1.2, 2.0])
+@torch.no_grad()
+def test_model_equals_the_explicit_logits_in_float64(overrides, gamma):
+    model, arguments = transformer(**overrides).double(), inputs([1000.0, 975.0], torch.float64)
+    with explicit_taca(gamma):
+        expected = predict(model, arguments)
+    assert relative_error(under_taca(model, arguments, TacaConfig(gamma)), expected) <= 1e-12
+    assert relative_error(predict(model, arguments), expected) > 1e-5
+
+
+@torch.no_grad()
+def test_mixed_batch_is_right_for_each_sample():
+    """Each sample gets the gamma of its own timestep, as if it were alone in its batch."""
+    model = transformer().double()
+    arguments = inputs([990.0, 500.0, 970.0, 969.0], torch.float64)
+    actual = under_taca(model, arguments)
+    stock = predict(model, arguments)
+    for sample, active in enumerate([True, False, True, False]):
+        alone = {name: tensor[sample : sample + 1] for name, tensor in arguments.items()}
+        with explicit_taca(1.2 if active else 1.0):
+            assert relative_error(actual[sample : sample + 1], predict(model, alone)) <= 1e-12
+        assert (relative_error(actual[sample], stock[sample]) > 1e-5) == active
+
+
+@pytest.mark.parametrize("timesteps", [[980.0, 980.0], [980.0, 400.0]], ids=["all", "mixed"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_equal_those_of_the_explicit_logits(timesteps, checkpointing):
+    """Of every weight and of every input, with and without gradient checkpointing."""
+    model = transformer().double().train()
+    arguments = inputs(timesteps, torch.float64)
+    leaves = [arguments[name].requires_grad_() for name in ("hidden_states", "encoder_hidden_states")]
+    leaves += list(model.parameters())
+    weight = torch.randn_like(arguments["hidden_states"])
+
+    def gradients():
+        return torch.autograd.grad((predict(model, arguments) * weight).sum(), leaves, allow_unused=True)
+
+    gamma = [1.2 if t >= 970 else 1.0 for t in timesteps]
+    with explicit_taca(torch.tensor(gamma, dtype=torch.float64).reshape(-1, 1, 1, 1)):
+        expected = gradients()
+    if checkpointing:
+        model.enable_gradient_checkpointing()
+    with taca(model, CONFIG):
+        actual = gradients()
+    for leaf, one, other in zip(leaves, actual, expected, strict=True):
+        # None and zero both say that a weight has no influence.
+        one, other = (torch.zeros_like(leaf) if x is None else x for x in (one, other))
+        assert (one - other).norm() <= 1e-12 * max(other.norm(), 1.0)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_lora_learns_under_taca_what_it_would_learn_from_the_explicit_logits(checkpointing):
+    """A peft adapter on every attention projection, added after TACA was applied."""
+    from peft import LoraConfig
+
+    model = transformer().double().requires_grad_(False).train()
+    projections = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
+    arguments = inputs([980.0, 980.0], torch.float64)
+    with taca(model, CONFIG):
+        model.add_adapter(LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=projections))
+        weights = {name: w for name, w in model.named_parameters() if w.requires_grad}
+        if checkpointing:
+            model.enable_gradient_checkpointing()
+        actual = torch.autograd.grad(predict(model, arguments).sum(), list(weights.values()), allow_unused=True)
+    with explicit_taca(1.2):
+        expected = torch.autograd.grad(predict(model, arguments).sum(), list(weights.values()))
+    for name, one, other in zip(weights, actual, expected, strict=True):
+        if one is None:
+            assert name.startswith("transformer_blocks.2.attn.add_q_proj")
+            assert other.norm() == 0
+        else:
+            assert relative_error(one, other) <= 1e-12
+
+
+def test_recomputation_uses_the_gamma_of_its_forward_pass():
+    """The backward pass comes after other timesteps went through the model and after TACA was removed."""
+    model = transformer().double().train()
+    first, second, third = (inputs(t, torch.float64) for t in ([980.0, 400.0], [400.0, 980.0], [400.0, 400.0]))
+
+    def gradients():
+        with taca(model, CONFIG):
+            losses = [predict(model, arguments).square().sum() for arguments in (first, second, third)]
+        losses.append(predict(model, first).square().sum())
+        return torch.autograd.grad(sum(losses), list(model.parameters()), allow_unused=True)
+
+    stock = dict(model.attn_processors)
+    expected = gradients()
+    model.enable_gradient_checkpointing()
+    for actual, wanted in zip(gradients(), expected, strict=True):
+        assert (actual is None) == (wanted is None)
+        if actual is not None:
+            torch.testing.assert_close(actual, wanted, rtol=1e-9, atol=1e-12)
+    assert model.attn_processors == stock
+
+
+def test_checkpointing_function_is_back_after_each_pass():
+    model = transformer().train()
+    model.enable_gradient_checkpointing()
+    before = model._gradient_checkpointing_func
+    under_taca(model, inputs([980.0]))
+    assert model._gradient_checkpointing_func is before
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_rounding_error_is_that_of_the_stock_model(dtype):
+    """Against float64, over ten inputs: at most 1.5 times the stock model's own error."""
+    exact_model, model = transformer().to(dtype).double(), transformer().to(dtype)
+    errors, stock_errors = [], []
+    for seed in range(10):
+        rounded = inputs([980.0, 980.0], dtype, seed)
+        exact = {name: x.double() if name != "timestep" else x for name, x in rounded.items()}
+        stock_errors.append(relative_error(predict(model, rounded).double(), predict(exact_model, exact)))
+        errors.append(relative_error(under_taca(model, rounded).double(), under_taca(exact_model, exact)))
+    assert sum(errors) <= 1.5 * sum(stock_errors)
+
+
+def test_autocast_computes_the_same_but_for_rounding():
+    model, arguments = transformer(), inputs([980.0, 400.0])
+    expected = under_taca(model, arguments)
+    with torch.autocast("cpu", torch.bfloat16):
+        stock, actual = predict(model, arguments), under_taca(model, arguments)
+        inactive = under_taca(model, inputs([400.0, 400.0]))
+        assert torch.equal(inactive, predict(model, inputs([400.0, 400.0])))
+    assert actual.dtype == stock.dtype
+    assert relative_error(actual.float(), expected) < 2e-2
+    actual.float().square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_processor_scales_image_queries_only():
+    """In one block of the real model: text reads what it reads in the stock model, image tokens something else."""
+    attn = transformer().double().transformer_blocks[1].attn
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(2, IMAGE_TOKENS, 16, generator=generator, dtype=torch.float64)
+    text = torch.randn(2, TEXT_TOKENS, 16, generator=generator, dtype=torch.float64)
+    stock_image, stock_text = attn(image, text)
+    image_output, text_output = TacaJointAttnProcessor(1.2, text_first=False)(attn, image, text)
+    torch.testing.assert_close(text_output, stock_text, rtol=1e-12, atol=1e-14)
+    assert relative_error(image_output, stock_image) > 1e-3
+
+
+def test_text_output_of_the_last_block_is_not_computed():
+    attn = transformer().transformer_blocks[2].attn
+    calls = []
+    attn.add_q_proj.register_forward_hook(lambda *_: calls.append("text query"))
+    image, text = torch.randn(1, IMAGE_TOKENS, 16), torch.randn(1, TEXT_TOKENS, 16)
+    image_output, text_output = TacaJointAttnProcessor(1.0, text_first=False)(attn, image, text)
+    assert text_output is None
+    assert calls == []
+    torch.testing.assert_close(image_output, attn(image, text)[0])
+
+
+@torch.no_grad()
+def test_image_only_attention_is_left_alone():
+    """`attn2` runs its stock processor in an active pass."""
+    model = transformer()
+    seen = {}
+    for name in ("attn", "attn2"):
+        module = getattr(model.transformer_blocks[0], name)
+        module.register_forward_pre_hook(lambda attn, _, name=name: seen.update({name: type(attn.processor).__name__}))
+    under_taca(model, inputs([980.0]))
+    assert seen == {"attn": "TacaJointAttnProcessor", "attn2": "JointAttnProcessor2_0"}
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_compiled_blocks_are_compiled_once_for_each_kind_and_state():
+    """Full graphs, none compiled after the first image, and the eager model's numbers."""
+    from torch._dynamo.utils import counters
+
+    model = transformer()
+    arguments = [inputs([t, t]) for t in (1000.0, 980.0, 960.0, 500.0)]
+    expected = [under_taca(model, x) for x in arguments]
+    torch._dynamo.reset()
+    counters.clear()
+    for block in model.transformer_blocks:
+        block.compile(fullgraph=True, backend="eager")
+    graphs = []
+    for _ in range(3):
+        with taca(model, CONFIG):
+            actual = [predict(model, x) for x in arguments]
+        graphs.append(counters["stats"]["unique_graphs"])
+    # Three kinds of block, with and without TACA.
+    assert graphs == [6, 6, 6]
+    for one, other in zip(actual, expected, strict=True):
+        assert torch.equal(one, other)
