@@ -3,9 +3,12 @@
 import numpy as np
 
 CANVAS = 80  # pixels a side
-MARGIN = 2.0
-# Centres lie on a grid of this many pixels: fewer different pictures to learn, none of which a prompt could tell apart.
-GRID = 4
+REACH = 1.08  # how far the widest shape reaches from its centre, in radii
+# Centres lie on a grid and radii are few: fewer different pictures to learn, and no prompt tells between them.
+GRID = 8
+PAIR_RADII = (12.0, 14.0)
+HOST_RADII, GUEST_RADIUS = (22.0, 24.0), 9.0
+UNEQUAL_RADII = (18.0, 10.0)
 
 _STAR_ANGLES = -np.pi / 2 + np.arange(10) * np.pi / 5
 _STAR = np.stack([np.cos(_STAR_ANGLES), np.sin(_STAR_ANGLES)], 1) * np.where(np.arange(10) % 2, 0.46, 1.08)[:, None]
@@ -48,62 +51,63 @@ def unit_extent(shape: str) -> tuple[float, float, float, float]:
 
 
 def scatter(rng: np.random.Generator, radii: list[float], gap: float = 3.0) -> list[tuple[float, float, float]]:
-    """Centres (x, y, radius) inside the canvas with at least `gap` pixels between any two objects' circles."""
+    """Centres (x, y, radius) on the grid, inside the canvas, at least `gap` pixels between any two objects' circles."""
     while True:
         places: list[tuple[float, float, float]] = []
         for radius in radii:
             for _ in range(60):
-                x, y = _snap(rng.uniform(radius + MARGIN, CANVAS - radius - MARGIN, 2))
-                if all(np.hypot(x - px, y - py) >= radius + pr + gap + 0.1 * pr for px, py, pr in places):
-                    places.append((float(x), float(y), radius))
+                x, y = (float(rng.choice(_centres(radius))) for _ in range(2))
+                if all(np.hypot(x - px, y - py) >= REACH * (radius + pr) + gap for px, py, pr in places):
+                    places.append((x, y, radius))
                     break
         if len(places) == len(radii):
             return places
 
 
-def _snap(centre: np.ndarray) -> np.ndarray:
-    return GRID * np.round(centre / GRID)
+def _centres(radius: float) -> list[float]:
+    """The grid's coordinates at which an object of this radius lies inside the canvas."""
+    return [float(c) for c in range(0, CANVAS + 1, GRID) if REACH * radius <= c <= CANVAS - REACH * radius]
 
 
 def place_pair(rng: np.random.Generator, relation: str, first: str, second: str) -> list[tuple[float, float, float]]:
     """Two places (x, y, radius) for shapes `first` and `second`, where the first stands in `relation` to the second."""
     if relation == "inside":
-        radius = float(rng.uniform(21, 25))
-        x, y = _snap(rng.uniform(radius * 1.08 + 2, CANVAS - radius * 1.08 - 2, 2))
-        return [(float(x), float(y), float(rng.uniform(8.5, 9.5))), (float(x), float(y), radius)]
+        radius = float(rng.choice(HOST_RADII))
+        x, y = (float(rng.choice(_centres(radius))) for _ in range(2))
+        return [(x, y, GUEST_RADIUS), (x, y, radius)]
     if relation == "larger than":
-        return scatter(rng, [float(rng.uniform(16, 19)), float(rng.uniform(9, 10.5))])
+        return scatter(rng, list(UNEQUAL_RADII))
     while True:
-        offset, radii = _offset(rng, relation, first, second)
-        centre = rng.uniform(20, CANVAS - 20, 2)
-        start = _snap(centre - offset / 2)
-        end = start + offset if relation == "touching" else _snap(start + offset)
-        places = [(*map(float, start), radii[0]), (*map(float, end), radii[1])]
-        if all(1.08 * r + 1 <= c <= CANVAS - 1.08 * r - 1 for x, y, r in places for c in (x, y)):
-            return places
+        radii = [float(rng.choice(PAIR_RADII)) for _ in range(2)]
+        offset = _offset(rng, relation, first, second, radii)
+        start = np.array([rng.choice(_centres(radii[0])) for _ in range(2)])
+        # Touching objects stand where they meet, all others on the grid.
+        end = start + (offset if relation == "touching" else GRID * np.round(offset / GRID))
+        apart = relation == "touching" or np.hypot(*(end - start)) >= REACH * sum(radii) + 1
+        if apart and all(REACH * radii[1] <= c <= CANVAS - REACH * radii[1] for c in end):
+            return [(*map(float, start), radii[0]), (*map(float, end), radii[1])]
 
 
-def _offset(rng, relation, first, second):
-    """Vector from the first centre to the second, pixels, and the two radii."""
-    radii = [float(rng.uniform(12, 15)) for _ in range(2)]
-    touch = 1.08 * sum(radii) + 2
+def _offset(rng, relation, first, second, radii):
+    """Vector from the first centre to the second, pixels, before it is put on the grid."""
+    touch = REACH * sum(radii) + 2
     side = float(rng.choice([-1, 1]))
     if relation == "touching":
-        return np.array([side * _contact(first, second, radii), 0.0]), radii
+        return np.array([side * _contact(first, second, radii), 0.0])
     if relation == "near":
         angle = rng.uniform(0, 2 * np.pi)
-        return (touch + rng.uniform(2, 7)) * np.array([np.cos(angle), np.sin(angle)]), radii
+        return (touch + rng.uniform(0, 6)) * np.array([np.cos(angle), np.sin(angle)])
     if relation in ("next to", "on side of"):
-        gap = rng.uniform(2, 5) if relation == "next to" else rng.uniform(3, 10)
-        return np.array([side * (touch + gap), rng.uniform(-6, 6)]), radii
-    along = touch + rng.uniform(2, 12)
+        gap = rng.uniform(0, 3) if relation == "next to" else rng.uniform(0, 10)
+        return np.array([side * (touch + gap), rng.uniform(-6, 6)])
+    along = touch + rng.uniform(0, 14)
     across = rng.uniform(-0.45, 0.45) * along
     return {
         "on the left of": np.array([along, across]),
         "on the right of": np.array([-along, across]),
         "on the top of": np.array([across, along]),
         "on the bottom of": np.array([across, -along]),
-    }[relation], radii
+    }[relation]
 
 
 def _contact(first: str, second: str, radii: list[float]) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taca.world.geometry import CANVAS, place_pair, scatter
+from taca.world.geometry import CANVAS, PAIR_RADII, place_pair, scatter
 from taca.world.vocabulary import (
     COLORS,
     INTERACTIONS,
@@ -65,25 +65,25 @@ def looks(rng: np.random.Generator, count: int, shapes=SHAPES, textures=None) ->
     return found
 
 
-def _scattered(rng, found, low, high):
-    places = scatter(rng, [float(rng.uniform(low, high)) for _ in found])
+def _scattered(rng, found, radii):
+    places = scatter(rng, [float(rng.choice(radii)) for _ in found])
     return [SceneObject(*look, *place) for look, place in zip(found, places, strict=True)]
 
 
 def _single(rng):
-    return _scattered(rng, looks(rng, 1), 13, 19), None
+    return _scattered(rng, looks(rng, 1), (14.0, 18.0)), None
 
 
 def _pair(rng):
-    return _scattered(rng, looks(rng, 2), 12.5, 16), None
+    return _scattered(rng, looks(rng, 2), PAIR_RADII), None
 
 
 def _triple(rng):
-    return _scattered(rng, looks(rng, 3), 11, 13), None
+    return _scattered(rng, looks(rng, 3), (11.0,)), None
 
 
 def _count(rng):
-    return _scattered(rng, looks(rng, 1) * int(rng.integers(2, 5)), 10.5, 12.5), None
+    return _scattered(rng, looks(rng, 1) * int(rng.integers(2, 5)), (11.0,)), None
 
 
 def _relation(rng):

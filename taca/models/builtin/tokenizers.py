@@ -17,7 +17,13 @@ def clip_tokenizer(words: list[str], max_length: int) -> CLIPTokenizer:
     learner.pre_tokenizer = pre_tokenizers.Whitespace()
     alphabet = sorted(_LETTERS)
     trainer = trainers.BpeTrainer(
-        vocab_size=10_000, min_frequency=1, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+        vocab_size=10_000,
+        min_frequency=1,
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        # Numbered in advance: the trainer meets words in random order, and equal counts are decided by number.
+        special_tokens=[letter + end for end in ("", "</w>") for letter in alphabet],
+        show_progress=False,
     )
     learner.train_from_iterator([" ".join(words)], trainer)
     state = json.loads(learner.to_str())["model"]
