@@ -21,6 +21,7 @@ def generate(run) -> None:
     from taca.generation.generate import Sampling
     from taca.generation.generate import generate as make_images
     from taca.generation.plan import SCHEMA, plan_images
+    from taca.generation.sheet import contact_sheet
     from taca.hooks import TacaConfig, taca
     from taca.models.load import load_base
 
@@ -38,6 +39,8 @@ def generate(run) -> None:
         make_images(pipe, planned, sampling, folder)
     write_table(folder / "index.parquet", map(vars, planned), SCHEMA)
     run.log_metrics({"images": len(planned)})
+    contact_sheet([folder / image.path for image in planned]).save(run.work / "samples.png")
+    run.log_artifact(run.work / "samples.png")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,36 @@
 """Reading images so that a damaged one is named."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 
 from taca.errors import StageError
 
+SAMPLE_REMEDY = "run `dvc repro -f sample` if the sample stage made it, or replace it"
 
-def read_image(path: Path) -> Image.Image:
+
+def read_image(path: Path, remedy: str = SAMPLE_REMEDY) -> Image.Image:
     """The whole image, decoded, as RGB.
 
     Raises:
-        StageError: the file is missing, damaged or cut short.
+        StageError: the file is missing, damaged or cut short; ends with `remedy`.
     """
+    with _naming(path, remedy), Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def verify_image(path: Path, remedy: str = SAMPLE_REMEDY) -> None:
+    """Reads the file through, checksums included, without decoding it. Raises what `read_image` raises."""
+    with _naming(path, remedy), Image.open(path) as image:
+        image.verify()
+
+
+@contextmanager
+def _naming(path: Path, remedy: str) -> Iterator[None]:
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
+        yield
     except (OSError, SyntaxError) as error:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else "is damaged or cut short"
-        raise StageError(
-            f"The image {path} {reason}: run `dvc repro -f sample` if the sample stage made it, or replace it."
-        ) from error
+        raise StageError(f"The image {path} {reason}: {remedy}.") from error

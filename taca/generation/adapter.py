@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 NAME = "taca"
+WEIGHTS = "pytorch_lora_weights.safetensors"  # diffusers' own name for the file
 
 
 @contextmanager
@@ -19,7 +20,8 @@ def adapter(pipe, folder: Path, scope: str, threshold: float) -> Iterator[None]:
             from the same pipeline is treated as the first was.
         threshold: on the scheduler's 0..1000 scale.
     """
-    pipe.load_lora_weights(folder, adapter_name=NAME)
+    # On the transformer itself: the pipeline's own method also warns of text encoders that have no adapter.
+    pipe.transformer.load_lora_adapter(str(folder), weight_name=WEIGHTS, adapter_name=NAME)
     hook = None
     if scope == "early":
         hook = pipe.transformer.register_forward_pre_hook(_switch(threshold), with_kwargs=True)
@@ -28,7 +30,7 @@ def adapter(pipe, folder: Path, scope: str, threshold: float) -> Iterator[None]:
     finally:
         if hook is not None:
             hook.remove()
-        pipe.unload_lora_weights()
+        pipe.transformer.unload_lora()
 
 
 def _switch(threshold: float):

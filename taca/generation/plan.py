@@ -19,7 +19,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """One image: `index` counts within its category, `prompt_index` is its prompt's, `path` starts at the arm's folder."""
+    """One image: `index` counts within its category, `prompt_index` is its prompt's, `path` is in the arm's folder."""
 
     index: int
     prompt: str

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from PIL import Image
 
+from taca.data.images import read_image, verify_image
 from taca.errors import StageError
 from taca.scoring.interface import Prompt
 
@@ -52,19 +53,12 @@ def check_folder(folder: Path, rows: Sequence[ImageRow], prompts: dict[int, Prom
         if name not in listed:
             raise StageError(f"{path} is not listed in the folder's index.parquet: move it out of the folder.")
     for name in sorted(listed):
-        _verify(folder / name)
+        verify_image(folder / name, REMEDY)
 
 
 def open_image(path: Path) -> Image.Image:
-    """The whole image, decoded, as RGB.
-
-    Raises: StageError naming the file when it cannot be read to its end.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError) as error:
-        raise _unreadable(path, error) from error
+    """The whole image, decoded, as RGB. Raises StageError naming the file when it cannot be read to its end."""
+    return read_image(path, REMEDY)
 
 
 def _check_row(folder: Path, row: ImageRow, prompts: dict[int, Prompt]) -> None:
@@ -79,17 +73,3 @@ def _check_row(folder: Path, row: ImageRow, prompts: dict[int, Prompt]) -> None:
         raise StageError(
             f"{folder / row.path} is not named {row.category}/samples/{row.prompt}_{{index:06d}}.png: {REMEDY}."
         )
-
-
-def _verify(path: Path) -> None:
-    """Reads the file through, checksums included, without decoding it."""
-    try:
-        with Image.open(path) as image:
-            image.verify()
-    except (OSError, SyntaxError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> StageError:
-    reason = "does not exist" if isinstance(error, FileNotFoundError) else "is damaged or cut short"
-    return StageError(f"The image {path} {reason}, so the folder cannot be scored: {REMEDY}.")

@@ -1,13 +1,13 @@
 """The table of scores: one row per image and metric, the same bytes for the same scores."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from taca.data.tables import read_table, write_table
 from taca.scoring.images import ImageRow
 
 SCHEMA = pa.schema(
@@ -32,16 +32,13 @@ class ScoreRow(ImageRow):
 
 
 def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
-    """Writes the rows in their order; no dates and no library's own metadata go into the file."""
-    rows = list(rows)
-    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
-    pq.write_table(pa.table(columns, schema=SCHEMA), path, compression="zstd", store_schema=False)
+    """Writes the rows in their order."""
+    write_table(path, map(vars, rows), SCHEMA)
 
 
 def read_scores(path: Path) -> list[ScoreRow]:
     """The rows of a file that `write_scores` wrote."""
-    names = [field.name for field in fields(ScoreRow)]
-    return [ScoreRow(**row) for row in pq.read_table(path, columns=names).to_pylist()]
+    return [ScoreRow(**row) for row in read_table(path)]
 
 
 def scores_by_prompt(rows: Iterable[ScoreRow]) -> dict[tuple[str, str], dict[int, float]]:

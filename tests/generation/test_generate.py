@@ -78,7 +78,7 @@ def test_an_early_adapter_is_disabled_below_the_threshold(pipe, lora):
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             return pipe.transformer(
-                hidden_states=torch.randn(1, 4, 40, 40, generator=generator),
+                hidden_states=torch.randn(1, 4, 20, 20, generator=generator),
                 timestep=torch.tensor([timestep]),
                 encoder_hidden_states=torch.randn(1, 25, 128, generator=generator),
                 pooled_projections=torch.randn(1, 128, generator=generator),
