@@ -59,11 +59,16 @@ class Toy:
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         return client.search_runs(experiments, order_by=["start_time ASC"])
 
-    def until(self, condition: Callable[[], bool], seconds: float = 40) -> None:
+    def ended_runs(self, number: int) -> list:
+        """All runs, once there are `number` and all have ended; a recorder may outlive the stage that failed."""
+        self.until(lambda: [run.info.status != "RUNNING" for run in self.runs()] == [True] * number)
+        return self.runs()
+
+    def until(self, condition: Callable[[], bool], seconds: float = 100) -> None:
         """Waits for `condition`."""
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, (self.root / "started.log").read_text()
+            assert time.monotonic() < deadline, "waited in vain"
             time.sleep(0.05)
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from traceback import format_exception
 
@@ -22,6 +23,7 @@ from taca.tracking.place import is_remote
 
 MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024  # the unit of getrusage's ru_maxrss
 MIB = 2**20
+TRACEBACK_CHARACTERS = 4000
 
 
 class Execution:
@@ -45,11 +47,8 @@ class Execution:
         Yields whether the outputs are finished already, so that nothing but publishing is left to do.
         """
         try:
-            finished = self._begin(experiment)
-            yield finished
-            if not finished:
-                self._finish()
-            self._publish()
+            yield self._begin(experiment)
+            self._conclude()
         except BaseException as error:
             cause = faults.named(error, self._root)
             self._abort(cause)
@@ -89,27 +88,12 @@ class Execution:
         )
         return finished
 
-    def _finish(self) -> None:
-        for path in self.stage.outs:
-            if not self.work.fresh(path).exists():
-                raise StageError(f"the program did not write its output {path}; correct it, or `outs` in dvc.yaml.")
-        self.work.finish({path: found.md5 for path, found in self._built().items()})
-
-    def _publish(self) -> None:
-        self.recorder.log_outs(
-            [
-                {
-                    "path": path,
-                    "content": str(self.work.fresh(path)),
-                    "md5": found.md5,
-                    "size": found.size,
-                    "files": found.files,
-                }
-                for path, found in self._built().items()
-            ],
-            {"device": _device()},
-            {"system/wall_seconds": time.time() - self._started, **_peaks()},
-        )
+    def _conclude(self) -> None:
+        built = self._built()
+        self.work.finish({path: found.md5 for path, found in built.items()})
+        outs = [{"path": path, "content": str(self.work.fresh(path)), **asdict(found)} for path, found in built.items()]
+        peaks = {"system/wall_seconds": time.time() - self._started, **_peaks()}
+        self.recorder.log_outs(outs, {"device": _device()}, peaks)
         self.work.drop_all_but_outs()
         for path in self.stage.outs:
             self.work.publish(path)
@@ -120,9 +104,13 @@ class Execution:
     def _abort(self, error: BaseException) -> None:
         self.work.release_reserve()
         status = "KILLED" if isinstance(error, Stopped) else "FAILED"
-        self.recorder.abort(status, str(error) if faults.is_known(error) else "".join(format_exception(error)))
+        traceback = "".join(format_exception(error))[-TRACEBACK_CHARACTERS:]
+        self.recorder.abort(status, str(error) if faults.is_known(error) else traceback)
 
     def _built(self) -> dict[str, Hashed]:
+        for path in self.stage.outs:
+            if not self.work.fresh(path).exists():
+                raise StageError(f"the program did not write its output {path}; correct it, or `outs` in dvc.yaml.")
         return {path: self._hasher(path, self.work.fresh(path)) for path in self.stage.outs}
 
     def _tags(self, finished: bool) -> dict[str, str]:

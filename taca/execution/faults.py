@@ -1,6 +1,7 @@
 """What a stage says when it stops for a reason that its user can mend."""
 
 import errno
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -41,10 +42,10 @@ def named(error: BaseException, folder: Path) -> BaseException:
         return error
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        # Libraries in Rust pass the system's words on, those in C++ not even these.
+        if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(cause):
             return DiskFull()
         cause = cause.__cause__ or cause.__context__
-    # Libraries in C++ and Rust raise errors of their own.
     return DiskFull() if shutil.disk_usage(folder).free < LITTLE else error
 
 

@@ -14,6 +14,7 @@ from typing import TextIO
 import psutil
 
 from taca.errors import StageError
+from taca.tracking.system import find_process
 
 GRACE = 20.0  # seconds from SIGTERM to SIGKILL: enough for a checkpoint
 RELEASE = 30.0  # seconds until the workers of a killed process have noticed and let the lock go
@@ -75,10 +76,9 @@ def _signal_holder(file: TextIO, signum: signal.Signals) -> None:
     written = file.read().split()
     if len(written) < 2:
         return  # the holder has not written itself yet
-    # When the writer is gone, its workers hold the lock for a moment longer.
-    with contextlib.suppress(psutil.NoSuchProcess):
-        holder = psutil.Process(int(written[0]))
-        if holder.create_time() == float(written[1]):
+    holder = find_process(int(written[0]), float(written[1]))
+    if holder:  # when it is gone, its workers hold the lock for a moment longer
+        with contextlib.suppress(psutil.NoSuchProcess):
             holder.send_signal(signum)
 
 

@@ -91,7 +91,8 @@ def stage(program: str, argv: Sequence[str]) -> Iterator[Run]:
                 if not finished:
                     yield Run(params, argv[0] if argv else None, execution)
         if finished:
-            sys.exit(0)  # published just now; the block has nothing left to do
+            print(f"{name}: its outputs were finished before; they are in place now.")
+            sys.exit(0)  # the block has nothing left to do
 
 
 def _usage(stages: Mapping[str, Stage], program: str) -> str:

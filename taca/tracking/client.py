@@ -30,6 +30,7 @@ class Recorder:
         )
         self._replies: queue.Queue[str] = queue.Queue()
         self._failure: str | None = None
+        self._raised = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -44,8 +45,8 @@ class Recorder:
             self._expect("begun")
 
     def failure(self) -> str | None:
-        """Why the recorder gave up, if it did."""
-        return self._failure
+        """Why the recorder gave up, if it did and no call has raised that yet."""
+        return None if self._raised else self._failure
 
     def log_metrics(self, values: Mapping[str, float], step: int, time_ms: int) -> None:
         """Adds one point to each metric's curve."""
@@ -97,11 +98,15 @@ class Recorder:
             self._process.stdin.write(json.dumps({"op": op, **values}).encode() + b"\n")
         except BrokenPipeError:
             self._reader.join()
-            raise StageError(self._failure) from None
+            raise self._error() from None
 
     def _expect(self, word: str) -> None:
         if self._wait_for(word) == "failed":
-            raise StageError(self._failure)
+            raise self._error()
+
+    def _error(self) -> StageError:
+        self._raised = True
+        return StageError(self._failure)
 
     def _wait_for(self, word: str, seconds: float | None = None) -> str:
         """The next reply that is `word` or "failed"; earlier ones were not waited for."""

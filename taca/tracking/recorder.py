@@ -48,9 +48,8 @@ def main() -> None:
             _record(run, events, sampler, reply)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        reply(
-            {"failed": f"MLflow at {shown(uri)} cannot be written: {lines[0]}; mend that or set MLFLOW_TRACKING_URI."}
-        )
+        why = f"MLflow at {shown(uri)} cannot be written ({lines[0]}); mend that or correct MLFLOW_TRACKING_URI."
+        reply({"failed": why})
     # The interpreter's own end takes a second after MLflow was imported.
     os._exit(0)
 
@@ -67,7 +66,7 @@ def _quieten() -> None:
 
 
 def _record(run: Any, events: queue.Queue, sampler: Sampler, reply: Callable[[dict], None]) -> None:
-    run.kill_orphans()
+    _insist(run.kill_orphans)
     flushed = time.monotonic()
     while True:
         try:

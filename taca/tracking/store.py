@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from taca.tracking.facts import git_facts, machine_facts, packages
 from taca.tracking.place import artifact_location, sqlite_file
+from taca.tracking.system import find_process
 
 ARTIFACT_BYTES = 50 * 2**20  # outputs up to this size, of up to this many files, are stored in the run itself
 ARTIFACT_FILES = 100
@@ -54,7 +54,7 @@ class RunLog:
         """Sets runs to KILLED that this host began and whose process is gone."""
         mine = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
         for run in self._client.search_runs([self._experiment], mine):
-            if not _lives(run.data.tags):
+            if not find_process(int(run.data.tags["pid"]), float(run.data.tags["pid.started"])):
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
     def add_metrics(self, values: Mapping[str, float], step: int, time_ms: int) -> None:
@@ -146,14 +146,6 @@ def _creation_lock(uri: str) -> Iterator[None]:
     with open(f"{database}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _lives(tags: Mapping[str, str]) -> bool:
-    """Whether the process that began a run still runs, and is not a later one with its number."""
-    try:
-        return str(psutil.Process(int(tags["pid"])).create_time()) == tags["pid.started"]
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _key(key: str) -> str:

@@ -1,10 +1,7 @@
 """What is read from dvc.yaml and dvc.lock without DVC is what DVC writes there."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from conftest import Toy
 
 from taca.errors import StageError
 from taca.execution.graph import read_recorded, read_stages
@@ -55,11 +52,8 @@ def repository(tmp_path_factory):
     (root / "data" / "z.txt").write_text("sorts between")
     (root / ".dvcignore").write_text("__pycache__/\n")
     for command in ("git init -q", "dvc init -q", "dvc repro -q"):
-        program, *arguments = command.split()
-        program = str(Path(sys.executable).with_name("dvc")) if program == "dvc" else program
-        subprocess.run(
-            [program, *arguments], cwd=root, check=True, env={"PATH": "/usr/bin:/bin", "DVC_NO_ANALYTICS": "1"}
-        )
+        done = Toy(root).run(*command.split())
+        assert done.returncode == 0, done.stderr
     return root
 
 

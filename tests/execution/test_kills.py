@@ -74,8 +74,8 @@ def test_kill_of_the_whole_group_is_survived(toy, pause):
     made = {name: count for name, count in pieces_made(toy).items() if name.startswith("write@a")}
     assert made == PIECES
     assert (toy.root / "out" / "joined.txt").read_text() == "3 0\n3 1\n3 2\n3 3\n3 0\n3 1\n"
+    toy.until(lambda: "RUNNING" not in statuses(toy))
     assert statuses(toy)[-1] == "FINISHED"
-    assert "RUNNING" not in statuses(toy)
 
 
 @pytest.mark.slow
@@ -84,6 +84,7 @@ def test_interrupt_ends_dvc_and_stage(toy):
     process = start_and_wait_for_two_pieces(toy)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=20) != 0
+    toy.ended_runs(1)
     assert statuses(toy) == ["KILLED"]
     toy.repro("write@a")
     assert pieces_made(toy) == PIECES

@@ -46,7 +46,7 @@ def test_known_fault_is_one_sentence_and_leaves_no_output(toy, fault, sentence):
     assert not (toy.root / "out").exists()
     assert not (toy.root / "metrics-a.json").exists()
     assert list(toy.root.glob(".work/write-a-*/outs/out/a/0.txt"))
-    (run,) = toy.runs()
+    (run,) = toy.ended_runs(1)
     assert run.info.status == "FAILED"
     assert f"write@a: {run.data.tags['error']}\n" == sentence
 
@@ -56,7 +56,7 @@ def test_defect_keeps_its_traceback(toy):
     done = toy.run("python", "stages/write.py", "a", TOY_FAULT="unknown")
     assert done.returncode == 1
     assert "ZeroDivisionError: a defect" in done.stderr
-    (run,) = toy.runs()
+    (run,) = toy.ended_runs(1)
     assert run.info.status == "FAILED"
     assert "ZeroDivisionError: a defect" in run.data.tags["error"]
 

@@ -1,0 +1,142 @@
+"""The commands of the Makefile, and how it makes the environment; a stand-in for Python notes what it is told to do."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PYTHON = """#!/bin/sh
+# Stands in for Python: makes an "environment" of copies of itself and writes down its arguments.
+echo "$@" >> calls
+case "$1 $2" in
+  "-m venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python;;
+  "-m pip") case "$*" in *requirements.lock*) [ ! -e broken ];; esac;;
+  "-c "*) [ ! -e too-old ];;
+esac
+"""
+
+
+class Place:
+    """A folder with the Makefile and the stand-in as its only Python."""
+
+    def __init__(self, root):
+        self.root = root
+        shutil.copy(ROOT / "Makefile", root)
+        for name in ("requirements.lock", "pyproject.toml"):
+            (root / name).touch()
+        (root / "bin").mkdir()
+        for name in ("python3.11", "python3.12", "python3.13", "python3"):
+            (root / "bin" / name).write_text(PYTHON)
+            (root / "bin" / name).chmod(0o755)
+
+    def make(self, *arguments, **env):
+        """Runs make; its result."""
+        env = {"PATH": f"{self.root / 'bin'}:/usr/bin:/bin", "HOME": str(self.root), **env}
+        return subprocess.run(["make", *arguments], cwd=self.root, env=env, capture_output=True, text=True)
+
+    def calls(self):
+        """What Python was told since the last look, in short."""
+        log = self.root / "calls"
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        words = {"-m venv": "venv", "requirements.lock": "install lock", "-e .": "install taca"}
+        return [short for line in lines for word, short in words.items() if word in line]
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+def test_help_lists_every_command():
+    # Inside a `make test`, make would announce the folder it enters.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    shown = subprocess.run(["make", "help"], cwd=ROOT, env=env, capture_output=True, text=True).stdout
+    commands = ["help", "repro", "test", "test-all", "check", "ui", "run", "profile", "remote"]
+    assert [line.split()[1] for line in shown.splitlines()] == commands
+
+
+def test_environment_is_made_once(place):
+    assert place.make(".venv/.installed").returncode == 0
+    assert place.calls() == ["venv", "install lock", "install taca"]
+    assert place.make(".venv/.installed").returncode == 0
+    assert place.calls() == []
+
+
+def test_changed_lock_is_installed_into_the_environment_that_is_there(place):
+    place.make(".venv/.installed")
+    place.calls()
+    later = os.stat(place.root / ".venv" / ".installed").st_mtime + 10
+    os.utime(place.root / "requirements.lock", (later, later))
+    assert place.make(".venv/.installed").returncode == 0
+    assert place.calls() == ["install lock", "install taca"]
+
+
+def test_interrupted_installation_starts_anew(place):
+    (place.root / "broken").touch()
+    assert place.make(".venv/.installed").returncode != 0
+    assert not (place.root / ".venv" / ".installed").exists()
+    (place.root / "broken").unlink()
+    place.calls()
+    assert place.make(".venv/.installed").returncode == 0
+    assert place.calls() == ["venv", "install lock", "install taca"]
+
+
+def test_environment_whose_python_is_gone_is_made_anew(place):
+    place.make(".venv/.installed")
+    (place.root / ".venv" / "bin" / "python").unlink()
+    (place.root / ".venv" / ".installed").unlink()
+    place.calls()
+    assert place.make(".venv/.installed").returncode == 0
+    assert place.calls() == ["venv", "install lock", "install taca"]
+
+
+def test_missing_python_is_one_sentence(place):
+    (place.root / "too-old").touch()
+    done = place.make("repro")
+    assert done.returncode != 0
+    assert done.stderr.startswith("Python 3.11, 3.12 or 3.13 is needed and none is on the PATH; install one.\n")
+    assert not (place.root / ".venv").exists()
+
+
+def test_remote_without_address_says_what_to_say(place):
+    done = place.make("remote")
+    assert done.returncode != 0
+    assert "Say where: make remote URL=/a/folder or URL=s3://bucket/path." in done.stderr
+
+
+@pytest.mark.slow
+def test_data_travel_through_a_remote(toy, tmp_path):
+    """`make remote`, `dvc push`, and `dvc pull` where the cache is gone; the address stays out of git."""
+    shutil.copy(ROOT / "Makefile", toy.root)
+    for name in ("requirements.lock", "pyproject.toml", ".venv/.installed"):
+        (toy.root / name).parent.mkdir(exist_ok=True)
+        (toy.root / name).touch()
+    toy.repro("write@a")
+    assert toy.run("make", "remote", f"URL={tmp_path / 'shared folder'}").returncode == 0
+    assert toy.run("git", "status", "--porcelain", ".dvc").stdout == ""
+    assert toy.run("dvc", "push", "-q").returncode == 0
+    shutil.rmtree(toy.root / ".dvc" / "cache")
+    shutil.rmtree(toy.root / "out" / "a")
+    done = toy.run("dvc", "pull", "-q", "write@a")
+    assert done.returncode == 0, done.stderr
+    assert (toy.root / "out" / "a" / "3.txt").read_text() == "3 3\n"
+
+
+def test_commands_are_offline_and_phone_nobody(place):
+    (place.root / "show.mk").write_text("show:\n\t@env\n")
+    shown = place.make("-f", "Makefile", "-f", "show.mk", "show").stdout.splitlines()
+    assert {
+        "HF_HUB_OFFLINE=1",
+        "TRANSFORMERS_OFFLINE=1",
+        "HF_HUB_DISABLE_TELEMETRY=1",
+        "DO_NOT_TRACK=1",
+        "DVC_NO_ANALYTICS=1",
+        "MLFLOW_DISABLE_TELEMETRY=true",
+    } <= set(shown)
+    assert next(line for line in shown if line.startswith("PATH=")).startswith(f"PATH={place.root}/.venv/bin:")
+    online = place.make("-f", "Makefile", "-f", "show.mk", "show", HF_HUB_OFFLINE="0").stdout.splitlines()
+    assert {"HF_HUB_OFFLINE=0", "TRANSFORMERS_OFFLINE=0"} <= set(online)
