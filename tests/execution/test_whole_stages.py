@@ -51,6 +51,7 @@ def test_known_fault_is_one_sentence_and_leaves_no_output(toy, fault, sentence):
     assert f"write@a: {run.data.tags['error']}\n" == sentence
 
 
+@pytest.mark.slow
 def test_defect_keeps_its_traceback(toy):
     """What nobody foresaw is shown in full, and stands in the run."""
     done = toy.run("python", "stages/write.py", "a", TOY_FAULT="unknown")

@@ -1,5 +1,7 @@
 """Plain `dvc repro` refuses faulty parameters before anything runs; valid ones never rerun what depends on `check`."""
 
+import pytest
+
 
 def edit(toy, old, new):
     params = toy.root / "params.yaml"
@@ -17,6 +19,7 @@ def test_faulty_parameters_stop_the_pipeline_at_once(toy):
     assert toy.made() == []
 
 
+@pytest.mark.slow
 def test_output_is_the_same_for_all_valid_parameters(toy):
     before = (toy.root / "data" / "params-checked.txt").read_bytes()
     edit(toy, "threads: 2", "threads: 1")
