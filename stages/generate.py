@@ -32,10 +32,11 @@ def generate(run) -> None:
     sampling = Sampling(settings.num_inference_steps, arm.guidance, settings.max_sequence_length, settings.batch_size)
     folder = run.fresh(f"results/images/{run.key}")
     with ExitStack() as stack:
-        stack.enter_context(taca(pipe.transformer, TacaConfig(gamma=arm.gamma, threshold=arm.threshold)))
+        name = None
         if run.params.adapters[arm.adapter].rank > 0:
-            weights = Path("models/adapters") / arm.adapter
-            stack.enter_context(adapter(pipe, weights, arm.adapter_scope, arm.threshold))
+            name = stack.enter_context(adapter(pipe, Path("models/adapters") / arm.adapter))
+        early = name if arm.adapter_scope == "early" else None
+        stack.enter_context(taca(pipe, TacaConfig(gamma=arm.gamma, threshold=arm.threshold, adapter=early)))
         make_images(pipe, planned, sampling, folder)
     write_table(folder / "index.parquet", map(vars, planned), SCHEMA)
     run.log_metrics({"images": len(planned)})

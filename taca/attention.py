@@ -7,23 +7,11 @@ splitting the queries is, to our knowledge, new.)
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 
 Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Attention of (query, key, value), which decides on kernel, scale and mask."""
-
-
-class Stream(NamedTuple):
-    """The projections of one modality's tokens, after QK-norm and rotary embedding, heads apart.
-
-    `query` is None where a block discards what the modality would read.
-    """
-
-    query: torch.Tensor | None
-    key: torch.Tensor
-    value: torch.Tensor
 
 
 def scale_text_keys(text_key: torch.Tensor, gamma: float | torch.Tensor) -> torch.Tensor:
@@ -36,41 +24,51 @@ def scale_text_keys(text_key: torch.Tensor, gamma: float | torch.Tensor) -> torc
         gamma: one factor, or one for each sample, broadcastable to `text_key`.
     """
     precise = text_key.to(torch.promote_types(text_key.dtype, torch.float32))
+    if isinstance(gamma, torch.Tensor):
+        gamma = gamma.to(precise.device)
     return (precise * gamma).to(text_key.dtype)
 
 
 def taca_attention(
-    image: Stream,
-    text: Stream,
+    image_query: torch.Tensor,
+    text_query: torch.Tensor | None,
+    key: torch.Tensor,
+    value: torch.Tensor,
     gamma: float | torch.Tensor,
     attention: Attention,
     *,
     text_first: bool,
     token_dim: int,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Eq. 10 as two calls of `attention`.
+    """Eq. 10 as two calls of `attention`. All projections come after QK-norm and rotary embedding, heads apart.
 
     Args:
-        image: projections of N_vis image tokens, in the layout that `attention` takes.
-        text: projections of N_txt text tokens, in the same layout.
+        image_query: queries of the N_vis image tokens, in the layout that `attention` takes.
+        text_query: queries of the N_txt text tokens, or None where a block discards what they would read.
+        key, value: the joint sequence of N_vis + N_txt tokens, in the same layout.
         gamma: one factor, or a tensor (B, 1, 1, 1) with one for each sample.
-        attention: called on N_vis (or N_txt) queries and N_vis + N_txt keys and values.
+        attention: called on N_vis (or N_txt) queries and all keys and values.
         text_first: order of the two modalities among the keys.
         token_dim: dimension of the tokens: -2 in (B, H, L, D), -3 in (B, L, H, D).
 
     Returns:
         What image queries and text queries read, shaped like the queries; None for absent text queries.
     """
-
-    def join(image_tokens: torch.Tensor, text_tokens: torch.Tensor) -> torch.Tensor:
-        parts = (text_tokens, image_tokens) if text_first else (image_tokens, text_tokens)
-        return torch.cat(parts, dim=token_dim)
-
-    value = join(image.value, text.value)
-    image_output = attention(image.query, join(image.key, scale_text_keys(text.key, gamma)), value)
-    if text.query is None:
+    image_output = attention(image_query, _scaled_keys(image_query, key, gamma, text_first, token_dim), value)
+    if text_query is None:
         return image_output, None
-    return image_output, attention(text.query, join(image.key, text.key), value)
+    return image_output, attention(text_query, key, value)
+
+
+def _scaled_keys(image_query, key, gamma, text_first: bool, token_dim: int) -> torch.Tensor:
+    """[gamma * K_txt ; K_vis] in the order of `key`: the only copy that TACA makes."""
+    image_tokens = image_query.shape[token_dim]
+    text_tokens = key.shape[token_dim] - image_tokens
+    if text_first:
+        text_key, image_key = key.split_with_sizes([text_tokens, image_tokens], dim=token_dim)
+        return torch.cat([scale_text_keys(text_key, gamma), image_key], dim=token_dim)
+    image_key, text_key = key.split_with_sizes([image_tokens, text_tokens], dim=token_dim)
+    return torch.cat([image_key, scale_text_keys(text_key, gamma)], dim=token_dim)
 
 
 def explicit_attention(

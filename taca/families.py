@@ -4,14 +4,32 @@ A new family is one row here and, if its attention is not yet covered, one proce
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from diffusers import SD3Transformer2DModel
-from diffusers.models.attention_processor import JointAttnProcessor2_0
+from diffusers import (
+    CogVideoXTransformer3DModel,
+    DiffusionPipeline,
+    Flux2Transformer2DModel,
+    FluxTransformer2DModel,
+    HunyuanVideoTransformer3DModel,
+    QwenImageTransformer2DModel,
+    SD3Transformer2DModel,
+)
+from diffusers.models.attention_processor import (
+    CogVideoXAttnProcessor2_0,
+    FusedCogVideoXAttnProcessor2_0,
+    FusedJointAttnProcessor2_0,
+    JointAttnProcessor2_0,
+)
+from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
+from diffusers.models.transformers.transformer_flux2 import Flux2AttnProcessor, Flux2ParallelSelfAttnProcessor
+from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoAttnProcessor2_0
+from diffusers.models.transformers.transformer_qwenimage import QwenDoubleStreamAttnProcessor2_0
 from torch import nn
 
-from taca.processors import TacaJointAttnProcessor
+from taca import processors
+from taca.branches import BatchedBranches, SeparateBranches
+from taca.processors.base import TacaProcessor
 
 
 @dataclass(frozen=True)
@@ -20,13 +38,13 @@ class AttentionSite:
 
     Attributes:
         modules: regular expression for the whole names of its attention modules.
-        stock: the processor class that diffusers puts there, and the only one that TACA stands in for.
-        processor: builds the stand-in from (gamma, text_first).
+        stock: the processor classes that diffusers puts there, fused projections included; TACA stands in for no other.
+        processor: the stand-in's class.
     """
 
     modules: str
-    stock: type
-    processor: Callable[[object, bool], object]
+    stock: tuple[type, ...]
+    processor: type[TacaProcessor]
 
 
 @dataclass(frozen=True)
@@ -36,23 +54,78 @@ class Family:
     Attributes:
         transformer: the class; its subclasses belong to the family too.
         sites: every kind of attention that image and text tokens share.
-        text_first: order of text and image tokens in the joint sequence.
         timestep_scale: takes the `timestep` that pipelines pass to the scheduler's 0..1000 scale.
+        branches: how pipelines pass the two branches of classifier-free guidance.
     """
 
     transformer: type[nn.Module]
     sites: tuple[AttentionSite, ...]
-    text_first: bool
     timestep_scale: float
+    branches: type[BatchedBranches] | type[SeparateBranches]
 
+
+DOUBLE, SINGLE = r"transformer_blocks\.\d+\.attn", r"single_transformer_blocks\.\d+\.attn"
 
 FAMILIES = (
     # The second attention of SD3.5-medium's first blocks (`attn2`) sees image tokens alone and is no site.
     Family(
         transformer=SD3Transformer2DModel,
-        sites=(AttentionSite(r"transformer_blocks\.\d+\.attn", JointAttnProcessor2_0, TacaJointAttnProcessor),),
-        text_first=False,
+        sites=(
+            AttentionSite(
+                DOUBLE, (JointAttnProcessor2_0, FusedJointAttnProcessor2_0), processors.TacaJointAttnProcessor
+            ),
+        ),
         timestep_scale=1.0,
+        branches=BatchedBranches,
+    ),
+    Family(
+        transformer=FluxTransformer2DModel,
+        sites=(
+            AttentionSite(DOUBLE, (FluxAttnProcessor,), processors.TacaFluxAttnProcessor),
+            AttentionSite(SINGLE, (FluxAttnProcessor,), processors.TacaFluxAttnProcessor),
+        ),
+        timestep_scale=1000.0,
+        branches=SeparateBranches,
+    ),
+    # Reference images are image tokens: they read the prompt with gamma too.
+    Family(
+        transformer=Flux2Transformer2DModel,
+        sites=(
+            AttentionSite(DOUBLE, (Flux2AttnProcessor,), processors.TacaFluxAttnProcessor),
+            AttentionSite(SINGLE, (Flux2ParallelSelfAttnProcessor,), processors.TacaFlux2ParallelSelfAttnProcessor),
+        ),
+        timestep_scale=1000.0,
+        branches=SeparateBranches,
+    ),
+    Family(
+        transformer=QwenImageTransformer2DModel,
+        sites=(
+            AttentionSite(DOUBLE, (QwenDoubleStreamAttnProcessor2_0,), processors.TacaQwenDoubleStreamAttnProcessor),
+        ),
+        timestep_scale=1000.0,
+        branches=SeparateBranches,
+    ),
+    Family(
+        transformer=CogVideoXTransformer3DModel,
+        sites=(
+            AttentionSite(
+                r"transformer_blocks\.\d+\.attn1",
+                (CogVideoXAttnProcessor2_0, FusedCogVideoXAttnProcessor2_0),
+                processors.TacaCogVideoXAttnProcessor,
+            ),
+        ),
+        timestep_scale=1.0,
+        branches=BatchedBranches,
+    ),
+    # The refiner of the text (`context_embedder.token_refiner`) sees text tokens alone and is no site.
+    Family(
+        transformer=HunyuanVideoTransformer3DModel,
+        sites=(
+            AttentionSite(DOUBLE, (HunyuanVideoAttnProcessor2_0,), processors.TacaHunyuanVideoAttnProcessor),
+            AttentionSite(SINGLE, (HunyuanVideoAttnProcessor2_0,), processors.TacaHunyuanVideoAttnProcessor),
+        ),
+        timestep_scale=1.0,
+        branches=SeparateBranches,
     ),
 )
 
@@ -61,16 +134,36 @@ def family_of(transformer: nn.Module) -> Family:
     """The row of a transformer.
 
     Raises:
-        ValueError: a pipeline in the place of its transformer, or a class that is in no row.
+        ValueError: a class that is in no row.
     """
     for family in FAMILIES:
         if isinstance(transformer, family.transformer):
             return family
     name = type(transformer).__name__
-    if isinstance(getattr(transformer, "transformer", None), nn.Module) and not isinstance(transformer, nn.Module):
-        raise ValueError(f"TACA acts on a transformer, and {name} is a pipeline: pass `pipe.transformer`.")
     known = ", ".join(family.transformer.__name__ for family in FAMILIES)
     raise ValueError(f"TACA does not know {name}: pass a transformer of one of the classes {known}.")
+
+
+def transformer_of(model: object) -> nn.Module:
+    """A transformer itself, or that of a pipeline.
+
+    Raises:
+        ValueError: a pipeline that has none.
+    """
+    if not isinstance(model, DiffusionPipeline):
+        return model
+    transformer = getattr(model, "transformer", None)
+    if transformer is None:
+        raise ValueError(
+            f"{type(model).__name__} has no transformer, and TACA acts on one: pass a pipeline around one, "
+            "such as StableDiffusion3Pipeline."
+        )
+    # What `torch.compile` returns calls the module that it was given, hooks included.
+    return getattr(transformer, "_orig_mod", transformer)
+
+
+# What compilation, checkpointing and FSDP put around a block, in the names of what is inside.
+_WRAPPERS = re.compile(r"\.(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)")
 
 
 def attention_modules(transformer: nn.Module, family: Family) -> dict[nn.Module, AttentionSite]:
@@ -82,7 +175,7 @@ def attention_modules(transformer: nn.Module, family: Family) -> dict[nn.Module,
     found = {}
     for name, module in transformer.named_modules():
         for site in family.sites:
-            if re.fullmatch(site.modules, name):
+            if re.fullmatch(site.modules, _WRAPPERS.sub("", name)):
                 found[module] = site
     if not found:
         patterns = ", ".join(f"`{site.modules}`" for site in family.sites)
@@ -102,8 +195,8 @@ def check_stock(modules: dict[nn.Module, AttentionSite]) -> None:
     """
     for module, site in modules.items():
         # Subclasses too are refused: what they add would be lost.
-        if type(module.processor) is not site.stock:
+        if type(module.processor) not in site.stock:
             raise ValueError(
-                f"TACA stands in for {site.stock.__name__} and found {type(module.processor).__name__}: unload IP "
-                "adapters, unfuse QKV projections, or put the stock processor back with `set_attn_processor`."
+                f"TACA stands in for {site.stock[0].__name__} and found {type(module.processor).__name__}: unload IP "
+                "adapters, or put the stock processor back with `set_attn_processor`."
             )

@@ -7,151 +7,199 @@ loses the replacement after the first image, without a word.
 """
 
 import inspect
-import math
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from numbers import Real
 
 import torch
 from torch import nn
 
-from taca.families import Family, attention_modules, check_stock, family_of
+from taca.adapters import ScopedAdapter
+from taca.combinations import check_combinations
+from taca.config import TacaConfig
+from taca.families import Family, attention_modules, check_stock, family_of, transformer_of
+from taca.processors.base import share_of
 from taca.processors.swap import Processors, swapped, swapped_in_recomputation
-from taca.schedule import gamma_at, is_active
+from taca.schedule import gamma_of, is_active, scheduled_timestep
 
 _TACA_HOOK = "_taca_hook"
-
-
-@dataclass(frozen=True)
-class TacaConfig:
-    """How strongly and when image tokens turn to text tokens.
-
-    Attributes:
-        gamma: factor on the image-to-text attention logits; 1 changes nothing.
-        threshold: TACA acts at timesteps t >= threshold, on the scheduler's 0..1000 scale (1000 is pure noise).
-
-    Raises:
-        ValueError: gamma is not a finite number above 0, or threshold not a number from 0 to 1000.
-    """
-
-    gamma: float = 1.2
-    threshold: float = 970.0
-
-    def __post_init__(self):
-        if not _is_number(self.gamma) or not 0 < self.gamma < math.inf:
-            raise ValueError(f"`gamma` must be a finite number above 0 (1 changes nothing), got {self.gamma!r}.")
-        if not _is_number(self.threshold) or not 0 <= self.threshold <= 1000:
-            raise ValueError(
-                f"`threshold` must be a number from 0 to 1000, the scheduler's scale, got {self.threshold!r}."
-            )
 
 
 class TacaHook:
     """Decides before each forward pass of a transformer whether TACA acts in it, and undoes what it did afterwards."""
 
-    def __init__(self, transformer: nn.Module, config: TacaConfig, family: Family):
+    def __init__(
+        self,
+        transformer: nn.Module,
+        config: TacaConfig,
+        family: Family,
+        scheduler: object | None,
+        pipeline: object | None,
+    ):
+        check_combinations(transformer)
         self.config = config
         self.family = family
+        self.scheduler = scheduler
+        # The pipeline's scheduler may be replaced, and whoever copies the transformer wants no copy of its pipeline.
+        self.pipeline = None if pipeline is None else weakref.ref(pipeline)
         self.sites = attention_modules(transformer, family)
+        self.adapter = None if config.adapter is None else ScopedAdapter(transformer, config.adapter)
         self.signature = inspect.signature(type(transformer).forward)
-        # One set for all steps of all images: compiled blocks recognise it.
-        self.processors = self._processors(float(config.gamma))
+        # One set for all steps of all images with as long a text: compiled blocks recognise it.
+        self.processors: dict[int, Processors] = {}
         self.undo = ExitStack()
         self.handles = []
+        self.branches = None if config.branches == "both" else family.branches(pipeline, transformer)
 
     def register(self, transformer: nn.Module) -> None:
         """Hooks the forward pass; the later hook also runs when the pass fails."""
         self.handles.append(transformer.register_forward_pre_hook(self.pre_forward, with_kwargs=True))
         self.handles.append(transformer.register_forward_hook(self.post_forward, always_call=True))
 
-    def remove(self) -> None:
+    def remove(self, transformer: nn.Module) -> None:
         """Leaves the transformer as it was before `register`."""
         for handle in self.handles:
             handle.remove()
         self.undo.close()
+        if self.branches is not None:
+            self.branches.close(transformer)
 
+    @torch.compiler.disable
     def pre_forward(self, transformer: nn.Module, args: tuple, kwargs: dict) -> None:
         """Puts the processors in place for a pass in which TACA acts."""
         # Something is left to undo here only if the last pass was interrupted (Ctrl-C).
         self.undo.close()
-        processors = self._choose(self.signature.bind(transformer, *args, **kwargs).arguments)
-        if processors is not None:
+        if self.config.gamma == 1 and self.adapter is None:
+            return
+        arguments = self.signature.bind(transformer, *args, **kwargs).arguments
+        check_combinations(transformer)
+        early = self._early(arguments)
+        if self.adapter is not None:
+            self._switch_adapter(transformer, early)
+        scaled = self._scaled(early, arguments)
+        if self.config.gamma != 1 and any(scaled):
             check_stock(self.sites)
-            self.undo.enter_context(swapped(processors))
-            self.undo.enter_context(swapped_in_recomputation(transformer, processors))
+            gamma = float(self.config.gamma) if all(scaled) else self._gammas(scaled, arguments["hidden_states"])
+            self._put(transformer, self._processors(gamma, self._text_tokens(arguments["encoder_hidden_states"])))
 
+    @torch.compiler.disable
     def post_forward(self, transformer: nn.Module, args: tuple, output: object) -> None:
         """Puts the stock processors back."""
         self.undo.close()
 
-    def _choose(self, arguments: dict) -> Processors | None:
-        """The processors for a pass with these arguments of `forward`, None if it is the stock model's."""
-        config = self.config
-        if config.gamma == 1:
-            return None
+    def _early(self, arguments: dict) -> list[bool]:
+        """Which samples of a pass with these arguments are at or above the threshold; one may stand for all."""
         if arguments.get("timestep") is None:
             raise ValueError("TACA acts by `timestep`, and this forward pass got none: pass it.")
-        timestep = torch.as_tensor(arguments["timestep"]) * self.family.timestep_scale
-        active = is_active(timestep, config.threshold).flatten().tolist()
-        if not any(active):
-            return None
-        if all(active):
-            return self.processors
-        hidden_states = arguments["hidden_states"]
+        timestep = torch.as_tensor(arguments["timestep"]).flatten()
+        scale = self.family.timestep_scale
+        scheduler = self.scheduler if self.pipeline is None else getattr(self.pipeline(), "scheduler", None)
+        if scheduler is None:
+            return is_active(timestep, self.config.threshold / scale).tolist()
+        return is_active(scheduled_timestep(timestep, scale, scheduler), self.config.threshold).tolist()
+
+    def _scaled(self, early: list[bool], arguments: dict) -> list[bool]:
+        """Which of them gamma acts on."""
+        if self.branches is None:
+            return early
+        batch = len(arguments["hidden_states"])
+        early = early * batch if len(early) == 1 else early
+        return [a and b for a, b in zip(early, self.branches.conditional(arguments, batch), strict=True)]
+
+    def _switch_adapter(self, transformer: nn.Module, early: list[bool]) -> None:
+        if any(early) != all(early):
+            raise ValueError(
+                "This forward pass mixes timesteps above and below the threshold, and the adapter "
+                f"{self.adapter.name!r} is either on or off: pass them one after the other."
+            )
+        if torch.is_grad_enabled() and transformer.gradient_checkpointing:
+            raise ValueError(
+                "`adapter` in TacaConfig cannot be combined with gradient checkpointing, since blocks are computed "
+                "again when the adapter is back: disable one of them."
+            )
+        self.undo.enter_context(self.adapter.switched(transformer, all(early)))
+
+    def _put(self, transformer: nn.Module, processors: Processors) -> None:
+        for module, processor in processors.items():
+            processor.follow(module)
+        self.undo.enter_context(swapped(processors))
+        self.undo.enter_context(swapped_in_recomputation(transformer, processors))
+
+    def _text_tokens(self, encoder_hidden_states: torch.Tensor) -> int:
+        """This rank's share of the text tokens: all of them, but under context parallelism."""
+        parallel = getattr(next(iter(self.sites)).processor, "_parallel_config", None)
+        return share_of(encoder_hidden_states.shape[1], parallel)
+
+    def _gammas(self, scaled: list[bool], hidden_states: torch.Tensor) -> torch.Tensor:
+        """gamma of each sample, (B, 1, 1, 1)."""
+        active = torch.tensor(scaled, device=hidden_states.device)
         dtype = torch.promote_types(hidden_states.dtype, torch.float32)
-        gamma = gamma_at(timestep.to(hidden_states.device), config.gamma, config.threshold, dtype)
-        return self._processors(gamma.reshape(-1, 1, 1, 1))
+        return gamma_of(active, self.config.gamma, dtype).reshape(-1, 1, 1, 1)
 
-    def _processors(self, gamma: float | torch.Tensor) -> Processors:
-        kinds = {site: site.processor(gamma, self.family.text_first) for site in self.family.sites}
-        return {module: kinds[site] for module, site in self.sites.items()}
+    def _processors(self, gamma: float | torch.Tensor, text_tokens: int) -> Processors:
+        """A stand-in for each site; always the same ones where all samples share gamma."""
+        if isinstance(gamma, float) and text_tokens in self.processors:
+            return self.processors[text_tokens]
+        processors = {module: site.processor(gamma, text_tokens) for module, site in self.sites.items()}
+        if isinstance(gamma, float):
+            self.processors[text_tokens] = processors
+        return processors
 
 
-def apply_taca(transformer: nn.Module, config: TacaConfig) -> None:
+def apply_taca(model: object, config: TacaConfig, *, scheduler: object | None = None) -> None:
     """Lets TACA act in every forward pass of a transformer until `remove_taca`.
 
     Args:
-        transformer: of a class in `taca.families.FAMILIES`, such as `pipe.transformer`.
+        model: a transformer of a class in `taca.families.FAMILIES`, or a pipeline around one.
+        scheduler: the one whose timesteps the transformer is given. From it TACA knows them unrounded, where a pipeline
+            in 16 bits rounds them (966, 968 and 970 arrive as 968.75 in bfloat16). A pipeline's own is taken.
 
     Raises:
-        ValueError: a pipeline or an unknown class, no joint attention, processors other than the stock ones, or TACA
-            applied already. The transformer is then as it was.
+        ValueError: an unknown class or a pipeline without a transformer, no joint attention, processors other than the
+            stock ones, an adapter that is not loaded or is fused, an output cache, or TACA applied already. The
+            transformer is then as it was.
     """
+    transformer = transformer_of(model)
+    pipeline = None if transformer is model else model
+    if pipeline is not None and scheduler is not None:
+        raise ValueError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
     family = family_of(transformer)
+    if config.branches == "conditional" and pipeline is None:
+        raise ValueError(
+            "`branches` is conditional, and a transformer alone cannot tell the branches: pass the pipeline."
+        )
     if hasattr(transformer, _TACA_HOOK):
         raise ValueError(f"TACA is already applied to this {type(transformer).__name__}: call `remove_taca` first.")
-    hook = TacaHook(transformer, config, family)
+    hook = TacaHook(transformer, config, family, scheduler, pipeline)
     try:
         hook.register(transformer)
         setattr(transformer, _TACA_HOOK, hook)
     except BaseException:
-        hook.remove()
+        hook.remove(transformer)
         raise
 
 
-def remove_taca(transformer: nn.Module) -> None:
-    """Makes a transformer the stock one again.
+def remove_taca(model: object) -> None:
+    """Makes a transformer, or that of a pipeline, the stock one again.
 
     Raises:
         ValueError: TACA is not applied to it.
     """
+    transformer = transformer_of(model)
     family_of(transformer)
     if not hasattr(transformer, _TACA_HOOK):
         raise ValueError(f"TACA is not applied to this {type(transformer).__name__}: call `apply_taca` first.")
-    getattr(transformer, _TACA_HOOK).remove()
+    hook = getattr(transformer, _TACA_HOOK)
     delattr(transformer, _TACA_HOOK)
+    hook.remove(transformer)
 
 
 @contextmanager
-def taca(transformer: nn.Module, config: TacaConfig) -> Iterator[nn.Module]:
-    """Lets TACA act in a transformer inside a `with` block. Raises what `apply_taca` raises."""
-    apply_taca(transformer, config)
+def taca(model: object, config: TacaConfig, *, scheduler: object | None = None) -> Iterator[object]:
+    """Lets TACA act in a transformer or pipeline inside a `with` block. Takes and raises what `apply_taca` does."""
+    transformer = transformer_of(model)
+    apply_taca(model, config, scheduler=scheduler)
     try:
-        yield transformer
+        yield model
     finally:
         remove_taca(transformer)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -1,14 +1,23 @@
 """Eq. 10 as two attention calls, against the formula itself."""
 
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from taca.attention import Stream, explicit_attention, scale_text_keys, taca_attention
+from taca.attention import explicit_attention, scale_text_keys, taca_attention
 
 IMAGE_TOKENS, TEXT_TOKENS, HEAD_DIM = 7, 4, 6
+
+
+class Stream(NamedTuple):
+    """One modality's projections."""
+
+    query: torch.Tensor | None
+    key: torch.Tensor
+    value: torch.Tensor
 
 
 def streams(seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Stream, Stream]:
@@ -21,8 +30,18 @@ def streams(seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Stream, 
     return stream(IMAGE_TOKENS), stream(TEXT_TOKENS)
 
 
-def two_calls(image: Stream, text: Stream, gamma, text_first: bool = False):
-    return taca_attention(image, text, gamma, F.scaled_dot_product_attention, text_first=text_first, token_dim=-2)
+def two_calls(
+    image: Stream,
+    text: Stream,
+    gamma,
+    text_first: bool = False,
+    attention=F.scaled_dot_product_attention,
+    dim: int = -2,
+):
+    order = (text, image) if text_first else (image, text)
+    key, value = (torch.cat([getattr(stream, name) for stream in order], dim) for name in ("key", "value"))
+    arguments = {"text_first": text_first, "token_dim": dim}
+    return taca_attention(image.query, text.query, key, value, gamma, attention, **arguments)
 
 
 def explicit(image: Stream, text: Stream, gamma) -> tuple[torch.Tensor, torch.Tensor]:
@@ -60,7 +79,7 @@ def test_layout_with_tokens_before_heads_gives_the_same():
         return F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, key, value))).transpose(1, 2)
 
     swapped = [Stream(*(x.transpose(1, 2) for x in stream)) for stream in (image, text)]
-    outputs = taca_attention(*swapped, 1.2, attention, text_first=True, token_dim=-3)
+    outputs = two_calls(*swapped, 1.2, text_first=True, attention=attention, dim=-3)
     for actual, expected in zip(outputs, two_calls(image, text, 1.2, text_first=True), strict=True):
         assert torch.equal(actual.transpose(1, 2), expected)
 
@@ -80,7 +99,7 @@ def test_absent_text_queries_are_not_attended_with():
         calls.append(query.shape[-2])
         return F.scaled_dot_product_attention(query, key, value)
 
-    outputs = taca_attention(image, text._replace(query=None), 1.2, counted, text_first=False, token_dim=-2)
+    outputs = two_calls(image, text._replace(query=None), 1.2, attention=counted)
     assert outputs[1] is None
     assert calls == [IMAGE_TOKENS]
     assert torch.equal(outputs[0], two_calls(image, text, 1.2)[0])
@@ -95,7 +114,7 @@ def test_two_calls_do_the_work_of_one():
         work.append(query.shape[-2] * key.shape[-2])
         return F.scaled_dot_product_attention(query, key, value)
 
-    taca_attention(image, text, 1.2, counted, text_first=False, token_dim=-2)
+    two_calls(image, text, 1.2, attention=counted)
     assert len(work) == 2
     assert sum(work) == (IMAGE_TOKENS + TEXT_TOKENS) ** 2
 

@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from taca.schedule import gamma_at, is_active
+from taca.schedule import gamma_of, is_active
 
 
 def test_gamma_acts_at_and_above_the_threshold_only():
     timestep = torch.tensor([1000.0, 970.001, 970.0, 969.999, 0.0])
     assert is_active(timestep, 970.0).tolist() == [True, True, True, False, False]
-    torch.testing.assert_close(gamma_at(timestep, 1.2, 970.0), torch.tensor([1.2, 1.2, 1.2, 1.0, 1.0]))
+    torch.testing.assert_close(gamma_of(is_active(timestep, 970.0), 1.2), torch.tensor([1.2, 1.2, 1.2, 1.0, 1.0]))
 
 
 def test_gamma_one_is_one_at_every_timestep():
     timestep = torch.linspace(0, 1000, 101)
-    assert torch.equal(gamma_at(timestep, 1.0, 500.0), torch.ones(101))
+    assert torch.equal(gamma_of(is_active(timestep, 500.0), 1.0), torch.ones(101))
 
 
 @pytest.mark.parametrize(("threshold", "active"), [(0.0, 101), (1000.0, 1), (500.0, 51)])
@@ -35,13 +35,13 @@ def test_any_dtype_is_compared_with_the_unrounded_threshold(dtype):
 
 
 def test_gamma_is_exact_in_the_dtype_asked_for():
-    gamma = gamma_at(torch.tensor([980.0, 100.0]), 1.2, 970.0, dtype=torch.float64)
+    gamma = gamma_of(torch.tensor([True, False]), 1.2, torch.float64)
     assert gamma.tolist() == [1.2, 1.0]
 
 
 def test_shape_is_kept():
-    assert gamma_at(torch.full((3, 2), 999.0), 1.2, 970.0).shape == (3, 2)
-    assert gamma_at(torch.tensor(999.0), 1.2, 970.0).shape == ()
+    assert gamma_of(torch.ones(3, 2, dtype=torch.bool), 1.2).shape == (3, 2)
+    assert gamma_of(torch.tensor(True), 1.2).shape == ()
 
 
 @pytest.mark.parametrize(("steps", "active"), [(28, 3), (30, 3), (40, 4), (50, 5)])

@@ -153,7 +153,7 @@ def test_processor_scales_image_queries_only():
     image = torch.randn(2, IMAGE_TOKENS, 16, generator=generator, dtype=torch.float64)
     text = torch.randn(2, TEXT_TOKENS, 16, generator=generator, dtype=torch.float64)
     stock_image, stock_text = attn(image, text)
-    image_output, text_output = TacaJointAttnProcessor(1.2, text_first=False)(attn, image, text)
+    image_output, text_output = TacaJointAttnProcessor(1.2, TEXT_TOKENS)(attn, image, text)
     torch.testing.assert_close(text_output, stock_text, rtol=1e-12, atol=1e-14)
     assert relative_error(image_output, stock_image) > 1e-3
 
@@ -163,7 +163,7 @@ def test_text_output_of_the_last_block_is_not_computed():
     calls = []
     attn.add_q_proj.register_forward_hook(lambda *_: calls.append("text query"))
     image, text = torch.randn(1, IMAGE_TOKENS, 16), torch.randn(1, TEXT_TOKENS, 16)
-    image_output, text_output = TacaJointAttnProcessor(1.0, text_first=False)(attn, image, text)
+    image_output, text_output = TacaJointAttnProcessor(1.0, TEXT_TOKENS)(attn, image, text)
     assert text_output is None
     assert calls == []
     torch.testing.assert_close(image_output, attn(image, text)[0])

@@ -5,6 +5,17 @@ one joint attention call. They hold their gamma and never change: `taca.hooks` p
 that TACA acts on, and the stock processors run all others.
 """
 
+from taca.processors.cogvideox import TacaCogVideoXAttnProcessor
+from taca.processors.flux import TacaFlux2ParallelSelfAttnProcessor, TacaFluxAttnProcessor
+from taca.processors.hunyuan_video import TacaHunyuanVideoAttnProcessor
+from taca.processors.qwenimage import TacaQwenDoubleStreamAttnProcessor
 from taca.processors.sd3 import TacaJointAttnProcessor
 
-__all__ = ["TacaJointAttnProcessor"]
+__all__ = [
+    "TacaCogVideoXAttnProcessor",
+    "TacaFlux2ParallelSelfAttnProcessor",
+    "TacaFluxAttnProcessor",
+    "TacaHunyuanVideoAttnProcessor",
+    "TacaJointAttnProcessor",
+    "TacaQwenDoubleStreamAttnProcessor",
+]

@@ -3,22 +3,25 @@
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
-from torch import nn
 
-from taca.attention import Stream, taca_attention
+from taca.attention import taca_attention
+from taca.processors.base import TacaProcessor, heads_of, projected
 
 
-class TacaJointAttnProcessor:
-    """Joint attention of image and text tokens with gamma on the image-to-text logits.
+class TacaJointAttnProcessor(TacaProcessor):
+    """Joint attention of image and text tokens, in that order.
 
-    Args:
-        gamma: one factor, or a tensor (B, 1, 1, 1) with one for each sample.
-        text_first: order of the modalities among the keys.
+    As in the stock processor, the choice of attention backend is ignored.
     """
 
-    def __init__(self, gamma: float | torch.Tensor, text_first: bool):
-        self.gamma = gamma
-        self.text_first = text_first
+    def follow(self, attn: Attention) -> None:
+        """As any stand-in; refuses fused projections with QK-norm, which diffusers' fused processor leaves out."""
+        super().follow(attn)
+        if self.fused and attn.norm_q is not None:
+            raise ValueError(
+                "diffusers' fused processor of SD3 leaves out QK-norm, so Stable Diffusion 3.5 draws wrongly with it: "
+                "call `unfuse_qkv_projections()`."
+            )
 
     def __call__(
         self,
@@ -34,31 +37,28 @@ class TacaJointAttnProcessor:
         The last block discards its text tokens, so none are computed there and None is returned for them. (The weights
         of their queries then have no gradient; in the stock model it is zero.)
         """
-        image = Stream(
-            query=_project(attn, attn.to_q, attn.norm_q, hidden_states),
-            key=_project(attn, attn.to_k, attn.norm_k, hidden_states),
-            value=_project(attn, attn.to_v, None, hidden_states),
+        head_dim = attn.inner_dim // attn.heads
+        image = heads_of(projected(attn, hidden_states, fused=self.fused), head_dim, (attn.norm_q, attn.norm_k))
+        added = projected(
+            attn, encoder_hidden_states, added=True, with_query=not attn.context_pre_only, fused=self.fused
         )
-        text = Stream(
-            query=None
-            if attn.context_pre_only
-            else _project(attn, attn.add_q_proj, attn.norm_added_q, encoder_hidden_states),
-            key=_project(attn, attn.add_k_proj, attn.norm_added_k, encoder_hidden_states),
-            value=_project(attn, attn.add_v_proj, None, encoder_hidden_states),
-        )
+        text = heads_of(added, head_dim, (attn.norm_added_q, attn.norm_added_k))
+        image, text = (tuple(None if x is None else x.transpose(1, 2) for x in heads) for heads in (image, text))
+        key, value = (torch.cat([image[part], text[part]], dim=-2) for part in (1, 2))
         image_output, text_output = taca_attention(
-            image, text, self.gamma, _scaled_dot_product_attention, text_first=self.text_first, token_dim=-2
+            image[0],
+            text[0],
+            key,
+            value,
+            self.gamma,
+            _scaled_dot_product_attention,
+            text_first=False,
+            token_dim=-2,
         )
-        image_output = attn.to_out[1](attn.to_out[0](_merge_heads(image_output, image.query.dtype)))
+        image_output = attn.to_out[1](attn.to_out[0](_merge_heads(image_output, image[0].dtype)))
         if text_output is None:
             return image_output, None
-        return image_output, attn.to_add_out(_merge_heads(text_output, text.query.dtype))
-
-
-def _project(attn: Attention, linear: nn.Module, norm: nn.Module | None, hidden_states: torch.Tensor) -> torch.Tensor:
-    """(B, L, C) to heads (B, H, L, D), normalised where the model has QK-norm."""
-    heads = linear(hidden_states).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-    return heads if norm is None else norm(heads)
+        return image_output, attn.to_add_out(_merge_heads(text_output, text[0].dtype))
 
 
 def _merge_heads(heads: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -1,0 +1,62 @@
+"""A LoRA adapter that works only in the forward passes in which TACA acts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+class ScopedAdapter:
+    """Switches one adapter of a transformer on or off for single passes; other adapters stay as they are.
+
+    Switched off, its layers run their base layer alone: nothing is multiplied by zero, nothing is unloaded.
+
+    Args:
+        transformer: with the adapter loaded, as `pipe.load_lora_weights(..., adapter_name=name)` does.
+        name: the adapter's.
+
+    Raises:
+        ValueError: the transformer has no such adapter, or an adapter is fused into the weights.
+    """
+
+    def __init__(self, transformer: nn.Module, name: str):
+        self.name = name
+        self._layers(transformer)
+
+    def _layers(self, transformer: nn.Module) -> list:
+        """The adapter's layers, found anew each time: it may have been unloaded and loaded again."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        tuned = [module for module in transformer.modules() if isinstance(module, BaseTunerLayer)]
+        layers = [layer for layer in tuned if self.name in layer._get_available_adapters()]
+        if not layers:
+            known = sorted({found for layer in tuned for found in layer._get_available_adapters()})
+            raise ValueError(
+                f"`adapter` is {self.name!r}, and this {type(transformer).__name__} has "
+                f"{', '.join(map(repr, known)) if known else 'none'}: load it first, by that `adapter_name`."
+            )
+        # A layer with any fused adapter would be unfused for good when it is switched off.
+        if any(layer.merged for layer in layers):
+            raise ValueError(
+                f"An adapter is fused into the weights, so {self.name!r} cannot be left out of later steps: "
+                "call `pipe.unfuse_lora()` first."
+            )
+        return layers
+
+    @contextmanager
+    def switched(self, transformer: nn.Module, on: bool) -> Iterator[None]:
+        """The adapter on or off; on exit it is what it was."""
+        layers = self._layers(transformer)
+        # Not by peft's own methods: they also change which weights require gradients.
+        before = [(layer._active_adapter, layer._disable_adapters) for layer in layers]
+        try:
+            for layer in layers:
+                active = [] if layer.disable_adapters else list(layer.active_adapters)
+                if on and self.name not in active:
+                    active.append(self.name)
+                layer._active_adapter = active if on else [name for name in active if name != self.name]
+                layer._disable_adapters = not layer._active_adapter
+            yield
+        finally:
+            for layer, (active, disabled) in zip(layers, before, strict=True):
+                layer._active_adapter, layer._disable_adapters = active, disabled
