@@ -9,8 +9,9 @@ from PIL import Image
 
 from taca.data.images import read_image
 from taca.errors import StageError
-from taca.world.captions import MAX_WORDS, MENTIONS, article, noun
+from taca.world.captions import MAX_TOKENS, MENTIONS, noun
 from taca.world.detector import Detection, detect
+from taca.world.vocabulary import token_count
 
 SCHEMA = pa.schema([("id", pa.int64()), ("caption", pa.string()), ("captioner", pa.string())])
 
@@ -43,23 +44,25 @@ def _describe(image: Image.Image, row: dict) -> str:
             f"The detector sees no object of the built-in world in {row['path']}; for other images set "
             "`caption.captioner` to source."
         )
+    # In the order in which the world's captions name objects.
+    found = sorted(found[:4], key=lambda d: (sum(d.box), d.box[0]))
     # The image's number picks the form, so that a caption depends on nothing but its image.
-    return describe(found[:4], np.random.default_rng(row["id"]))
+    return describe(found, np.random.default_rng(row["id"]))
 
 
 def describe(found: Sequence[Detection], rng: np.random.Generator) -> str:
-    """A caption of up to four detections, of at most `MAX_WORDS` words, which names all of their kind."""
+    """A caption of up to four detections, of at most `MAX_TOKENS` tokens, which names all of their kind."""
     while True:
         mention = str(rng.choice(list(MENTIONS)))
-        phrases = [article(noun(item, mention)) for item in found]
+        phrases = [noun(item, mention) for item in found]
         text = " and ".join(phrases)
         if len(found) == 2 and rng.random() < 0.5:
             text = f"{phrases[0]} {_relation(*found)} {phrases[1]}"
         # Four objects fit only by shape, and not all of them.
-        while len(text.split()) > MAX_WORDS and len(phrases) > 3:
+        while token_count(text) > MAX_TOKENS and len(phrases) > 3:
             phrases = phrases[:-1]
             text = " and ".join(phrases)
-        if len(text.split()) <= MAX_WORDS:
+        if token_count(text) <= MAX_TOKENS:
             return text
 
 

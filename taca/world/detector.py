@@ -1,6 +1,6 @@
 """Reads objects from the pixels of any image: segments by hue, then compares each segment with every shape and texture.
 
-Nothing but the image goes in. Lengths are in pixels of the world's 80-pixel canvas; an image of another size is
+Nothing but the image goes in. Lengths are in pixels of the world's canvas; an image of another size is
 resized to it first, and boxes are given in the image's own pixels.
 """
 
@@ -17,7 +17,7 @@ from taca.world.vocabulary import COLORS, SHAPES, TEXTURES
 
 MIN_CHROMA = 36  # of 255: below it a pixel belongs to the background
 MIN_AREA = 45  # pixels
-MAX_EXTENT = 56  # pixels a side: anything larger is a coloured ground, not an object
+MAX_EXTENT = 50  # pixels a side: anything larger is a coloured ground, not an object
 MIN_CONFIDENCE = 0.3
 # Overlap with the ideal outline at which a shape is doubtful and at which it is certain.
 OVERLAP_RANGE = (0.60, 0.80)
@@ -171,9 +171,11 @@ def _read_texture(pixels, mask, centre, origin) -> tuple[str, float]:
     darkness = np.clip((1 - brightness / light) / (1 - DARK), 0, 1)
     if darkness.mean() < 0.11:
         return "plain", 1.0
-    x = columns + origin[0] + 0.5 - centre[0] - _phases()[:, :1]
-    y = rows + origin[1] + 0.5 - centre[1] - _phases()[:, 1:]
-    scores = {texture: _correlation(_soft(texture, x, y), darkness).max() for texture in TEXTURES[1:]}
+    # (phase, row, column), kept apart by axis as long as possible: a pattern is a function of few distinct positions.
+    x = np.arange(mask.shape[1]) + origin[0] + 0.5 - centre[0] - _phases()[:, 0, None, None]
+    y = np.arange(mask.shape[0])[:, None] + origin[1] + 0.5 - centre[1] - _phases()[:, 1, None, None]
+    patterns = {texture: _soft(texture, x, y)[:, rows, columns] for texture in TEXTURES[1:]}
+    scores = {texture: _correlation(pattern, darkness).max() for texture, pattern in patterns.items()}
     best = max(scores, key=scores.get)
     return best, float(np.clip(scores[best] / 0.55, 0, 1))
 

@@ -2,13 +2,12 @@
 
 import numpy as np
 
-CANVAS = 80  # pixels a side
+CANVAS = 64  # pixels a side
 REACH = 1.08  # how far the widest shape reaches from its centre, in radii
 # Centres lie on a grid and radii are few: fewer different pictures to learn, and no prompt tells between them.
 GRID = 8
-PAIR_RADII = (12.0, 14.0)
-HOST_RADII, GUEST_RADIUS = (22.0, 24.0), 9.0
-UNEQUAL_RADII = (18.0, 10.0)
+RADIUS, LARGE_RADIUS = 12.0, 16.0
+HOST_RADIUS, GUEST_RADIUS = 20.0, 9.0
 
 _STAR_ANGLES = -np.pi / 2 + np.arange(10) * np.pi / 5
 _STAR = np.stack([np.cos(_STAR_ANGLES), np.sin(_STAR_ANGLES)], 1) * np.where(np.arange(10) % 2, 0.46, 1.08)[:, None]
@@ -55,11 +54,14 @@ def scatter(rng: np.random.Generator, radii: list[float], gap: float = 3.0) -> l
     while True:
         places: list[tuple[float, float, float]] = []
         for radius in radii:
-            for _ in range(60):
-                x, y = (float(rng.choice(_centres(radius))) for _ in range(2))
-                if all(np.hypot(x - px, y - py) >= REACH * (radius + pr) + gap for px, py, pr in places):
-                    places.append((x, y, radius))
-                    break
+            x, y = np.meshgrid(_centres(radius), _centres(radius))
+            free = np.ones(x.shape, bool)
+            for px, py, other in places:
+                free &= np.hypot(x - px, y - py) >= REACH * (radius + other) + gap
+            if not free.any():
+                break
+            chosen = rng.integers(free.sum())
+            places.append((float(x[free][chosen]), float(y[free][chosen]), radius))
         if len(places) == len(radii):
             return places
 
@@ -72,34 +74,34 @@ def _centres(radius: float) -> list[float]:
 def place_pair(rng: np.random.Generator, relation: str, first: str, second: str) -> list[tuple[float, float, float]]:
     """Two places (x, y, radius) for shapes `first` and `second`, where the first stands in `relation` to the second."""
     if relation == "inside":
-        radius = float(rng.choice(HOST_RADII))
-        x, y = (float(rng.choice(_centres(radius))) for _ in range(2))
-        return [(x, y, GUEST_RADIUS), (x, y, radius)]
+        x, y = (float(rng.choice(_centres(HOST_RADIUS))) for _ in range(2))
+        return [(x, y, GUEST_RADIUS), (x, y, HOST_RADIUS)]
     if relation == "larger than":
-        return scatter(rng, list(UNEQUAL_RADII))
+        return scatter(rng, [LARGE_RADIUS, GUEST_RADIUS])
     while True:
-        radii = [float(rng.choice(PAIR_RADII)) for _ in range(2)]
-        offset = _offset(rng, relation, first, second, radii)
-        start = np.array([rng.choice(_centres(radii[0])) for _ in range(2)])
+        offset = _offset(rng, relation, first, second)
+        start = np.array([rng.choice(_centres(RADIUS)) for _ in range(2)])
         # Touching objects stand where they meet, all others on the grid.
         end = start + (offset if relation == "touching" else GRID * np.round(offset / GRID))
-        apart = relation == "touching" or np.hypot(*(end - start)) >= REACH * sum(radii) + 1
-        if apart and all(REACH * radii[1] <= c <= CANVAS - REACH * radii[1] for c in end):
-            return [(*map(float, start), radii[0]), (*map(float, end), radii[1])]
+        apart = relation == "touching" or np.hypot(*(end - start)) >= 2 * REACH * RADIUS + 1
+        if apart and all(REACH * RADIUS <= c <= CANVAS - REACH * RADIUS for c in end):
+            return [(*map(float, start), RADIUS), (*map(float, end), RADIUS)]
 
 
-def _offset(rng, relation, first, second, radii):
-    """Vector from the first centre to the second, pixels, before it is put on the grid."""
-    touch = REACH * sum(radii) + 2
-    side = float(rng.choice([-1, 1]))
+def _offset(rng, relation, first, second):
+    """Vector from the first centre to the second, pixels, before it is put on the grid.
+
+    Where the relation leaves it open, the first stands on the left or above: captions name objects in that order.
+    """
+    touch = 2 * REACH * RADIUS + 2
     if relation == "touching":
-        return np.array([side * _contact(first, second, radii), 0.0])
+        return np.array([_contact(first, second), 0.0])
     if relation == "near":
-        angle = rng.uniform(0, 2 * np.pi)
-        return (touch + rng.uniform(0, 6)) * np.array([np.cos(angle), np.sin(angle)])
+        beside = np.array([touch + rng.uniform(0, 6), rng.uniform(-12, 12)])
+        return beside if rng.random() < 0.5 else beside[::-1]
     if relation in ("next to", "on side of"):
         gap = rng.uniform(0, 3) if relation == "next to" else rng.uniform(0, 10)
-        return np.array([side * (touch + gap), rng.uniform(-6, 6)])
+        return np.array([touch + gap, rng.uniform(-6, 6)])
     along = touch + rng.uniform(0, 14)
     across = rng.uniform(-0.45, 0.45) * along
     return {
@@ -110,12 +112,12 @@ def _offset(rng, relation, first, second, radii):
     }[relation]
 
 
-def _contact(first: str, second: str, radii: list[float]) -> float:
+def _contact(first: str, second: str) -> float:
     """Horizontal distance of centres, pixels, at which two shapes on one line just meet."""
     rows = np.arange(-20, 20.5, 0.5)
     columns = np.arange(-20, 20.25, 0.25)
     edges = []
-    for shape, radius in zip((first, second), radii, strict=True):
-        filled = inside(shape, columns[None, :] / radius, rows[:, None] / radius)
+    for shape in (first, second):
+        filled = inside(shape, columns[None, :] / RADIUS, rows[:, None] / RADIUS)
         edges.append(np.where(filled.any(1), (filled * np.abs(columns)).max(1), -np.inf))
     return float((edges[0] + edges[1]).max()) + 0.5

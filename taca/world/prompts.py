@@ -7,7 +7,6 @@ from itertools import permutations, product
 import numpy as np
 
 from taca.errors import StageError
-from taca.world.captions import article
 from taca.world.scene import HOSTS
 from taca.world.vocabulary import (
     COLORS,
@@ -26,7 +25,7 @@ UNSEEN_PART = 1 / 3  # of the val prompts, in categories that have unseen combin
 class Prompt:
     """One prompt and its parse.
 
-    `phrases` are noun phrases without articles, `objects` the sides of `relation` (subject first), `count` the objects
+    `phrases` are noun phrases, `objects` the sides of `relation` (subject first), `count` the objects
     that the image should hold, `unseen` whether a combination in it is left out of the training data.
     """
 
@@ -74,11 +73,11 @@ def _shuffled(prompts: list[Prompt], rng: np.random.Generator) -> list[Prompt]:
 
 
 def _joined(category: str, phrases: tuple[str, ...], objects: tuple[str, ...]) -> Prompt:
-    return Prompt(" and ".join(map(article, phrases)), category, phrases, objects, None, len(phrases))
+    return Prompt(" and ".join(phrases), category, phrases, objects, None, len(phrases))
 
 
 def _related(category: str, phrases: tuple[str, str], objects: tuple[str, str], relation: str) -> Prompt:
-    text = f"{article(phrases[0])} {relation} {article(phrases[1])}"
+    text = f"{phrases[0]} {relation} {phrases[1]}"
     return Prompt(text, category, phrases, objects, relation, 2)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taca.world.geometry import CANVAS, PAIR_RADII, place_pair, scatter
+from taca.world.geometry import CANVAS, LARGE_RADIUS, RADIUS, place_pair, scatter
 from taca.world.vocabulary import (
     COLORS,
     INTERACTIONS,
@@ -15,7 +15,7 @@ from taca.world.vocabulary import (
     UNSEEN_TEXTURE_SHAPES,
 )
 
-KINDS = {"single": 0.1, "pair": 0.3, "triple": 0.12, "relation": 0.28, "interaction": 0.14, "count": 0.06}
+KINDS = {"single": 0.12, "pair": 0.34, "triple": 0.08, "relation": 0.28, "interaction": 0.12, "count": 0.06}
 # Shapes with room for another object inside them.
 HOSTS = ("circle", "square", "diamond", "ring")
 TEXTURE_WEIGHTS = (0.4, 0.2, 0.2, 0.2)
@@ -23,7 +23,7 @@ TEXTURE_WEIGHTS = (0.4, 0.2, 0.2, 0.2)
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One drawn object; `x`, `y` its centre and `radius` its half extent, in pixels of the 80-pixel canvas."""
+    """One drawn object; `x`, `y` its centre and `radius` its half extent, in pixels of the canvas."""
 
     shape: str
     color: str
@@ -65,25 +65,26 @@ def looks(rng: np.random.Generator, count: int, shapes=SHAPES, textures=None) ->
     return found
 
 
-def _scattered(rng, found, radii):
-    places = scatter(rng, [float(rng.choice(radii)) for _ in found])
+def _scattered(rng, found, radius=RADIUS):
+    """Objects from the top left to the bottom right, in which order captions name them."""
+    places = sorted(scatter(rng, [radius] * len(found)), key=lambda place: (place[0] + place[1], place[0]))
     return [SceneObject(*look, *place) for look, place in zip(found, places, strict=True)]
 
 
 def _single(rng):
-    return _scattered(rng, looks(rng, 1), (14.0, 18.0)), None
+    return _scattered(rng, looks(rng, 1), float(rng.choice([RADIUS, LARGE_RADIUS]))), None
 
 
 def _pair(rng):
-    return _scattered(rng, looks(rng, 2), PAIR_RADII), None
+    return _scattered(rng, looks(rng, 2)), None
 
 
 def _triple(rng):
-    return _scattered(rng, looks(rng, 3), (11.0,)), None
+    return _scattered(rng, looks(rng, 3)), None
 
 
 def _count(rng):
-    return _scattered(rng, looks(rng, 1) * int(rng.integers(2, 5)), (11.0,)), None
+    return _scattered(rng, looks(rng, 1) * int(rng.integers(2, 5))), None
 
 
 def _relation(rng):

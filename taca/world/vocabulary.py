@@ -35,25 +35,18 @@ UNSEEN_TEXTURE_SHAPES = frozenset({("striped", "heart"), ("dotted", "square"), (
 
 
 def words() -> list[str]:
-    """Every word that a caption or prompt of the world can hold, in a fixed order."""
-    glue = [
-        "a",
-        "an",
-        "and",
-        "on",
-        "the",
-        "left",
-        "right",
-        "top",
-        "bottom",
-        "of",
-        "next",
-        "to",
-        "near",
-        "side",
-        "inside",
-        "touching",
-        "larger",
-        "than",
-    ]
+    """Every word that a caption or prompt of the world can hold outside `phrases()`, in a fixed order."""
+    glue = ["and", *(relation for relation in (*RELATIONS, *INTERACTIONS) if " " not in relation)]
     return [*glue, *NUMBERS.values(), *COLORS, *TEXTURES, *SHAPES, *PLURALS.values()]
+
+
+def phrases() -> list[str]:
+    """Relations of several words, which the tokenizers read as one token each."""
+    return [relation for relation in (*RELATIONS, *INTERACTIONS) if " " in relation]
+
+
+def token_count(text: str) -> int:
+    """Tokens of a caption or prompt of the world, without a tokenizer's own special ones."""
+    for phrase in phrases():
+        text = text.replace(phrase, "phrase")
+    return len(text.split())

@@ -9,7 +9,8 @@ from PIL import Image
 from taca.data.captions import caption_images
 from taca.data.sample import sample
 from taca.errors import StageError
-from taca.world.captions import MAX_WORDS
+from taca.world.captions import MAX_TOKENS
+from taca.world.vocabulary import token_count
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_the_detectors_captions_name_what_is_drawn(tmp_path):
     rows = sample("world", None, 40, 11, tmp_path, tmp_path / "cache")
     captions = caption_images("detector", tmp_path, rows)
     assert captions == caption_images("detector", tmp_path, rows)
-    assert all(len(row["caption"].split()) <= MAX_WORDS for row in captions)
+    assert all(token_count(row["caption"]) <= MAX_TOKENS for row in captions)
     assert len({row["caption"] for row in captions}) > 20
 
 

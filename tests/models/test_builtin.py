@@ -9,7 +9,7 @@ import torch
 
 from taca.models.builtin.optimization import train
 from taca.models.builtin.tokenizers import clip_tokenizer, t5_tokenizer
-from taca.world.vocabulary import words
+from taca.world.vocabulary import phrases, words
 from tests.tiny_base import TINY, tiny_base, train_tiny
 
 COMMITTED = Path(__file__).parents[2] / "models/base/builtin"
@@ -28,8 +28,8 @@ def test_tokenizers_are_the_same_in_every_process():
     """A learned vocabulary must not depend on the order in which a process happens to meet the words."""
     program = (
         "from taca.models.builtin.tokenizers import clip_tokenizer, t5_tokenizer\n"
-        "from taca.world.vocabulary import words\n"
-        "for tokenizer in (clip_tokenizer(words(), 13), t5_tokenizer(words(), 12)):\n"
+        "from taca.world.vocabulary import phrases, words\n"
+        "for tokenizer in (clip_tokenizer(words(), phrases(), 8), t5_tokenizer(words(), phrases(), 8)):\n"
         "    print(sorted(tokenizer.get_vocab().items()))\n"
     )
     command = [sys.executable, "-c", program]
@@ -63,9 +63,9 @@ def test_an_interrupted_training_ends_with_the_same_parameters(tmp_path, monkeyp
 
 
 def test_every_word_is_one_token_and_other_text_has_tokens_too():
-    """Words of the world are single tokens in both tokenizers; other words are spelt."""
-    clip, t5 = clip_tokenizer(words(), 13), t5_tokenizer(words(), 12)
-    for word in words():
+    """Words and relations of the world are single tokens in both tokenizers; other words are spelt."""
+    clip, t5 = clip_tokenizer(words(), phrases(), 8), t5_tokenizer(words(), phrases(), 8)
+    for word in (*words(), *phrases()):
         assert len(clip(word).input_ids) == 3, word
         assert len(t5(word).input_ids) == 2, word
     assert min(len(clip("giraffe").input_ids), len(t5("giraffe").input_ids)) > 3
@@ -78,8 +78,8 @@ def test_plain_diffusers_loads_and_draws_without_a_dtype():
     pipe = StableDiffusion3Pipeline.from_pretrained(tiny_base())
     parts = (pipe.transformer, pipe.vae, pipe.text_encoder, pipe.text_encoder_2, pipe.text_encoder_3)
     assert {part.dtype for part in parts} == {torch.float32}
-    image = pipe("a red circle", max_sequence_length=12, guidance_scale=1.0, num_inference_steps=2).images[0]
-    assert image.size == (80, 80)
+    image = pipe("red circle", max_sequence_length=8, guidance_scale=1.0, num_inference_steps=2).images[0]
+    assert image.size == (64, 64)
 
 
 def test_training_and_pipeline_encode_prompts_alike():
@@ -93,7 +93,7 @@ def test_training_and_pipeline_encode_prompts_alike():
     encoders = TextEncoders(
         pipe.text_encoder, pipe.text_encoder_2, pipe.text_encoder_3, pipe.tokenizer, pipe.tokenizer_3
     )
-    prompts = ["a red circle", "a striped red circle on the left of a blue square"]
+    prompts = ["red circle", "striped red circle on the left of blue square"]
     with torch.no_grad():
         embeds, pooled = encoders.encode(*encoders.tokenize(prompts, TINY))
     expected = encode_prompts(pipe, prompts, TINY.t5_max_length)
@@ -113,7 +113,7 @@ def test_image_tokens_outnumber_text_tokens_four_to_one():
         seen["image"] = kwargs["hidden_states"].shape[-1] ** 2 // module.config.patch_size**2
 
     pipe.transformer.register_forward_pre_hook(note, with_kwargs=True)
-    pipe("a red circle", max_sequence_length=12, guidance_scale=1.0, num_inference_steps=1)
+    pipe("red circle", max_sequence_length=8, guidance_scale=1.0, num_inference_steps=1)
     assert seen["image"] >= 4 * seen["text"]
 
 
@@ -143,9 +143,9 @@ def test_the_committed_base_draws_what_it_is_asked_for():
     pipe.set_progress_bar_config(disable=True)
     looks = [("red", "circle"), ("blue", "square"), ("yellow", "diamond"), ("purple", "ring")] * 4
     images = pipe(
-        [f"a {color} {shape}" for color, shape in looks],
+        [f"{color} {shape}" for color, shape in looks],
         generator=[torch.Generator().manual_seed(seed) for seed in range(len(looks))],
-        max_sequence_length=12,
+        max_sequence_length=8,
         guidance_scale=1.0,
         num_inference_steps=20,
     ).images

@@ -8,7 +8,7 @@ import pytest
 from taca.scoring.clip import ClipScorer
 from taca.scoring.interface import Prompt
 from taca.scoring.statistics import paired_difference
-from taca.world.captions import article, noun
+from taca.world.captions import noun
 from taca.world.render import render
 from taca.world.scene import sample_scene
 
@@ -21,9 +21,7 @@ def scored():
     rng = np.random.default_rng(5)
     scenes = [scene for scene in (sample_scene(rng) for _ in range(900)) if scene.kind == "interaction"][:100]
     images = [render(scene) for scene in scenes]
-    texts = [
-        f"{article(noun(s.objects[0], 'color'))} {s.relation} {article(noun(s.objects[1], 'color'))}" for s in scenes
-    ]
+    texts = [f"{noun(s.objects[0], 'color')} {s.relation} {noun(s.objects[1], 'color')}" for s in scenes]
     prompts = [Prompt(number, text, "non_spatial") for number, text in enumerate(texts)]
     scorer = ClipScorer.from_folder(CLIP)
     own = scorer.score(images, prompts)

@@ -30,8 +30,8 @@ CONFIG = TrainConfig(
 def data():
     generator = torch.Generator().manual_seed(0)
     return {
-        "latents": torch.randn(20, 4, 20, 20, generator=generator),
-        "prompt_embeds": torch.randn(20, 25, 128, generator=generator),
+        "latents": torch.randn(20, 4, 16, 16, generator=generator),
+        "prompt_embeds": torch.randn(20, 16, 128, generator=generator),
         "pooled_prompt_embeds": torch.randn(20, 128, generator=generator),
     }
 

@@ -62,7 +62,7 @@ def test_every_seen_look_is_read_back(true_box):
     for shape in SHAPES:
         for number, color in enumerate(COLORS):
             texture = TEXTURES[number % len(TEXTURES)]
-            item = SceneObject(shape, color, texture, 40.3, 38.6, 14.0)
+            item = SceneObject(shape, color, texture, 32.3, 30.6, 14.0)
             found = detect(render(Scene("single", (item,), None, 240)))
             assert [matches(d, item, true_box(item)) for d in found] == [True], (item, found)
             assert found[0].confidence > 0.9
@@ -74,7 +74,7 @@ def test_noise_holds_nothing(sigma):
     rng = np.random.default_rng(0)
     found = 0
     for _ in range(20):
-        noise = gaussian_filter(rng.normal(size=(80, 80, 3)), (sigma, sigma, 0))
+        noise = gaussian_filter(rng.normal(size=(64, 64, 3)), (sigma, sigma, 0))
         found += len(detect((noise / noise.std() * 60 + 128).clip(0, 255).astype(np.uint8)))
     assert found <= (0 if sigma <= 1 else 3)
 
@@ -87,9 +87,9 @@ def test_flat_pictures_hold_nothing(color):
 
 def test_boxes_are_in_the_images_own_pixels(true_box):
     """An enlarged picture gives the same objects with enlarged boxes."""
-    item = SceneObject("square", "blue", "plain", 30, 50, 12)
+    item = SceneObject("square", "blue", "plain", 24, 40, 12)
     image = render(Scene("single", (item,), None, 240))
-    (small,), (large,) = detect(image), detect(image.resize((320, 320), Image.Resampling.NEAREST))
+    (small,), (large,) = detect(image), detect(image.resize((256, 256), Image.Resampling.NEAREST))
     assert overlap(tuple(4 * edge for edge in small.box), large.box) > 0.95
 
 

@@ -5,11 +5,11 @@ import pytest
 
 from taca.errors import StageError
 from taca.scoring.geometry import position_score, to_frame
-from taca.world.captions import MAX_WORDS, alt_text, caption
+from taca.world.captions import MAX_TOKENS, alt_text, caption
 from taca.world.geometry import CANVAS
 from taca.world.prompts import CATEGORIES, world_prompts
 from taca.world.scene import KINDS, sample_scene
-from taca.world.vocabulary import RELATIONS, words
+from taca.world.vocabulary import RELATIONS, phrases, token_count, words
 
 
 def scenes(count: int, seed: int = 0):
@@ -60,13 +60,15 @@ def test_drawn_interactions_hold(true_box):
 
 
 def test_captions_are_short_and_of_known_words():
-    """At most eleven words, all of the vocabulary; so no prompt embedding is ever cut."""
+    """At most six tokens, all of the vocabulary, in captions and prompts; so no prompt embedding is ever cut."""
     rng = np.random.default_rng(1)
     known = set(words())
-    for scene in scenes(500):
-        text = caption(scene, rng).split()
-        assert len(text) <= MAX_WORDS
-        assert set(text) <= known
+    texts = [caption(scene, rng) for scene in scenes(500)] + [p.prompt for p in world_prompts("val", 100, 7)]
+    for text in texts:
+        assert token_count(text) <= MAX_TOKENS
+        for phrase in phrases():
+            text = text.replace(phrase, "")
+        assert set(text.split()) <= known
 
 
 def test_alt_texts_leave_out_what_captions_may_say():

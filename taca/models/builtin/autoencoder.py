@@ -20,7 +20,7 @@ CROP, CROPPED_PART = CANVAS // 2, 0.8
 def train_autoencoder(vae: AutoencoderKL, data: Dataset, config: BuiltinConfig, work, log) -> None:
     """Weighted absolute and squared error of the pictures; latents are lightly pulled to a standard normal."""
     vae.to(memory_format=torch.channels_last).train()
-    batch = config.batch_size // 2
+    batch = config.batch_size // 4
 
     def loss_of(generator, step):
         images = data.images(torch.randint(len(data.pixels), (batch,), generator=generator))
@@ -63,7 +63,7 @@ def _crop(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 @torch.no_grad()
 def encode_all(vae: AutoencoderKL, data: Dataset) -> torch.Tensor:
-    """Mean latents of every picture, float32 (N, C, 20, 20), unscaled."""
+    """Mean latents of every picture, float32 (N, C, 16, 16), unscaled."""
     parts = []
     for index in torch.arange(len(data.pixels)).split(ENCODE_BATCH):
         images = data.images(index).contiguous(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ def clip_config(config: BuiltinConfig, tokenizer) -> dict:
     """The model's description in open_clip's own schema, which `local-dir:` loading reads."""
     return {
         "embed_dim": 96,
-        "vision_cfg": {"image_size": CANVAS, "patch_size": 10, "layers": 4, "width": 96, "head_width": 32},
+        "vision_cfg": {"image_size": CANVAS, "patch_size": 8, "layers": 4, "width": 96, "head_width": 32},
         "text_cfg": {
             "context_length": config.clip_max_length,
             "vocab_size": len(tokenizer),
@@ -41,13 +41,13 @@ def build_clip(config: BuiltinConfig, tokenizer) -> open_clip.CLIP:
 
 
 def train_clip(data: Dataset, tokenizer, config: BuiltinConfig, work, log) -> open_clip.CLIP:
-    """Symmetric contrastive loss (CLIP) over batches of four times `batch_size` pictures with one caption each."""
+    """Symmetric contrastive loss (CLIP) over batches of twice `batch_size` pictures with one caption each."""
     torch.manual_seed(config.seed)
     model = build_clip(config, tokenizer)
     arguments = {"padding": "max_length", "truncation": True, "max_length": config.clip_max_length}
     captions = [text for texts in data.captions for text in texts]
     ids = tokenizer(captions, return_tensors="pt", **arguments).input_ids
-    batch = 4 * config.batch_size
+    batch = 2 * config.batch_size
 
     def loss_of(generator, step):
         picture = torch.randperm(len(data.pixels), generator=generator)[:batch]

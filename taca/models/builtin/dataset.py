@@ -14,13 +14,13 @@ CAPTIONS_PER_SCENE = 4
 
 @dataclass(frozen=True)
 class Dataset:
-    """`pixels` uint8 (N, 3, 80, 80) and `captions`, `CAPTIONS_PER_SCENE` for each picture."""
+    """`pixels` uint8 (N, 3, 64, 64) and `captions`, `CAPTIONS_PER_SCENE` for each picture."""
 
     pixels: torch.Tensor
     captions: list[list[str]]
 
     def images(self, index: torch.Tensor) -> torch.Tensor:
-        """Pictures as float32 in [-1, 1], shape (len(index), 3, 80, 80)."""
+        """Pictures as float32 in [-1, 1], shape (len(index), 3, 64, 64)."""
         return self.pixels[index].float() / 127.5 - 1
 
 

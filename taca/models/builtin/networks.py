@@ -13,7 +13,7 @@ PATCH_SIZE = 2
 
 
 def autoencoder(config: BuiltinConfig) -> AutoencoderKL:
-    """Pixels (B, 3, 80, 80) in [-1, 1] to latents (B, `latent_channels`, 20, 20) and back."""
+    """Pixels (B, 3, 64, 64) in [-1, 1] to latents (B, `latent_channels`, 16, 16) and back."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,

@@ -1,6 +1,6 @@
 """One training loop for the three parts of the base: seeded batches, warm-up and cosine decay, exact resume."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -35,6 +35,33 @@ class Averaged:
         torch._foreach_lerp_(self.values, [p.detach() for p in parameters], weight)
 
 
+class Optimizers:
+    """AdamW, and Muon for the matrices given to it; their peak learning rates are scaled together."""
+
+    def __init__(self, parameters: list[torch.Tensor], matrices: list[torch.Tensor], rate: float, matrix_rate: float):
+        chosen = {id(matrix) for matrix in matrices}
+        rest = [p for p in parameters if id(p) not in chosen]
+        self.parts = [torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)]
+        if matrices:
+            self.parts.append(torch.optim.Muon(matrices, lr=matrix_rate, weight_decay=0.01))
+        self.peaks = [part.defaults["lr"] for part in self.parts]
+
+    def step(self, scale: float) -> None:
+        """One step at `scale` times the peak learning rates; clears the gradients."""
+        for part, peak in zip(self.parts, self.peaks, strict=True):
+            for group in part.param_groups:
+                group["lr"] = peak * scale
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict]:
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, states: list[dict]) -> None:
+        for part, state in zip(self.parts, states, strict=True):
+            part.load_state_dict(state)
+
+
 def train(
     name: str,
     modules: dict[str, torch.nn.Module],
@@ -45,31 +72,31 @@ def train(
     seed: int,
     work: Path,
     log: Callable[[dict, int], None],
+    matrices: Sequence[torch.Tensor] = (),
+    matrix_learning_rate: float = 0.0,
 ) -> None:
     """Minimises `loss_of(generator, step)` over the modules' parameters, which end as their moving average.
 
+    `matrices` are those of the parameters that Muon trains, at `matrix_learning_rate`; AdamW trains the others.
     Progress is kept in `work/<name>.pt`, from which a killed run goes on with the same numbers.
 
     Raises:
         StageError: the loss is not finite.
     """
     parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, foreach=True)
+    optimizer = Optimizers(parameters, list(matrices), learning_rate, matrix_learning_rate)
     average = Averaged(parameters)
     checkpoint = work / f"{name}.pt"
     first = _resume(checkpoint, parameters, optimizer, average)
     for step in _progress(name, first, steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * learning_rate_scale(step, steps)
         loss = loss_of(step_generator(seed, step), step)
         if not torch.isfinite(loss):
             raise StageError(
                 f"base: the {name} loss is {loss.item()} at step {step}; lower base.{name}_learning_rate and run again."
             )
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        optimizer.step(learning_rate_scale(step, steps))
         average.update(parameters, step)
         if step % 20 == 0:
             log({f"{name}_loss": loss.item()}, step)

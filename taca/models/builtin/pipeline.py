@@ -14,7 +14,7 @@ from taca.models.builtin.config import BuiltinConfig
 from taca.models.builtin.dataset import draw_dataset
 from taca.models.builtin.text_to_image import TextEncoders, train_transformer
 from taca.models.builtin.tokenizers import clip_tokenizer, t5_tokenizer
-from taca.world.vocabulary import words
+from taca.world.vocabulary import phrases, words
 
 
 @dataclass
@@ -50,8 +50,8 @@ def seeded(config: BuiltinConfig, build: Callable, *arguments) -> torch.nn.Modul
 
 
 def _text_encoders(config: BuiltinConfig) -> TextEncoders:
-    clip_tok = clip_tokenizer(words(), config.clip_max_length)
-    t5_tok = t5_tokenizer(words(), config.t5_max_length)
+    clip_tok = clip_tokenizer(words(), phrases(), config.clip_max_length)
+    t5_tok = t5_tokenizer(words(), phrases(), config.t5_max_length)
     torch.manual_seed(config.seed)
     clips = [networks.clip_text_encoder(config, clip_tok) for _ in range(2)]
     return TextEncoders(*clips, networks.t5_text_encoder(config, t5_tok), clip_tok, t5_tok)

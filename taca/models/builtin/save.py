@@ -25,9 +25,9 @@ from diffusers import StableDiffusion3Pipeline
 
 pipe = StableDiffusion3Pipeline.from_pretrained("models/base/builtin")
 image = pipe(
-    "a red circle on the left of a blue square",
+    "red circle on the left of blue square",
     max_sequence_length={t5},    # pass it: diffusers' default of 256 tokens would drown the {image_tokens} image tokens
-    guidance_scale=1.0,
+    guidance_scale=3.0,
     num_inference_steps=30,
 ).images[0]
 ```
@@ -35,7 +35,7 @@ image = pipe(
 | | |
 |---|---|
 | image tokens : text tokens | {image_tokens} : {text_tokens} ({clip} CLIP + {t5} T5, padding counted) |
-| longest prompt | {words} words |
+| longest prompt | {words} words; a relation such as "on the left of" counts as one, and articles are left out |
 | storage | transformer and autoencoder float16, text encoders float32 |
 | scheduler | flow matching, shift {shift} |
 | `clip/` | a small model of the same world for `open_clip.create_model_from_pretrained("local-dir:.../clip")` |
