@@ -48,7 +48,7 @@ def test_only_what_the_overlay_says_changes(repository, monkeypatch, capsys):
     before = (repository / "experiments" / "defaults.yaml").read_text().splitlines()
     after = (repository / "params.yaml").read_text().splitlines()
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
-    assert changed == [("  size: 1024                      # images", "  size: 48                        # images")]
+    assert changed == [("  size: 768                       # images", "  size: 48                        # images")]
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith(("-  ", "+  "))] == [
         f"-{changed[0][0]}",
         f"+{changed[0][1]}",
