@@ -132,7 +132,6 @@ def test_the_committed_base_is_an_sd35_type_transformer_of_the_stated_size():
     assert sum(path.stat().st_size for path in COMMITTED.rglob("*") if path.is_file()) <= 10e6
 
 
-@pytest.mark.slow
 def test_the_committed_base_draws_what_it_is_asked_for():
     """Loaded by plain diffusers, it draws the asked colour and shape in most of sixteen pictures."""
     from diffusers import StableDiffusion3Pipeline
