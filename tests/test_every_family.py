@@ -37,7 +37,7 @@ def one_sample(arguments: dict, sample: int) -> dict:
 @torch.no_grad()
 def test_model_equals_the_explicit_logits_in_float64(case):
     model, arguments = case.model().double(), case.inputs([1000.0, 975.0], torch.float64)
-    for gamma in (0.6, 1.2):
+    for gamma in (0.6, 1.2, 2.0):
         with explicit_taca(case, gamma):
             expected = predict(model, arguments)
         assert relative_error(under_taca(model, arguments, TacaConfig(gamma)), expected) <= 1e-12
@@ -56,18 +56,20 @@ def test_mixed_batch_is_right_for_each_sample(case):
         assert (relative_error(actual[sample], stock[sample]) > 1e-6) == active
 
 
+@pytest.mark.parametrize("timesteps", [[980.0, 980.0], [980.0, 400.0]], ids=["all", "mixed"])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_gradients_equal_those_of_the_explicit_logits(case, checkpointing):
+def test_gradients_equal_those_of_the_explicit_logits(case, timesteps, checkpointing):
     """Of every weight and of both inputs."""
     model = case.model().double().train()
-    arguments = case.inputs([980.0, 400.0], torch.float64)
+    arguments = case.inputs(timesteps, torch.float64)
     leaves = [arguments[name].requires_grad_() for name in ("hidden_states", "encoder_hidden_states")]
     leaves += list(model.parameters())
 
     def gradients():
         return torch.autograd.grad(predict(model, arguments).square().sum(), leaves, allow_unused=True)
 
-    with explicit_taca(case, torch.tensor([1.2, 1.0], dtype=torch.float64).reshape(-1, 1, 1, 1)):
+    gamma = [1.2 if t >= 970 else 1.0 for t in timesteps]
+    with explicit_taca(case, torch.tensor(gamma, dtype=torch.float64).reshape(-1, 1, 1, 1)):
         expected = gradients()
     if checkpointing:
         model.enable_gradient_checkpointing()

@@ -1,4 +1,4 @@
-"""TACA in the whole SD3 transformer, against Eq. 10 written out in the stock one."""
+"""What is SD3's own under TACA; what every family shares is checked in `test_every_family.py`."""
 
 import pytest
 import torch
@@ -13,57 +13,6 @@ CONFIG = TacaConfig(gamma=1.2, threshold=970.0)
 def under_taca(model, arguments, config=CONFIG):
     with taca(model, config):
         return predict(model, arguments)
-
-
-@pytest.mark.parametrize("overrides", [{}, {"qk_norm": None, "dual_attention_layers": ()}], ids=["sd3.5", "sd3"])
-@pytest.mark.parametrize("gamma", [0.6, 1.2, 2.0])
-@torch.no_grad()
-def test_model_equals_the_explicit_logits_in_float64(overrides, gamma):
-    model, arguments = transformer(**overrides).double(), inputs([1000.0, 975.0], torch.float64)
-    with explicit_taca(gamma):
-        expected = predict(model, arguments)
-    assert relative_error(under_taca(model, arguments, TacaConfig(gamma)), expected) <= 1e-12
-    assert relative_error(predict(model, arguments), expected) > 1e-5
-
-
-@torch.no_grad()
-def test_mixed_batch_is_right_for_each_sample():
-    """Each sample gets the gamma of its own timestep, as if it were alone in its batch."""
-    model = transformer().double()
-    arguments = inputs([990.0, 500.0, 970.0, 969.0], torch.float64)
-    actual = under_taca(model, arguments)
-    stock = predict(model, arguments)
-    for sample, active in enumerate([True, False, True, False]):
-        alone = {name: tensor[sample : sample + 1] for name, tensor in arguments.items()}
-        with explicit_taca(1.2 if active else 1.0):
-            assert relative_error(actual[sample : sample + 1], predict(model, alone)) <= 1e-12
-        assert (relative_error(actual[sample], stock[sample]) > 1e-5) == active
-
-
-@pytest.mark.parametrize("timesteps", [[980.0, 980.0], [980.0, 400.0]], ids=["all", "mixed"])
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_gradients_equal_those_of_the_explicit_logits(timesteps, checkpointing):
-    """Of every weight and of every input, with and without gradient checkpointing."""
-    model = transformer().double().train()
-    arguments = inputs(timesteps, torch.float64)
-    leaves = [arguments[name].requires_grad_() for name in ("hidden_states", "encoder_hidden_states")]
-    leaves += list(model.parameters())
-    weight = torch.randn_like(arguments["hidden_states"])
-
-    def gradients():
-        return torch.autograd.grad((predict(model, arguments) * weight).sum(), leaves, allow_unused=True)
-
-    gamma = [1.2 if t >= 970 else 1.0 for t in timesteps]
-    with explicit_taca(torch.tensor(gamma, dtype=torch.float64).reshape(-1, 1, 1, 1)):
-        expected = gradients()
-    if checkpointing:
-        model.enable_gradient_checkpointing()
-    with taca(model, CONFIG):
-        actual = gradients()
-    for leaf, one, other in zip(leaves, actual, expected, strict=True):
-        # None and zero both say that a weight has no influence.
-        one, other = (torch.zeros_like(leaf) if x is None else x for x in (one, other))
-        assert (one - other).norm() <= 1e-12 * max(other.norm(), 1.0)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
