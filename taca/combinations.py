@@ -1,6 +1,22 @@
 """What TACA cannot be combined with, and why."""
 
+import torch
+from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
 from torch import nn
+
+# The modules of diffusers whose hooks answer for a block or an attention with what it gave in an earlier step.
+_CACHES = tuple(
+    f"diffusers.hooks.{name}"
+    for name in (
+        "faster_cache",
+        "first_block_cache",
+        "mag_cache",
+        "pyramid_attention_broadcast",
+        "sea_cache",
+        "taylorseer_cache",
+        "text_kv_cache",
+    )
+)
 
 
 def check_combinations(transformer: nn.Module) -> None:
@@ -9,21 +25,51 @@ def check_combinations(transformer: nn.Module) -> None:
     Raises:
         ValueError: an output cache, or ring attention by PyTorch's own kernel.
     """
-    if getattr(transformer, "is_cache_enabled", False):
+    cache = _cache(transformer)
+    if cache is not None:
         raise ValueError(
-            f"{type(transformer._cache_config).__name__} keeps parts of one step for another, also across the step "
-            "at which TACA ends: call `disable_cache()` first."
+            f"{cache} keeps parts of one step for another, also across the step at which TACA ends: "
+            "call `disable_cache()`, or remove its hooks, first."
         )
-    parallel = getattr(transformer, "_parallel_config", None)
-    context = getattr(parallel, "context_parallel_config", None)
-    if context is not None and context.ring_degree > 1 and _backend(transformer) in (None, "native"):
+    context = context_parallel(transformer)
+    if context is not None and context.ring_degree > 1 and _backend(transformer) == AttentionBackendName.NATIVE:
         raise ValueError(
             "Ring attention needs a backend that returns log-sum-exp, and PyTorch's native one does not: call "
             "`set_attention_backend` with another, or use `ulysses_degree`."
         )
 
 
-def _backend(transformer: nn.Module) -> str | None:
+def check_gradients(transformer: nn.Module) -> None:
+    """Makes sure that no gradient is asked for where diffusers has none.
+
+    Raises:
+        ValueError: gradients are recorded under context parallelism.
+    """
+    if context_parallel(transformer) is not None and torch.is_grad_enabled():
+        raise ValueError(
+            "diffusers' context parallelism has no backward pass for queries fewer than the keys, which TACA has: "
+            "run the pass under `torch.no_grad()`, or train without context parallelism."
+        )
+
+
+def context_parallel(transformer: nn.Module) -> object | None:
+    """The configuration that `enable_parallelism` gave, if it splits the tokens."""
+    return getattr(getattr(transformer, "_parallel_config", None), "context_parallel_config", None)
+
+
+def _cache(transformer: nn.Module) -> str | None:
+    """The name of what caches, whether `enable_cache` or a function such as `apply_first_block_cache` put it there."""
+    if getattr(transformer, "is_cache_enabled", False):
+        return type(transformer._cache_config).__name__
+    # `vars`: nn.Module looks long for an attribute that is not there, and this is asked in every active pass.
+    registries = [
+        vars(module)["_diffusers_hook"] for module in transformer.modules() if "_diffusers_hook" in vars(module)
+    ]
+    hooks = [type(hook) for registry in registries for hook in registry.hooks.values()]
+    return next((hook.__name__ for hook in hooks if hook.__module__ in _CACHES), None)
+
+
+def _backend(transformer: nn.Module) -> AttentionBackendName:
     processor = next(iter(transformer.attn_processors.values()))
-    backend = getattr(processor, "_attention_backend", None)
-    return None if backend is None else str(getattr(backend, "value", backend))
+    chosen = getattr(processor, "_attention_backend", None)
+    return AttentionBackendName(chosen) if chosen is not None else _AttentionBackendRegistry.get_active_backend()[0]

@@ -91,7 +91,7 @@ FAMILIES = (
     Family(
         transformer=Flux2Transformer2DModel,
         sites=(
-            AttentionSite(DOUBLE, (Flux2AttnProcessor,), processors.TacaFluxAttnProcessor),
+            AttentionSite(DOUBLE, (Flux2AttnProcessor,), processors.TacaFlux2AttnProcessor),
             AttentionSite(SINGLE, (Flux2ParallelSelfAttnProcessor,), processors.TacaFlux2ParallelSelfAttnProcessor),
         ),
         timestep_scale=1000.0,

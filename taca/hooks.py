@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from taca.adapters import ScopedAdapter
-from taca.combinations import check_combinations
+from taca.combinations import check_combinations, check_gradients
 from taca.config import TacaConfig
 from taca.families import Family, attention_modules, check_stock, family_of, transformer_of
 from taca.processors.base import share_of
@@ -45,8 +45,8 @@ class TacaHook:
         self.sites = attention_modules(transformer, family)
         self.adapter = None if config.adapter is None else ScopedAdapter(transformer, config.adapter)
         self.signature = inspect.signature(type(transformer).forward)
-        # One set for all steps of all images with as long a text: compiled blocks recognise it.
-        self.processors: dict[int, Processors] = {}
+        # The last set that was made: the steps of one image, and mostly of the next, share it.
+        self.processors: tuple[object, Processors] = (None, {})
         self.undo = ExitStack()
         self.handles = []
         self.branches = None if config.branches == "both" else family.branches(pipeline, transformer)
@@ -72,15 +72,16 @@ class TacaHook:
         if self.config.gamma == 1 and self.adapter is None:
             return
         arguments = self.signature.bind(transformer, *args, **kwargs).arguments
-        check_combinations(transformer)
         early = self._early(arguments)
+        if any(early):
+            check_combinations(transformer)
         if self.adapter is not None:
             self._switch_adapter(transformer, early)
         scaled = self._scaled(early, arguments)
         if self.config.gamma != 1 and any(scaled):
             check_stock(self.sites)
-            gamma = float(self.config.gamma) if all(scaled) else self._gammas(scaled, arguments["hidden_states"])
-            self._put(transformer, self._processors(gamma, self._text_tokens(arguments["encoder_hidden_states"])))
+            check_gradients(transformer)
+            self._put(transformer, self._processors(scaled, arguments))
 
     @torch.compiler.disable
     def post_forward(self, transformer: nn.Module, args: tuple, output: object) -> None:
@@ -99,11 +100,11 @@ class TacaHook:
         return is_active(scheduled_timestep(timestep, scale, scheduler), self.config.threshold).tolist()
 
     def _scaled(self, early: list[bool], arguments: dict) -> list[bool]:
-        """Which of them gamma acts on."""
-        if self.branches is None:
-            return early
+        """Which samples of the batch gamma acts on."""
         batch = len(arguments["hidden_states"])
         early = early * batch if len(early) == 1 else early
+        if self.branches is None:
+            return early
         return [a and b for a, b in zip(early, self.branches.conditional(arguments, batch), strict=True)]
 
     def _switch_adapter(self, transformer: nn.Module, early: list[bool]) -> None:
@@ -130,20 +131,24 @@ class TacaHook:
         parallel = getattr(next(iter(self.sites)).processor, "_parallel_config", None)
         return share_of(encoder_hidden_states.shape[1], parallel)
 
-    def _gammas(self, scaled: list[bool], hidden_states: torch.Tensor) -> torch.Tensor:
-        """gamma of each sample, (B, 1, 1, 1)."""
-        active = torch.tensor(scaled, device=hidden_states.device)
-        dtype = torch.promote_types(hidden_states.dtype, torch.float32)
-        return gamma_of(active, self.config.gamma, dtype).reshape(-1, 1, 1, 1)
+    def _processors(self, scaled: list[bool], arguments: dict) -> Processors:
+        """A stand-in for each site.
 
-    def _processors(self, gamma: float | torch.Tensor, text_tokens: int) -> Processors:
-        """A stand-in for each site; always the same ones where all samples share gamma."""
-        if isinstance(gamma, float) and text_tokens in self.processors:
-            return self.processors[text_tokens]
-        processors = {module: site.processor(gamma, text_tokens) for module, site in self.sites.items()}
-        if isinstance(gamma, float):
-            self.processors[text_tokens] = processors
-        return processors
+        gamma is a tensor (B, 1, 1, 1) also where all samples share it, so that compiled blocks are compiled once for
+        batches of any timesteps.
+        """
+        hidden_states = arguments["hidden_states"]
+        text_tokens = self._text_tokens(arguments["encoder_hidden_states"])
+        dtype = torch.promote_types(hidden_states.dtype, torch.float32)
+        made_for = (tuple(scaled), text_tokens, hidden_states.device, dtype)
+        if self.processors[0] != made_for:
+            # A tensor made under `torch.inference_mode` could not serve a training pass later.
+            with torch.inference_mode(False):
+                active = torch.tensor(scaled, device=hidden_states.device)
+                gamma = gamma_of(active, self.config.gamma, dtype).reshape(-1, 1, 1, 1)
+            processors = {module: site.processor(gamma, text_tokens) for module, site in self.sites.items()}
+            self.processors = (made_for, processors)
+        return self.processors[1]
 
 
 def apply_taca(model: object, config: TacaConfig, *, scheduler: object | None = None) -> None:

@@ -5,10 +5,11 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from diffusers.models.attention_dispatch import attention_backend
 from tiny_models import CASES, predict
 from tiny_sd3 import relative_error
 
-from taca import TacaConfig, taca
+from taca import TacaConfig, apply_taca, taca
 
 PARALLEL = {case.name: case for case in CASES if case.name in ("flux", "flux2", "qwenimage", "qwenimage-padded")}
 CONFIG = TacaConfig(gamma=1.5)
@@ -52,3 +53,30 @@ def test_two_ranks_compute_what_one_does(name, tmp_path):
     for one, other in zip(actual, expected, strict=True):
         assert relative_error(one, other) <= 1e-12
     assert relative_error(actual[0], predict(model, case.inputs([980.0], torch.float64))) > 1e-6
+
+
+class Parallel:
+    """What `enable_parallelism` leaves on a transformer, as far as the checks look."""
+
+    def __init__(self, ring_degree: int = 1):
+        self.context_parallel_config = self
+        self.ring_degree = ring_degree
+
+
+def test_ring_attention_by_the_native_kernel_is_refused():
+    """Also where it is the process's default, and not where another is chosen."""
+    model = PARALLEL["flux"].model()
+    model._parallel_config = Parallel(ring_degree=2)
+    with pytest.raises(ValueError, match="Ring attention needs a backend that returns log-sum-exp"):
+        apply_taca(model, CONFIG)
+    with attention_backend("_native_flash"):
+        apply_taca(model, CONFIG)
+
+
+def test_gradients_are_refused():
+    """diffusers' backward pass takes queries to be as many as keys."""
+    case = PARALLEL["flux"]
+    model = case.model()
+    model._parallel_config = Parallel()
+    with taca(model, CONFIG), pytest.raises(ValueError, match=r"torch\.no_grad"):
+        predict(model, case.inputs([980.0]))

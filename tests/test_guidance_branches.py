@@ -1,6 +1,7 @@
 """`TacaConfig(branches="conditional")`: gamma on the conditional branch of classifier-free guidance alone."""
 
 import pytest
+import tiny_pipelines
 import torch
 from tiny_models import CASES, predict
 from tiny_sd3 import draw, pipeline, transformer
@@ -8,7 +9,6 @@ from tiny_sd3 import draw, pipeline, transformer
 from taca import TacaConfig, apply_taca, taca
 
 CONDITIONAL = TacaConfig(gamma=2.0, branches="conditional")
-FLUX = next(case for case in CASES if case.name == "flux")
 
 
 def test_a_batch_of_both_branches_is_scaled_in_its_second_half():
@@ -29,40 +29,40 @@ def test_a_batch_of_both_branches_is_scaled_in_its_second_half():
     assert len(passes) >= 6
 
 
+@pytest.mark.parametrize("build", [tiny_pipelines.flux, tiny_pipelines.qwenimage], ids=["flux", "qwenimage"])
+def test_calls_of_their_own_are_told_by_their_context(build):
+    """Two calls a step: the unconditional one is the stock model's. The pipeline is as it was afterwards."""
+    pipe, passes = build(), []
+    pipe.transformer.register_forward_hook(
+        lambda model, args, kwargs, output: passes.append((kwargs, output[0].clone())), with_kwargs=True
+    )
+    stock = tiny_pipelines.draw(pipe)
+    passes.clear()
+    with taca(pipe, CONDITIONAL):
+        assert not torch.equal(tiny_pipelines.draw(pipe), stock)
+    (first, conditional), (second, unconditional) = passes[:2]
+    with torch.no_grad(), pipe.transformer.cache_context("cond"):
+        assert torch.equal(pipe.transformer(**second)[0], unconditional)
+        with taca(pipe.transformer, TacaConfig(gamma=2.0)):
+            assert torch.equal(pipe.transformer(**first)[0], conditional)
+    assert "cache_context" not in vars(pipe.transformer)
+    assert torch.equal(tiny_pipelines.draw(pipe), stock)
+
+
+def test_without_guidance_the_only_branch_is_scaled():
+    pipe = tiny_pipelines.flux()
+    with taca(pipe, TacaConfig(gamma=2.0)):
+        both = tiny_pipelines.draw(pipe, guidance=1.0)
+    with taca(pipe, CONDITIONAL):
+        assert torch.equal(tiny_pipelines.draw(pipe, guidance=1.0), both)
+
+
 @torch.no_grad()
-def test_calls_of_their_own_are_told_by_their_context():
-    """As FLUX's pipeline makes them; the context manager is the model's own again afterwards."""
-    model, arguments = FLUX.model(), FLUX.inputs([980.0])
-
-    class Pipeline:
-        guidance_scale = 4.0
-
-    stock = predict(model, arguments)
-    with taca(model, TacaConfig(gamma=2.0)):
-        scaled = predict(model, arguments)
-    with taca_on(model, Pipeline()):
-        with model.cache_context("cond"):
-            assert torch.equal(predict(model, arguments), scaled)
-        with model.cache_context("uncond"):
-            assert torch.equal(predict(model, arguments), stock)
-    assert "cache_context" not in vars(model)
-
-
-def taca_on(model, owner):
-    """`taca` of a pipeline that is nothing but its transformer and guidance scale."""
-    from contextlib import contextmanager
-
-    from taca.families import family_of
-    from taca.hooks import TacaHook
-
-    @contextmanager
-    def applied():
-        hook = TacaHook(model, CONDITIONAL, family_of(model), None, owner)
-        hook.register(model)
-        yield
-        hook.remove(model)
-
-    return applied()
+def test_a_call_that_names_no_branch_is_refused():
+    """As some of FLUX's editing pipelines make them."""
+    pipe, case = tiny_pipelines.qwenimage(), next(case for case in CASES if case.name == "qwenimage")
+    with taca(pipe, CONDITIONAL), pytest.raises(ValueError, match="does not say which branch"):
+        predict(pipe.transformer, case.inputs([980.0]))
 
 
 def test_a_transformer_alone_is_refused():

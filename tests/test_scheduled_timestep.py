@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import CogVideoXDDIMScheduler, FlowMatchEulerDiscreteScheduler
 from tiny_models import CASES, predict
 from tiny_sd3 import draw, pipeline, transformer
 
 from taca import TacaConfig, taca
 from taca.schedule import scheduled_timestep
-
-FLUX = next(case for case in CASES if case.name == "flux")
 
 
 def schedule(steps: int, around: tuple[float, ...] = ()) -> FlowMatchEulerDiscreteScheduler:
@@ -50,19 +48,29 @@ def test_integer_timesteps_are_taken():
     assert torch.equal(found, torch.tensor([999.0, 3.0]))
 
 
-@pytest.mark.parametrize(("around", "acting"), [((971.0, 970.0, 969.0), 3), ((970.5, 969.9, 968.0), 2)])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(("around", "acting"), [((970.5, 970.0, 969.5), 3), ((970.5, 969.9, 968.0), 2)])
 @torch.no_grad()
-def test_flux_in_bfloat16_acts_at_the_schedulers_own_steps(around, acting):
-    """All four points arrive as 968.75 or 972.66; the decision is that of the exact ones."""
-    model, scheduler = FLUX.model().bfloat16(), schedule(30, around)
-    arguments, sample, acted = FLUX.inputs([1000.0], torch.bfloat16), torch.zeros(1), []
-    for own in scheduler.timesteps:
-        now = {**arguments, "timestep": as_flux_passes_it(own, torch.bfloat16)[:1]}
-        stock = predict(model, now)
-        with taca(model, TacaConfig(gamma=1.5), scheduler=scheduler):
-            acted.append(not torch.equal(predict(model, now), stock))
-        scheduler.step(sample, own, sample)
-    assert acted == [True] * acting + [False] * (30 - acting)
+def test_every_family_in_bfloat16_acts_at_the_schedulers_own_steps(case, around, acting):
+    """In bfloat16 all three points arrive as 968.75 or 972.66; the decision is that of the exact ones."""
+    model, arguments = case.model().bfloat16(), case.inputs([1000.0], torch.bfloat16)
+    for steps in (28, 30, 50):
+        scheduler, sample, acted = schedule(steps, around), torch.zeros(1), []
+        for own in scheduler.timesteps[:6]:
+            now = {**arguments, "timestep": (own[None] / case.timestep_scale).to(torch.bfloat16)}
+            stock = predict(model, now)
+            with taca(model, TacaConfig(gamma=1.5), scheduler=scheduler):
+                acted.append(not torch.equal(predict(model, now), stock))
+            scheduler.step(sample, own, sample)
+        assert acted == [True] * acting + [False] * (6 - acting)
+
+
+def test_cogvideox_with_its_own_schedulers_integer_timesteps():
+    """979, 959, ... of 1000: below the threshold from the second on."""
+    scheduler = CogVideoXDDIMScheduler()
+    scheduler.set_timesteps(50)
+    found = [scheduled_timestep(t[None].to(torch.bfloat16), 1.0, scheduler).item() for t in scheduler.timesteps]
+    assert found == scheduler.timesteps.tolist()
 
 
 @torch.no_grad()

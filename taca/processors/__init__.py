@@ -6,13 +6,14 @@ that TACA acts on, and the stock processors run all others.
 """
 
 from taca.processors.cogvideox import TacaCogVideoXAttnProcessor
-from taca.processors.flux import TacaFlux2ParallelSelfAttnProcessor, TacaFluxAttnProcessor
+from taca.processors.flux import TacaFlux2AttnProcessor, TacaFlux2ParallelSelfAttnProcessor, TacaFluxAttnProcessor
 from taca.processors.hunyuan_video import TacaHunyuanVideoAttnProcessor
 from taca.processors.qwenimage import TacaQwenDoubleStreamAttnProcessor
 from taca.processors.sd3 import TacaJointAttnProcessor
 
 __all__ = [
     "TacaCogVideoXAttnProcessor",
+    "TacaFlux2AttnProcessor",
     "TacaFlux2ParallelSelfAttnProcessor",
     "TacaFluxAttnProcessor",
     "TacaHunyuanVideoAttnProcessor",

@@ -1,18 +1,22 @@
-"""What the stand-ins share."""
+"""What the stand-ins share.
+
+Each calls the same linear layers as its stock processor, in the same order: offloading learns the order from one pass
+and fetches the weights of the next layer ahead.
+"""
 
 from functools import partial
 
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 
-from taca.attention import taca_attention
+from taca.attention import Attention, taca_attention
 
 
 class TacaProcessor:
     """A stand-in for one stock processor, with gamma on the image-to-text logits.
 
     Args:
-        gamma: one factor, or a tensor (B, 1, 1, 1) with one for each sample.
+        gamma: a factor for each sample, (B, 1, 1, 1).
         text_tokens: text tokens of the pass (this rank's share of them), for attention that is given the joint sequence
             alone.
     """
@@ -21,7 +25,7 @@ class TacaProcessor:
     _parallel_config = None
     fused = False
 
-    def __init__(self, gamma: float | torch.Tensor, text_tokens: int):
+    def __init__(self, gamma: torch.Tensor, text_tokens: int):
         self.gamma = gamma
         self.text_tokens = text_tokens
 
@@ -63,10 +67,24 @@ class TacaProcessor:
             backend=self._attention_backend,
             parallel_config=self._parallel_config,
         )
-        outputs = taca_attention(
-            image_query, text_query, key, value, self.gamma, attention, text_first=text_first, token_dim=-3
-        )
+        outputs = self.attend(image_query, text_query, key, value, attention, text_first=text_first, token_dim=-3)
         return tuple(output.flatten(2, 3).to(query.dtype) for output in outputs)
+
+    def attend(
+        self,
+        image_query: torch.Tensor,
+        text_query: torch.Tensor | None,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention: Attention,
+        *,
+        text_first: bool,
+        token_dim: int,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """`taca_attention` with this processor's gamma."""
+        return taca_attention(
+            image_query, text_query, key, value, self.gamma, attention, text_first=text_first, token_dim=token_dim
+        )
 
 
 def share_of(text_tokens: int, parallel_config: object | None) -> int:
@@ -80,41 +98,26 @@ def share_of(text_tokens: int, parallel_config: object | None) -> int:
 
 
 def projected(
-    attn: torch.nn.Module,
-    hidden_states: torch.Tensor,
-    *,
-    added: bool = False,
-    with_query: bool = True,
-    fused: bool = False,
-) -> tuple[torch.Tensor | None, ...]:
+    attn: torch.nn.Module, hidden_states: torch.Tensor, *, added: bool = False, fused: bool = False
+) -> tuple[torch.Tensor, ...]:
     """Query, key and value projections (B, L, C) of tokens.
 
     Args:
         added: by the projections that blocks with two streams keep for text.
-        with_query: False gives None for the query.
         fused: by the ones that `fuse_qkv_projections` made, as the stock processor does.
     """
     if fused:
-        query, key, value = (attn.to_added_qkv if added else attn.to_qkv)(hidden_states).chunk(3, dim=-1)
-        return query if with_query else None, key, value
-    query, key, value = (
-        (attn.add_q_proj, attn.add_k_proj, attn.add_v_proj) if added else (attn.to_q, attn.to_k, attn.to_v)
-    )
-    return query(hidden_states) if with_query else None, key(hidden_states), value(hidden_states)
+        return (attn.to_added_qkv if added else attn.to_qkv)(hidden_states).chunk(3, dim=-1)
+    layers = (attn.add_q_proj, attn.add_k_proj, attn.add_v_proj) if added else (attn.to_q, attn.to_k, attn.to_v)
+    return tuple(layer(hidden_states) for layer in layers)
 
 
 def heads_of(
-    projections: tuple[torch.Tensor | None, ...], head_dim: int, norms: tuple[torch.nn.Module | None, ...]
-) -> tuple[torch.Tensor | None, ...]:
-    """Query (or None), key and value (B, L, H, D), the first two normalised by the two of `norms`."""
-
-    def heads(projection: torch.Tensor | None, norm: torch.nn.Module | None) -> torch.Tensor | None:
-        if projection is None:
-            return None
-        split = projection.unflatten(-1, (-1, head_dim))
-        return split if norm is None else norm(split)
-
-    return tuple(heads(*pair) for pair in zip(projections, (*norms, None), strict=True))
+    projections: tuple[torch.Tensor, ...], head_dim: int, norms: tuple[torch.nn.Module | None, ...]
+) -> tuple[torch.Tensor, ...]:
+    """Query, key and value (B, L, H, D), the first two normalised by the two of `norms`."""
+    heads = (projection.unflatten(-1, (-1, head_dim)) for projection in projections)
+    return tuple(x if norm is None else norm(x) for x, norm in zip(heads, (*norms, None), strict=True))
 
 
 def joined(first: tuple[torch.Tensor, ...], second: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

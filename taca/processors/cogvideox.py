@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import apply_rotary_emb
 
-from taca.attention import taca_attention
 from taca.processors.base import TacaProcessor, heads_of, projected
 
 
@@ -37,9 +36,7 @@ class TacaCogVideoXAttnProcessor(TacaProcessor):
             return F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
 
         text_query, video_query = query.split_with_sizes([text_tokens, query.shape[2] - text_tokens], dim=2)
-        outputs = taca_attention(
-            video_query, text_query, key, value, self.gamma, attention, text_first=True, token_dim=-2
-        )
+        outputs = self.attend(video_query, text_query, key, value, attention, text_first=True, token_dim=-2)
         # One projection of the joint sequence, as in the stock processor: offloading and quantization count calls.
         merged = torch.cat(outputs[::-1], dim=2).transpose(1, 2).flatten(2)
         text_output, video_output = attn.to_out[1](attn.to_out[0](merged)).split_with_sizes(

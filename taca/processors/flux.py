@@ -28,7 +28,24 @@ class TacaFluxAttnProcessor(TacaProcessor):
         image_output, text_output = self.dispatch(query, key, value, text_tokens, attention_mask, text_first=True)
         if single:
             return torch.cat([text_output, image_output], dim=1)
+        return self.project_out(attn, image_output, text_output)
+
+    def project_out(
+        self, attn: nn.Module, image_output: torch.Tensor, text_output: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The projections after attention, those of image tokens first."""
         return attn.to_out[1](attn.to_out[0](image_output)), attn.to_add_out(text_output)
+
+
+class TacaFlux2AttnProcessor(TacaFluxAttnProcessor):
+    """FLUX.2's double-stream block, which projects what text tokens read first."""
+
+    def project_out(
+        self, attn: nn.Module, image_output: torch.Tensor, text_output: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As FLUX.1's, in the other order."""
+        text_output = attn.to_add_out(text_output)
+        return attn.to_out[1](attn.to_out[0](image_output)), text_output
 
 
 class TacaFlux2ParallelSelfAttnProcessor(TacaProcessor):

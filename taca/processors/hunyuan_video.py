@@ -21,21 +21,28 @@ class TacaHunyuanVideoAttnProcessor(TacaProcessor):
         attention_mask: torch.Tensor | None = None,
         image_rotary_emb: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        text_tokens = encoder_hidden_states.shape[1]
         single = attn.add_q_proj is None
         head_dim = attn.inner_dim // attn.heads
-        own_norms, added_norms = (attn.norm_q, attn.norm_k), (attn.norm_added_q, attn.norm_added_k)
-        query, key, value = heads_of(projected(attn, hidden_states), head_dim, own_norms)
+        if single:
+            hidden_states = torch.cat([hidden_states, encoder_hidden_states], dim=1)
+        query, key, value = heads_of(projected(attn, hidden_states), head_dim, (attn.norm_q, attn.norm_k))
         if image_rotary_emb is not None:
-            query, key = (apply_rotary_emb(x, image_rotary_emb, sequence_dim=1) for x in (query, key))
-        text = heads_of(
-            projected(attn, encoder_hidden_states, added=not single), head_dim, own_norms if single else added_norms
-        )
-        video_output, text_output = self.dispatch(
-            *joined((query, key, value), text), encoder_hidden_states.shape[1], attention_mask, text_first=False
-        )
+            query, key = (_video_rotated(x, text_tokens if single else 0, image_rotary_emb) for x in (query, key))
+        if not single:
+            added = projected(attn, encoder_hidden_states, added=True)
+            text = heads_of(added, head_dim, (attn.norm_added_q, attn.norm_added_k))
+            query, key, value = joined((query, key, value), text)
+        video_output, text_output = self.dispatch(query, key, value, text_tokens, attention_mask, text_first=False)
         # Single-stream blocks project what comes back themselves.
         if attn.to_out is not None:
             video_output = attn.to_out[1](attn.to_out[0](video_output))
         if attn.to_add_out is not None:
             text_output = attn.to_add_out(text_output)
         return video_output, text_output
+
+
+def _video_rotated(heads: torch.Tensor, text_tokens: int, image_rotary_emb) -> torch.Tensor:
+    """Rotary embedding on all tokens of (B, L, H, D) but the last ones, which are text."""
+    video, text = heads.split_with_sizes([heads.shape[1] - text_tokens, text_tokens], dim=1)
+    return torch.cat([apply_rotary_emb(video, image_rotary_emb, sequence_dim=1), text], dim=1)

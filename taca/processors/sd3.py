@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 
-from taca.attention import taca_attention
 from taca.processors.base import TacaProcessor, heads_of, projected
 
 
@@ -39,26 +38,22 @@ class TacaJointAttnProcessor(TacaProcessor):
         """
         head_dim = attn.inner_dim // attn.heads
         image = heads_of(projected(attn, hidden_states, fused=self.fused), head_dim, (attn.norm_q, attn.norm_k))
-        added = projected(
-            attn, encoder_hidden_states, added=True, with_query=not attn.context_pre_only, fused=self.fused
-        )
+        added = projected(attn, encoder_hidden_states, added=True, fused=self.fused)
         text = heads_of(added, head_dim, (attn.norm_added_q, attn.norm_added_k))
-        image, text = (tuple(None if x is None else x.transpose(1, 2) for x in heads) for heads in (image, text))
+        image, text = (tuple(x.transpose(1, 2) for x in heads) for heads in (image, text))
         key, value = (torch.cat([image[part], text[part]], dim=-2) for part in (1, 2))
-        image_output, text_output = taca_attention(
+        image_output, text_output = self.attend(
             image[0],
-            text[0],
+            None if attn.context_pre_only else text[0],
             key,
             value,
-            self.gamma,
             _scaled_dot_product_attention,
             text_first=False,
             token_dim=-2,
         )
-        image_output = attn.to_out[1](attn.to_out[0](_merge_heads(image_output, image[0].dtype)))
-        if text_output is None:
-            return image_output, None
-        return image_output, attn.to_add_out(_merge_heads(text_output, text[0].dtype))
+        if text_output is not None:
+            text_output = attn.to_add_out(_merge_heads(text_output, text[0].dtype))
+        return attn.to_out[1](attn.to_out[0](_merge_heads(image_output, image[0].dtype))), text_output
 
 
 def _merge_heads(heads: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""What TACA costs: `python -m benchmarks.attention` measures it, `python -m benchmarks.table` writes the docs page."""
