@@ -223,13 +223,17 @@ def with_lora(model):
     return model
 
 
-def test_lora_learns_under_taca_what_it_would_learn_from_the_explicit_logits(case):
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_lora_learns_under_taca_what_it_would_learn_from_the_explicit_logits(case, checkpointing):
     """An adapter that is added after TACA was applied."""
     model = case.model().double().train()
     arguments = case.inputs([980.0, 980.0], torch.float64)
     with taca(model, CONFIG):
         weights = [w for w in with_lora(model).parameters() if w.requires_grad]
+        if checkpointing:
+            model.enable_gradient_checkpointing()
         actual = torch.autograd.grad(predict(model, arguments).sum(), weights, allow_unused=True)
+    model.disable_gradient_checkpointing()
     with explicit_taca(case, 1.2):
         expected = torch.autograd.grad(predict(model, arguments).sum(), weights, allow_unused=True)
     for weight, one, other in zip(weights, actual, expected, strict=True):

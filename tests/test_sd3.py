@@ -2,9 +2,8 @@
 
 from unittest.mock import patch
 
-import pytest
 import torch
-from tiny_sd3 import IMAGE_TOKENS, TEXT_TOKENS, explicit_taca, inputs, predict, relative_error, transformer
+from tiny_sd3 import IMAGE_TOKENS, TEXT_TOKENS, inputs, predict, relative_error, transformer
 
 from taca import TacaConfig, taca
 from taca.processors import TacaJointAttnProcessor
@@ -15,30 +14,6 @@ CONFIG = TacaConfig(gamma=1.2, threshold=970.0)
 def under_taca(model, arguments, config=CONFIG):
     with taca(model, config):
         return predict(model, arguments)
-
-
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_lora_learns_under_taca_what_it_would_learn_from_the_explicit_logits(checkpointing):
-    """A peft adapter on every attention projection, added after TACA was applied."""
-    from peft import LoraConfig
-
-    model = transformer().double().requires_grad_(False).train()
-    projections = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
-    arguments = inputs([980.0, 980.0], torch.float64)
-    with taca(model, CONFIG):
-        model.add_adapter(LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=projections))
-        weights = {name: w for name, w in model.named_parameters() if w.requires_grad}
-        if checkpointing:
-            model.enable_gradient_checkpointing()
-        actual = torch.autograd.grad(predict(model, arguments).sum(), list(weights.values()), allow_unused=True)
-    with explicit_taca(1.2):
-        expected = torch.autograd.grad(predict(model, arguments).sum(), list(weights.values()))
-    for name, one, other in zip(weights, actual, expected, strict=True):
-        if one is None:
-            assert name.startswith("transformer_blocks.2.attn.add_q_proj")
-            assert other.norm() == 0
-        else:
-            assert relative_error(one, other) <= 1e-12
 
 
 def test_recomputation_uses_the_gamma_of_its_forward_pass():
@@ -68,20 +43,6 @@ def test_checkpointing_function_is_back_after_each_pass():
     before = model._gradient_checkpointing_func
     under_taca(model, inputs([980.0]))
     assert model._gradient_checkpointing_func is before
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@torch.no_grad()
-def test_rounding_error_is_that_of_the_stock_model(dtype):
-    """Against float64, over ten inputs: at most 1.5 times the stock model's own error."""
-    exact_model, model = transformer().to(dtype).double(), transformer().to(dtype)
-    errors, stock_errors = [], []
-    for seed in range(10):
-        rounded = inputs([980.0, 980.0], dtype, seed)
-        exact = {name: x.double() if name != "timestep" else x for name, x in rounded.items()}
-        stock_errors.append(relative_error(predict(model, rounded).double(), predict(exact_model, exact)))
-        errors.append(relative_error(under_taca(model, rounded).double(), under_taca(exact_model, exact)))
-    assert sum(errors) <= 1.5 * sum(stock_errors)
 
 
 def test_autocast_computes_the_same_but_for_rounding():

@@ -1,7 +1,8 @@
 """What the stand-ins share.
 
 Each calls the same linear layers as its stock processor, in the same order: offloading learns the order from one pass
-and fetches the weights of the next layer ahead.
+and fetches the weights of the next layer ahead. What the joint sequence is put together from is made in a function of
+its own, which lets it go before attention runs.
 """
 
 from functools import partial

@@ -27,10 +27,7 @@ class TacaCogVideoXAttnProcessor(TacaProcessor):
         if attention_mask is not None:
             attention_mask = attn.prepare_attention_mask(attention_mask, joint.shape[1], joint.shape[0])
             attention_mask = attention_mask.view(joint.shape[0], attn.heads, -1, attention_mask.shape[-1])
-        head_dim = attn.inner_dim // attn.heads
-        heads = heads_of(projected(attn, joint, fused=self.fused), head_dim, (attn.norm_q, attn.norm_k))
-        query, key, value = (x.transpose(1, 2) for x in heads)
-        query, key = (_video_rotated(x, text_tokens, image_rotary_emb) for x in (query, key))
+        query, key, value = self._heads(attn, joint, text_tokens, image_rotary_emb)
 
         def attention(query, key, value):
             return F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
@@ -43,6 +40,13 @@ class TacaCogVideoXAttnProcessor(TacaProcessor):
             [text_tokens, merged.shape[1] - text_tokens], dim=1
         )
         return video_output, text_output
+
+    def _heads(self, attn: Attention, joint: torch.Tensor, text_tokens: int, image_rotary_emb):
+        """Query, key and value (B, H, L, D)."""
+        head_dim = attn.inner_dim // attn.heads
+        heads = heads_of(projected(attn, joint, fused=self.fused), head_dim, (attn.norm_q, attn.norm_k))
+        query, key, value = (x.transpose(1, 2) for x in heads)
+        return *(_video_rotated(x, text_tokens, image_rotary_emb) for x in (query, key)), value
 
 
 def _video_rotated(heads: torch.Tensor, text_tokens: int, image_rotary_emb) -> torch.Tensor:

@@ -21,20 +21,24 @@ class TacaQwenDoubleStreamAttnProcessor(TacaProcessor):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if attention_mask is not None:
             raise ValueError("Qwen-Image takes no `attention_mask`: pass `encoder_hidden_states_mask`.")
-        head_dim = attn.inner_dim // attn.heads
-        image = heads_of(projected(attn, hidden_states), head_dim, (attn.norm_q, attn.norm_k))
-        added = projected(attn, encoder_hidden_states, added=True)
-        text = heads_of(added, head_dim, (attn.norm_added_q, attn.norm_added_k))
-        if image_rotary_emb is not None:
-            image, text = (_rotated(*heads, rope) for heads, rope in zip((image, text), image_rotary_emb, strict=True))
+        joint = _heads(attn, hidden_states, encoder_hidden_states, image_rotary_emb)
         mask = _joint_mask(encoder_hidden_states_mask, hidden_states)
-        image_output, text_output = self.dispatch(
-            *joined(text, image), encoder_hidden_states.shape[1], mask, text_first=True
-        )
+        image_output, text_output = self.dispatch(*joint, encoder_hidden_states.shape[1], mask, text_first=True)
         image_output = attn.to_out[0](image_output)
         if len(attn.to_out) > 1:
             image_output = attn.to_out[1](image_output)
         return image_output, attn.to_add_out(text_output)
+
+
+def _heads(attn: nn.Module, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor, image_rotary_emb):
+    """Query, key and value (B, L, H, D) of text and image tokens, in that order."""
+    head_dim = attn.inner_dim // attn.heads
+    image = heads_of(projected(attn, hidden_states), head_dim, (attn.norm_q, attn.norm_k))
+    added = projected(attn, encoder_hidden_states, added=True)
+    text = heads_of(added, head_dim, (attn.norm_added_q, attn.norm_added_k))
+    if image_rotary_emb is not None:
+        image, text = (_rotated(*heads, rope) for heads, rope in zip((image, text), image_rotary_emb, strict=True))
+    return joined(text, image)
 
 
 def _rotated(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rope: torch.Tensor):

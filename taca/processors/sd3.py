@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 
-from taca.processors.base import TacaProcessor, heads_of, projected
+from taca.processors.base import TacaProcessor, heads_of, joined, projected
 
 
 class TacaJointAttnProcessor(TacaProcessor):
@@ -33,18 +33,14 @@ class TacaJointAttnProcessor(TacaProcessor):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What image (B, N_vis, C) and text (B, N_txt, C) tokens read; the mask is ignored, as in the stock processor.
 
-        The last block discards its text tokens, so none are computed there and None is returned for them. (The weights
-        of their queries then have no gradient; in the stock model it is zero.)
+        The last block discards its text tokens, so none are computed there and None is returned for them.
         """
-        head_dim = attn.inner_dim // attn.heads
-        image = heads_of(projected(attn, hidden_states, fused=self.fused), head_dim, (attn.norm_q, attn.norm_k))
-        added = projected(attn, encoder_hidden_states, added=True, fused=self.fused)
-        text = heads_of(added, head_dim, (attn.norm_added_q, attn.norm_added_k))
-        image, text = (tuple(x.transpose(1, 2) for x in heads) for heads in (image, text))
-        key, value = (torch.cat([image[part], text[part]], dim=-2) for part in (1, 2))
+        query, key, value = (x.transpose(1, 2) for x in self._heads(attn, hidden_states, encoder_hidden_states))
+        image_tokens = hidden_states.shape[1]
+        image_query, text_query = query.split_with_sizes([image_tokens, query.shape[2] - image_tokens], dim=2)
         image_output, text_output = self.attend(
-            image[0],
-            None if attn.context_pre_only else text[0],
+            image_query,
+            None if attn.context_pre_only else text_query,
             key,
             value,
             _scaled_dot_product_attention,
@@ -52,8 +48,15 @@ class TacaJointAttnProcessor(TacaProcessor):
             token_dim=-2,
         )
         if text_output is not None:
-            text_output = attn.to_add_out(_merge_heads(text_output, text[0].dtype))
-        return attn.to_out[1](attn.to_out[0](_merge_heads(image_output, image[0].dtype))), text_output
+            text_output = attn.to_add_out(_merge_heads(text_output, query.dtype))
+        return attn.to_out[1](attn.to_out[0](_merge_heads(image_output, query.dtype))), text_output
+
+    def _heads(self, attn: Attention, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor):
+        """Query, key and value (B, L, H, D) of image and text tokens, in that order."""
+        head_dim = attn.inner_dim // attn.heads
+        image = heads_of(projected(attn, hidden_states, fused=self.fused), head_dim, (attn.norm_q, attn.norm_k))
+        added = projected(attn, encoder_hidden_states, added=True, fused=self.fused)
+        return joined(image, heads_of(added, head_dim, (attn.norm_added_q, attn.norm_added_k)))
 
 
 def _merge_heads(heads: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -1,0 +1,99 @@
+"""Writes docs/benchmarks.md from the results: `python -m benchmarks.table`."""
+
+import json
+from pathlib import Path
+
+RESULTS = Path("benchmarks/results")
+PAGE = Path("docs/benchmarks.md")
+VARIANTS = ("plain again", "ours", "ours below the threshold", "recomposed", "explicit", "flex", "flex, compiled alone")
+
+INTRODUCTION = """\
+# What TACA costs
+
+Written by `python -m benchmarks.table` from `benchmarks/results/`; `python -m benchmarks.attention` measures.
+
+A figure is a median: of seconds for `plain`, the attention or the model without TACA, and of ratios to `plain`, each
+to the call of the same turn, for all others; the quartiles of the ratio are in brackets. All variants are called in turn
+in one run. `plain again` is `plain` a second time: what it differs from 1 by is the spread.
+
+| variant | what it does |
+|---|---|
+| ours | two calls, image queries over scaled text keys and text queries over plain ones |
+| ours below the threshold | a step in which TACA does not act |
+| recomposed | two full-length calls, of which each token keeps one (the paper's Listing 2) |
+| explicit | every logit in memory |
+| flex | PyTorch's flex attention with gamma in its `score_mod`; `compiled alone` where the rest is eager |
+
+Compiled means `torch.compile`: of the function for one attention, of each block in a full graph for a whole model.
+"""
+
+
+def page(reports: list[dict]) -> str:
+    """The whole page, one section for each machine."""
+    return "\n".join([INTRODUCTION, *(_section(report) for report in reports)])
+
+
+def _section(report: dict) -> str:
+    made = report["provenance"]
+    layers = report["layers"]
+    blocks = "all blocks" if layers is None else f"{layers} double block (FLUX: and {2 * layers} single)"
+    state = " and changes since" if made["changed_since"] else ""
+    return "\n".join(
+        [
+            f"## {made['device']}",
+            "",
+            f"{made['threads']} threads, {report['dtype'].removeprefix('torch.')}, {report['heads']} head"
+            f"{'s' if report['heads'] > 1 else ''}, {report['repeats']} turns; torch {made['torch']}, commit "
+            f"{made['commit'][:10]}{state}.",
+            "",
+            "### One attention",
+            "",
+            *_table(report["attention"], ("model", "image_tokens", "text_tokens")),
+            "",
+            f"### One step of a transformer of {blocks}, at 1024 x 1024 pixels",
+            "",
+            *_table(report["step"], ("model",)),
+            "",
+            "### A schedule of 30 steps, TACA acting in three, eager",
+            "",
+            *_table(report["schedule"], ("model",)),
+            "",
+        ]
+    )
+
+
+def _table(rows: list[dict], keys: tuple[str, ...]) -> list[str]:
+    found = [name for name in VARIANTS if any(name in row["figures"] for row in rows)]
+    modes = ["pass"] if "backward" in rows[0] else []
+    header = [*(key.replace("_", " ") for key in keys), *modes, "plain, s", *found]
+    lines = [_line(header), _line(["---"] * len(header))]
+    for row in rows:
+        named = [str(row[key]) for key in keys]
+        figures = [f"{row['figures']['plain']['median_s']:.3g}", *(_cell(row["figures"].get(name)) for name in found)]
+        lines.append(_line([*named, *([_mode(row)] if modes else []), *figures]))
+    return lines
+
+
+def _mode(row: dict) -> str:
+    return f"{'forward + backward' if row['backward'] else 'forward'}, {'compiled' if row['compiled'] else 'eager'}"
+
+
+def _cell(figure: dict | None) -> str:
+    if figure is None:
+        return ""
+    if "failed" in figure:
+        return "cannot"
+    low, high = figure["ratio_quartiles"]
+    return f"{figure['ratio']:.3f} ({low:.3f}-{high:.3f})"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def reports() -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("attention-*.json"))]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(reports()))

@@ -1,0 +1,60 @@
+"""The programs that measure: every variant computes Eq. 10, and the page is what the results say."""
+
+import pytest
+import torch
+from tiny_models import CASES, predict
+from tiny_sd3 import relative_error
+
+from benchmarks import table
+from benchmarks.attention import attention_runs, step_runs
+from benchmarks.models import schedule
+from benchmarks.timing import Run, compare
+from benchmarks.variants import GAMMA, variants, with_variant
+from taca import TacaConfig, taca
+from taca.processors.swap import swapped
+
+
+@pytest.mark.parametrize("text_first", [True, False])
+def test_every_variant_computes_the_same(text_first):
+    ways = variants(12, 5, text_first, "cpu")
+    query, key, value = torch.randn(3, 1, 2, 17, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = ways["explicit"](query, key, value)
+    for name in ("ours", "recomposed", "flex"):
+        # gamma comes as a float32 here and there, as in the processors.
+        assert relative_error(ways[name](query, key, value), expected) < 1e-7
+    assert relative_error(ways["plain"](query, key, value), expected) > 1e-3
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in ("sd3.5", "flux")], ids=lambda case: case.name)
+@pytest.mark.parametrize("name", ["recomposed", "explicit", "flex"])
+@torch.no_grad()
+def test_every_variant_is_put_into_every_block(case, name):
+    model, arguments = case.model(), case.inputs([990.0])
+    with taca(model, TacaConfig(gamma=GAMMA)):
+        expected = predict(model, arguments)
+    variant = variants(case.image_tokens, case.text_tokens, case.text_first, "cpu")[name]
+    with swapped(with_variant(model, variant, case.text_tokens)):
+        assert relative_error(predict(model, arguments), expected) < 1e-5
+
+
+def test_a_variant_that_cannot_run_says_why():
+    figures = compare({"plain": Run(lambda: None), "never": Run(lambda: 1 / 0)}, 3, "cpu")
+    assert figures["never"] == {"failed": "ZeroDivisionError: division by zero"}
+    assert figures["plain"]["ratio"] == 1
+
+
+def test_both_measurements_name_the_same_ways():
+    attention = attention_runs((8, 4, 8, True), 1, "cpu", backward=False, compiled=False)
+    step = step_runs("FLUX", next(case for case in CASES if case.name == "flux").model(), "cpu", False, False)
+    assert set(attention) <= set(step)
+
+
+def test_the_schedule_is_that_of_flux_dev():
+    """METHOD: three of 30 steps at or above 970."""
+    steps = schedule(30)
+    assert [round(t) for t in steps[:4]] == [1000, 989, 978, 966]
+    assert sum(t >= 970 for t in steps) == 3
+
+
+def test_the_page_is_written_from_the_results():
+    assert table.PAGE.read_text() == table.page(table.reports())
