@@ -13,8 +13,8 @@ INTRODUCTION = """\
 Written by `python -m benchmarks.table` from `benchmarks/results/`; `python -m benchmarks.attention` measures.
 
 A figure is a median: of seconds for `plain`, the attention or the model without TACA, and of ratios to `plain`, each
-to the call of the same turn, for all others; the quartiles of the ratio are in brackets. All variants are called in turn
-in one run. `plain again` is `plain` a second time: what it differs from 1 by is the spread.
+to the call of the same turn, for all others; the quartiles of the ratio are in brackets. All variants are called in
+turn in one run. `plain again` is `plain` a second time: what it differs from 1 by is the spread.
 
 | variant | what it does |
 |---|---|
