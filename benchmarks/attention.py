@@ -1,6 +1,6 @@
 """What TACA costs: one joint attention, one transformer step and a schedule of 30, against other ways to do it.
 
-    python -m benchmarks.attention [--heads 1] [--layers 1] [--repeats 11] [--out benchmarks/results/attention-cpu.json]
+    python -m benchmarks.attention [--heads 2] [--layers 1] [--repeats 11] [--out benchmarks/results/attention-cpu.json]
 
 With a GPU, `--heads 0 --layers 0` measures FLUX.1-dev's and SD3.5-medium's transformers as they are.
 """
@@ -123,7 +123,12 @@ def shown(rows: Iterator[dict]) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--heads", type=int, default=1, help="heads of each attention; 0: as many as the model has, 24")
+    parser.add_argument(
+        "--heads",
+        type=int,
+        default=2,
+        help="heads of each attention (backward on a CPU takes a thread for each); 0: as many as the model has, 24",
+    )
     parser.add_argument(
         "--layers", type=int, default=1, help="double blocks (FLUX: and twice as many single); 0: as the model has"
     )
