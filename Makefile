@@ -16,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help repro test test-all check ui run profile remote
+.PHONY: help repro test test-all check ui run profile remote plan flow serve doctor gc
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -56,6 +56,21 @@ profile: $(READY)  ## rewrite params.yaml for a profile and show the change (PRO
 remote: $(READY)  ## share data through a folder or s3:// (URL=...); then `dvc push` and `dvc pull`
 	@[ -n "$(URL)" ] || { echo "Say where: make remote URL=/a/folder or URL=s3://bucket/path." >&2; exit 1; }
 	dvc remote add --local --default --force storage "$(URL)"
+
+plan: $(READY)  ## say what a flow would run and why (TARGETS="stage ...")
+	@python -m flows.pipeline --plan $(TARGETS)
+
+flow: $(READY)  ## run the stages as a Prefect flow, those that do not need each other at once (TARGETS="stage ...")
+	@python -m flows.pipeline $(TARGETS)
+
+serve: $(READY)  ## keep Prefect with its schedules, a worker and MLflow running until Ctrl-C (PORT=5000)
+	@exec python -m flows.serve --port $(PORT)
+
+doctor: $(READY)  ## say what is wrong with this installation, and the remedy
+	@python -m flows.doctor
+
+gc: $(READY)  ## show what no run refers to in DVC, MLflow and Prefect (REMOVE=1 removes it, DAYS=30)
+	@python -m flows.gc $(if $(REMOVE),--remove) $(if $(DAYS),--days $(DAYS))
 
 # An installation that was interrupted leaves .installing behind, and starts anew.
 $(READY): requirements.lock pyproject.toml
