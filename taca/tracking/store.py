@@ -9,14 +9,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from taca.tracking.facts import git_facts, machine_facts, packages
+from taca.tracking.facts import machine_facts, packages
 from taca.tracking.place import artifact_location, sqlite_file
 from taca.tracking.system import find_process
+from taca.tracking.tree import keep_tree
 
 ARTIFACT_BYTES = 50 * 2**20  # outputs up to this size, of up to this many files, are stored in the run itself
 ARTIFACT_FILES = 100
@@ -35,25 +37,20 @@ class RunLog:
         root = Path(begin["root"])
         with _creation_lock(begin["uri"]):
             self._client = MlflowClient(begin["uri"])
-            self._experiment = self._experiment_id(begin["experiment"], artifact_location(begin["uri"], root))
-        git, diff = git_facts(root, begin["pipeline_outs"])
-        tags = {**git, **machine_facts(), **begin["tags"], "pid": begin["pid"], "pid.started": begin["pid_started"]}
-        if begin["parent"]:
-            tags["mlflow.parentRunId"] = begin["parent"]
-        tags = {_key(key): _short(value) for key, value in tags.items()}
-        created = self._client.create_run(self._experiment, begin["start_ms"], tags, begin["name"])
-        self._run_id = created.info.run_id
+            self.experiment_id = self._experiment_id(begin["experiment"], artifact_location(begin["uri"], root))
+        with TemporaryDirectory() as kept:
+            tree = keep_tree(root, begin["pipeline_outs"], Path(kept))
+            self.run_id = self._create(begin, tree)
+            self._client.log_artifacts(self.run_id, kept)
         self._metrics: list[Metric] = []
         self._log_params(begin["params"])
         self.log_inputs(begin["inputs"])
-        self._client.log_text(self._run_id, packages(), "environment/packages.txt")
-        if diff:
-            self._client.log_text(self._run_id, diff + "\n", "git.diff")
+        self._client.log_text(self.run_id, packages(), "environment/packages.txt")
 
     def kill_orphans(self) -> None:
         """Sets runs to KILLED that this host began and whose process is gone."""
         mine = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
-        for run in self._client.search_runs([self._experiment], mine):
+        for run in self._client.search_runs([self.experiment_id], mine):
             if not find_process(int(run.data.tags["pid"]), float(run.data.tags["pid.started"])):
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
@@ -68,7 +65,7 @@ class RunLog:
 
     def take_artifact(self, path: str, folder: str) -> None:
         """Stores the file and deletes it."""
-        self._client.log_artifact(self._run_id, path, folder)
+        self._client.log_artifact(self.run_id, path, folder)
         Path(path).unlink()
 
     def log_inputs(self, inputs: Sequence[Mapping]) -> None:
@@ -81,7 +78,7 @@ class RunLog:
             for entry in inputs
         ]
         if found:
-            self._client.log_inputs(self._run_id, found)
+            self._client.log_inputs(self.run_id, found)
 
     def log_outs(self, outs: Sequence[Mapping], tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """Stores small outputs, manifests of large ones, and every output's hash."""
@@ -91,14 +88,43 @@ class RunLog:
         # One tag with all of them, since a search has to name its tag.
         self._log_tags({**tags, **hashes, "dvc.outs": " ".join(hashes.values())})
         values = [Metric(key, value, int(time.time() * 1000), 0) for key, value in metrics.items()]
-        self._client.log_batch(self._run_id, metrics=values)
+        self._client.log_batch(self.run_id, metrics=values)
+
+    def tag(self, values: Mapping[str, object]) -> None:
+        """Adds tags."""
+        self._log_tags(values)
+
+    def text(self, text: str, path: str) -> None:
+        """Stores a text as artifact `path`."""
+        self._client.log_text(self.run_id, text, path)
+
+    def children(self) -> list[Run]:
+        """The runs that name this one as their parent."""
+        named, found, page = f"tags.`mlflow.parentRunId` = '{self.run_id}'", [], None
+        while page is None or page.token:
+            page = self._client.search_runs([self.experiment_id], named, page_token=page.token if page else None)
+            found += page
+        return found
+
+    def maker(self, md5: str) -> str | None:
+        """The id of the newest finished run with an output of this DVC hash."""
+        made = f"tags.`dvc.outs` LIKE '%{md5}%' and attributes.status = 'FINISHED'"
+        found = self._client.search_runs([self.experiment_id], made, max_results=1, order_by=["start_time DESC"])
+        return found[0].info.run_id if found else None
 
     def end(self, status: str, message: str) -> None:
         """Writes what is buffered and closes the run."""
         self._flush()
         if message:
             self._log_tags({"error": message})
-        self._client.set_terminated(self._run_id, status)
+        self._client.set_terminated(self.run_id, status)
+
+    def _create(self, begin: Mapping, tree: Mapping[str, str]) -> str:
+        tags = {**tree, **machine_facts(), **begin["tags"], "pid": begin["pid"], "pid.started": begin["pid_started"]}
+        if begin["parent"]:
+            tags["mlflow.parentRunId"] = begin["parent"]
+        tags = {tag_key(key): _short(value) for key, value in tags.items()}
+        return self._client.create_run(self.experiment_id, begin["start_ms"], tags, begin["name"]).info.run_id
 
     def _experiment_id(self, name: str, location: str | None) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -113,26 +139,26 @@ class RunLog:
         content, place = out["content"], f"outs/{out['path']}"
         if out["size"] > ARTIFACT_BYTES or len(out["files"]) > ARTIFACT_FILES:
             manifest = {key: out[key] for key in ("path", "md5", "size", "files")}
-            self._client.log_dict(self._run_id, manifest, f"{place}.manifest.json")
+            self._client.log_dict(self.run_id, manifest, f"{place}.manifest.json")
         elif Path(content).is_dir():
-            self._client.log_artifacts(self._run_id, content, place)
+            self._client.log_artifacts(self.run_id, content, place)
         else:
-            self._client.log_artifact(self._run_id, content, posixpath.dirname(place))
+            self._client.log_artifact(self.run_id, content, posixpath.dirname(place))
 
     def _flush(self) -> None:
         while self._metrics:
-            self._client.log_batch(self._run_id, metrics=self._metrics[: 10 * BATCH])
+            self._client.log_batch(self.run_id, metrics=self._metrics[: 10 * BATCH])
             del self._metrics[: 10 * BATCH]
 
     def _log_params(self, params: Mapping[str, object]) -> None:
         entries = [Param(key, _short(value)) for key, value in params.items()]
         for start in range(0, len(entries), BATCH):
-            self._client.log_batch(self._run_id, params=entries[start : start + BATCH])
+            self._client.log_batch(self.run_id, params=entries[start : start + BATCH])
 
     def _log_tags(self, tags: Mapping[str, object]) -> None:
-        entries = [RunTag(_key(key), _short(value)) for key, value in tags.items()]
+        entries = [RunTag(tag_key(key), _short(value)) for key, value in tags.items()]
         for start in range(0, len(entries), BATCH):
-            self._client.log_batch(self._run_id, tags=entries[start : start + BATCH])
+            self._client.log_batch(self.run_id, tags=entries[start : start + BATCH])
 
 
 @contextmanager
@@ -148,7 +174,7 @@ def _creation_lock(uri: str) -> Iterator[None]:
         yield
 
 
-def _key(key: str) -> str:
+def tag_key(key: str) -> str:
     """A key that MLflow takes, of 250 characters at most."""
     return re.sub(r"[^/\w.\- :]", "_", key)[:250]
 

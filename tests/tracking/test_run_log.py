@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tarfile
 from pathlib import Path
 
 import psutil
@@ -43,11 +44,11 @@ def begin(store, **changes):
 
 
 def stored(log):
-    return log._client.get_run(log._run_id)
+    return log._client.get_run(log.run_id)
 
 
 def artifact(log, path):
-    return Path(log._client.download_artifacts(log._run_id, path))
+    return Path(log._client.download_artifacts(log.run_id, path))
 
 
 def out(content, path, md5="a" * 32, size=1, files=()):
@@ -68,9 +69,14 @@ def test_run_holds_code_machine_and_parameters(store):
 
 def test_edits_that_are_not_committed_are_stored(store):
     (store / "code.py").write_text("one = 2\n")
+    (store / "new.py").write_text("two = 2\n")
+    (store / "params.yaml").write_text("train: {steps: 3}\n")
     log = RunLog(begin(store))
     assert stored(log).data.tags["git.dirty"] == "true"
     assert "+one = 2" in artifact(log, "git.diff").read_text()
+    assert artifact(log, "params.yaml").read_text() == "train: {steps: 3}\n"
+    with tarfile.open(artifact(log, "untracked.tar.gz")) as archive:
+        assert archive.getnames() == ["new.py", "params.yaml"]
     assert "pytest==" in artifact(log, "environment/packages.txt").read_text()
 
 
@@ -106,7 +112,7 @@ def test_curves_are_written_in_batches_and_at_the_end(store):
     for step in range(1200):
         log.add_metrics({"loss": 1 / (step + 1)}, step, 1000 + step)
     log.end("FINISHED", "")
-    history = log._client.get_metric_history(log._run_id, "loss")
+    history = log._client.get_metric_history(log.run_id, "loss")
     assert [point.step for point in history] == list(range(1200))
     assert stored(log).info.status == "FINISHED"
 
@@ -131,7 +137,7 @@ def test_runs_whose_process_is_gone_are_marked_killed(store):
     gone = RunLog(begin(store, pid=2**22 + 1, name="gone"))
     reused = RunLog(begin(store, pid_started="1.0", name="reused"))
     elsewhere = RunLog(begin(store, pid=2**22 + 1, name="elsewhere"))
-    elsewhere._client.set_tag(elsewhere._run_id, "host", "another")
+    elsewhere._client.set_tag(elsewhere.run_id, "host", "another")
     alive = RunLog(begin(store))
     alive.kill_orphans()
     statuses = [stored(log).info.status for log in (gone, reused, elsewhere, alive)]
@@ -140,8 +146,8 @@ def test_runs_whose_process_is_gone_are_marked_killed(store):
 
 def test_parent_is_another_run_and_stays_open(store):
     parent = RunLog(begin(store, name="flow"))
-    child = RunLog(begin(store, parent=parent._run_id))
+    child = RunLog(begin(store, parent=parent.run_id))
     child.end("FAILED", "the loss is nan")
-    assert stored(child).data.tags["mlflow.parentRunId"] == parent._run_id
+    assert stored(child).data.tags["mlflow.parentRunId"] == parent.run_id
     assert stored(child).data.tags["error"] == "the loss is nan"
     assert (stored(child).info.status, stored(parent).info.status) == ("FAILED", "RUNNING")
