@@ -1,16 +1,24 @@
-"""What a stage says when it stops for a reason that its user can mend."""
+"""What a stage says when it stops for a reason that its user can mend.
+
+DVC hides a stage's exit code, so the stage also leaves a note in `.work/failures/`: the fault's class (`params`,
+`transient`, `disk` or `other`) and its sentence. Flows try again what is transient.
+"""
 
 import errno
+import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from taca.errors import StageError
+from taca.errors import StageError, TransientError
 from taca.execution.watch import Stopped
+from taca.params import ParamsError
 
+# What the network raises through the libraries that stages use; all of these are OSErrors or built on them.
+_PASSING = (ConnectionError, TimeoutError)
 LITTLE = 2**20  # bytes of free space below which any failure is taken for a full disk
 
 
@@ -24,16 +32,40 @@ class DiskFull(StageError):
 @contextmanager
 def told(name: str) -> Iterator[None]:
     """Ends the process with one sentence and a status for a fault that is known; others keep their traceback."""
+    note = _note(Path.cwd(), name)
+    note.unlink(missing_ok=True)
     try:
         yield
     except Stopped as stop:
         print(f"{name} stopped: {stop}; `dvc repro` goes on from the work so far.", file=sys.stderr)
         sys.exit(128 + stop.signum)
     except Exception as error:
-        if not is_known(named(error, Path.cwd())):
+        cause = named(error, Path.cwd())
+        _leave(note, cause)
+        if not is_known(cause):
             raise
-        print("\n".join(f"{name}: {line}" for line in str(named(error, Path.cwd())).splitlines()), file=sys.stderr)
+        print("\n".join(f"{name}: {line}" for line in str(cause).splitlines()), file=sys.stderr)
         sys.exit(1)
+
+
+def read_failure(root: Path, name: str) -> dict[str, str] | None:
+    """The note that stage `name` left in `root` when it last failed: `class` and `message`; None if it did not."""
+    note = _note(root, name)
+    return json.loads(note.read_text()) if note.exists() else None
+
+
+def _note(root: Path, name: str) -> Path:
+    return root / ".work" / "failures" / f"{name.replace('@', '-').replace('/', '-')}.json"
+
+
+def _leave(note: Path, error: BaseException) -> None:
+    kinds = {TransientError: "transient", ParamsError: "params", DiskFull: "disk"}
+    found = next((kind for cause, kind in kinds.items() if isinstance(error, cause)), None)
+    found = found or ("transient" if isinstance(error, _PASSING) else "other")
+    # A full disk may not even take the note: then DVC's own words have to do.
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"class": found, "message": str(error) or type(error).__name__}))
 
 
 def named(error: BaseException, folder: Path) -> BaseException:

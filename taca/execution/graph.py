@@ -54,6 +54,11 @@ def read_recorded(root: Path) -> dict[str, tuple[str, dict[str, str]]]:
     return {name: _recorded(name, entry) for name, entry in read_yaml(root / "dvc.lock")["stages"].items()}
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one lies in the other."""
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+
+
 def _recorded(name: str, entry: Mapping) -> tuple[str, dict[str, str]]:
     deps = {dep["path"]: dep["md5"] for dep in entry.get("deps", [])}
     outs = {out["path"]: out["md5"] for out in entry.get("outs", [])}

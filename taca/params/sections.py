@@ -152,6 +152,16 @@ class Tracking(Section):
     experiment: Annotated[str, Field(min_length=1, description="the name of an MLflow experiment")]
 
 
+class Flows(Section):
+    """How flows run the stages. No stage reads it."""
+
+    workers: Positive
+    gpu_stages: Annotated[list[Name], Field(description="a list of stage names without keys, such as train")]
+    retries: Annotated[int, Field(ge=0, description="an integer of at least 0")]
+    retry_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
+    gpu_hour_price: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
+
+
 class Params(Section):
     """All of `params.yaml`."""
 
@@ -168,3 +178,4 @@ class Params(Section):
     score: Score
     report: Report
     tracking: Tracking
+    flows: Flows

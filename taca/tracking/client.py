@@ -2,14 +2,16 @@
 
 import json
 import queue
+import re
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from taca.errors import StageError
+from taca.errors import StageError, TransientError
 
 PARTING = 5.0  # seconds that a stage which stops waits for its record; the recorder goes on without it
 
@@ -78,11 +80,12 @@ class Recorder:
         self._send("end", status="FINISHED", message="")
         self._expect("ended")
 
-    def abort(self, status: str, message: str) -> None:
-        """Closes the run as FAILED or KILLED; a recorder that has failed too is not waited for."""
+    def abort(self, status: str, message: str, metrics: Mapping[str, float]) -> None:
+        """Closes the run as FAILED or KILLED with last metrics; a recorder that has failed too is not waited for."""
         if not self._failure:
             try:
                 self._process.stdin.write(b"\n")  # ends a line that the stop may have cut
+                self.log_metrics(metrics, step=0, time_ms=int(time.time() * 1000))
                 self._send("end", status=status, message=message)
                 self._wait_for("ended", PARTING)
             except (OSError, StageError, queue.Empty):
@@ -106,7 +109,9 @@ class Recorder:
 
     def _error(self) -> StageError:
         self._raised = True
-        return StageError(self._failure)
+        # A store that refuses by password refuses the next time too; the others may be back by then.
+        denied = re.search(r"\b(401|403)\b|unauthori[sz]ed|denied", self._failure, re.IGNORECASE)
+        return (StageError if denied else TransientError)(self._failure)
 
     def _wait_for(self, word: str, seconds: float | None = None) -> str:
         """The next reply that is `word` or "failed"; earlier ones were not waited for."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from taca.errors import StageError
+from taca.errors import TransientError
 
 TIMEOUT = 5.0  # seconds for a server's first sign of life
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -59,7 +59,7 @@ def check_answers(uri: str) -> None:
     try:
         _knock(uri)
     except OSError as error:  # urllib's URLError is one
-        raise StageError(
+        raise TransientError(
             f"MLflow at {shown(uri)} does not answer ({getattr(error, 'reason', error)}); "
             "start that server or correct MLFLOW_TRACKING_URI (unset, runs go to mlflow.db here)."
         ) from None

@@ -1,0 +1,1 @@
+"""What runs when and where: flows over the DVC stages, which they start as programs and never import."""

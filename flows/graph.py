@@ -1,0 +1,112 @@
+"""The graph that DVC sees in dvc.yaml: which stage needs which, and what of it is out of date."""
+
+import json
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.repro import dvc, environment
+from taca.errors import StageError
+from taca.execution.graph import Stage, overlap, read_stages
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Stages in an order in which they can run, each with the names of those that it reads from."""
+
+    stages: Mapping[str, Stage]
+    needs: Mapping[str, tuple[str, ...]]
+
+    def below(self, names: Iterable[str]) -> set[str]:
+        """`names` and all that needs one of them, directly or not."""
+        found = set(names)
+        for name in self.needs:
+            if found.intersection(self.needs[name]):
+                found.add(name)
+        return found
+
+    def above(self, names: Iterable[str]) -> set[str]:
+        """`names` and all that they need, directly or not."""
+        found = set(names)
+        for name in reversed(list(self.needs)):
+            if name in found:
+                found.update(self.needs[name])
+        return found
+
+
+def read_graph(root: Path) -> Graph:
+    """The graph of the pipeline in `root`.
+
+    Raises:
+        StageError: dvc.yaml and params.yaml do not fit together, or stages need each other.
+    """
+    stages = read_stages(root)
+    made_by = {out: name for name, stage in stages.items() for out in stage.outs}
+    needs = {
+        name: tuple(
+            dict.fromkeys(
+                made_by[out] for dep in stage.deps for out in made_by if overlap(dep, out) and made_by[out] != name
+            )
+        )
+        for name, stage in stages.items()
+    }
+    return Graph(stages, {name: needs[name] for name in _ordered(needs)})
+
+
+def chosen(graph: Graph, targets: Iterable[str]) -> list[str]:
+    """The stages of `targets` and all that they need, in order; all stages without targets.
+
+    Raises:
+        StageError: a target is no stage.
+    """
+    targets = list(targets)
+    for target in targets:
+        if target not in graph.stages and not _keys(graph, target):
+            raise StageError(f"dvc.yaml has no stage {target!r}; its stages are {', '.join(graph.stages)}.")
+    names = {name for target in targets for name in ([target] if target in graph.stages else _keys(graph, target))}
+    wanted = graph.above(names) if targets else set(graph.needs)
+    return [name for name in graph.needs if name in wanted]
+
+
+def changed(root: Path) -> dict[str, list[str]]:
+    """For each stage that DVC finds out of date, why: what DVC says of its inputs and outputs.
+
+    Raises:
+        StageError: `dvc status` fails.
+    """
+    done = subprocess.run(
+        [dvc(), "--wait-for-lock", "status", "--json"], cwd=root, env=environment(root), capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise StageError(f"`dvc status` failed: {said[0].removeprefix('ERROR: ')}")
+    return {
+        name: [reason for entry in entries for reason in _reasons(entry)]
+        for name, entries in json.loads(done.stdout).items()
+    }
+
+
+def _reasons(entry: str | Mapping) -> list[str]:
+    if isinstance(entry, str):
+        return [entry]
+    return [
+        f"{what.removeprefix('changed ')} {path}: {state if isinstance(state, str) else ', '.join(state)}"
+        for what, paths in entry.items()
+        for path, state in paths.items()
+    ]
+
+
+def _keys(graph: Graph, program: str) -> list[str]:
+    """`train` stands for `train@a`, `train@b`, ..."""
+    return [name for name in graph.stages if name.partition("@")[0] == program]
+
+
+def _ordered(needs: Mapping[str, tuple[str, ...]]) -> list[str]:
+    ordered: dict[str, None] = {}
+    while len(ordered) < len(needs):
+        ready = [name for name, needed in needs.items() if name not in ordered and all(n in ordered for n in needed)]
+        if not ready:
+            raise StageError(f"These stages of dvc.yaml need each other: {', '.join(set(needs) - set(ordered))}.")
+        ordered.update(dict.fromkeys(ready))
+    return list(ordered)

@@ -1,0 +1,87 @@
+"""What a flow does before it starts: ends what a killed one left, and corrects records that say it still runs."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from flows.process import end_noted
+from taca.errors import StageError
+from taca.execution.lock import if_free
+from taca.tracking.system import find_process
+
+NOTES = Path(".work") / "flows"  # a file for each flow that runs: its Prefect id, its process
+
+
+@contextmanager
+def only_flow(root: Path) -> Iterator[None]:
+    """Holds this workspace for one flow, and puts it in order first.
+
+    Raises:
+        StageError: another flow runs in it.
+    """
+    with if_free(root / ".work" / "locks" / "flow.lock") as free:
+        if not free:
+            raise StageError(
+                f"Another flow runs in {root}: wait for it or stop it; a second one takes a workspace of its own "
+                "(`git worktree add`)."
+            )
+        for note in (root / ".work" / "groups").glob("*.txt"):
+            if end_noted(note):
+                print(f"Ended what a killed flow had left running of {note.stem}.")
+        drop_temporary(root)
+        yield
+
+
+@contextmanager
+def noted_flow(root: Path) -> Iterator[None]:
+    """Notes the running Prefect flow run, and sets those of flows that were killed to crashed."""
+    from prefect.runtime import flow_run
+
+    folder = root / NOTES
+    folder.mkdir(parents=True, exist_ok=True)
+    for note in folder.glob("*.txt"):
+        pid, started = note.read_text().split()
+        if not find_process(int(pid), float(started)):
+            _crash(note.stem)
+            note.unlink()
+    mine = folder / f"{flow_run.id}.txt"
+    mine.write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    try:
+        yield
+    finally:
+        mine.unlink(missing_ok=True)
+
+
+def drop_temporary(root: Path) -> None:
+    """Removes workspaces that killed commands of DVC have left, where no process works in them."""
+    left = root / ".dvc" / "tmp" / "exps" / "standalone"
+    for folder in left.glob("tmp*"):
+        if not any(_works_in(process, folder) for process in psutil.process_iter()):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    with suppress(psutil.Error):
+        return Path(process.cwd()).is_relative_to(folder)
+    return False
+
+
+def _crash(flow_run_id: str) -> None:
+    """Sets a flow run and its tasks that still count as running to crashed."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Crashed
+
+    state = Crashed(message="Its process was killed.")
+    with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+        if not client.read_flow_run(flow_run_id).state.is_final():
+            client.set_flow_run_state(flow_run_id, state, force=True)
+        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
+        for run in runs:
+            if not run.state.is_final():
+                client.set_task_run_state(run.id, state, force=True)

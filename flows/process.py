@@ -1,0 +1,135 @@
+"""A command in a process group of its own, which goes when it is told to stop, with all that it started."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+GRACE = 20.0  # seconds from SIGTERM to SIGKILL: enough for a checkpoint
+LOOK = 0.1  # seconds between looks
+KEPT = 400  # last lines of output
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended. `stopped` says that it was told to."""
+
+    returncode: int
+    lines: tuple[str, ...]
+    stopped: bool
+
+
+def run(
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stop: threading.Event,
+    on_line: Callable[[str], None] = lambda line: None,
+    note: Path | None = None,
+) -> Finished:
+    """Runs `command` to its end, or until `stop` is set.
+
+    Args:
+        on_line: called with each line of its output, errors included, as it comes.
+        note: a file that names the process group while it lives, for whoever finds this process killed.
+    """
+    # A group of its own: what the command starts is stopped with it, and a Ctrl-C for the flow is not one for it.
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    if note is not None:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(f"{process.pid} {_started(process.pid)}")
+    lines: deque[str] = deque(maxlen=KEPT)
+    reader = threading.Thread(target=_read, args=(process, lines, on_line), daemon=True)
+    reader.start()
+    try:
+        while process.poll() is None and not stop.wait(LOOK):
+            pass
+        stopped = process.poll() is None
+        if stopped:
+            end_group(process.pid)
+        process.wait()
+    finally:
+        end_group(process.pid)
+        if note is not None:
+            note.unlink(missing_ok=True)
+    reader.join(timeout=GRACE)
+    return Finished(process.returncode, tuple(lines), stopped)
+
+
+def end_group(group: int) -> None:
+    """Ends what lives of a process group: politely, and after `GRACE` seconds for good."""
+    for signum, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+        if not _signalled(group, signum):
+            return
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and _lives(group):
+            time.sleep(LOOK)
+
+
+def end_noted(note: Path) -> bool:
+    """Ends the process group that a killed flow has left behind, by its note; whether there was one."""
+    import psutil
+
+    from taca.tracking.system import find_process
+
+    group, started = note.read_text().split()
+    # Without its leader a group is known only by its number, which no other process gets while a member lives.
+    leader = find_process(int(group), float(started))
+    found = leader is not None or (not psutil.pid_exists(int(group)) and _lives(int(group)))
+    if found:
+        end_group(int(group))
+    note.unlink(missing_ok=True)
+    return found
+
+
+def _started(pid: int) -> float:
+    import psutil
+
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _signalled(group: int, signum: signal.Signals) -> bool:
+    try:
+        os.killpg(group, signum)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _lives(group: int) -> bool:
+    """Whether a member of the group runs; one that has ended and was not waited for does not count."""
+    import psutil
+
+    for process in psutil.process_iter(["pid", "status"]):
+        try:
+            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                return True
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return False
+
+
+def _read(process: subprocess.Popen, lines: deque[str], on_line: Callable[[str], None]) -> None:
+    for line in process.stdout:
+        text = line.rstrip("\n").rpartition("\r")[2]
+        lines.append(text)
+        if text.strip():
+            on_line(text)
