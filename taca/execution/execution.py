@@ -14,7 +14,8 @@ import psutil
 
 from taca.errors import StageError
 from taca.execution import faults
-from taca.execution.graph import Stage, read_recorded
+from taca.execution.cost import costs, gpus_used
+from taca.execution.graph import Stage, overlap, read_recorded
 from taca.execution.hashes import Hashed, Hasher
 from taca.execution.watch import Stopped
 from taca.execution.work import Work, sweep
@@ -27,13 +28,16 @@ TRACEBACK_CHARACTERS = 4000
 
 
 class Execution:
-    """One execution of `stage` in `root`; `stages` is the whole pipeline."""
+    """One execution of `stage` in `root`; `stages` is the whole pipeline, `gpu_hour_price` what a GPU costs."""
 
-    def __init__(self, root: Path, stage: Stage, stages: Mapping[str, Stage], recorder: Recorder):
+    def __init__(
+        self, root: Path, stage: Stage, stages: Mapping[str, Stage], recorder: Recorder, gpu_hour_price: float
+    ):
         self.stage = stage
         self.recorder = recorder
         self._root = root
         self._stages = stages
+        self._gpu_hour_price = gpu_hour_price
         self._started = time.time()
         self._hasher = Hasher(root)
         self._deps = {path: self._hasher(path) for path in stage.deps}
@@ -92,8 +96,8 @@ class Execution:
         built = self._built()
         self.work.finish({path: found.md5 for path, found in built.items()})
         outs = [{"path": path, "content": str(self.work.fresh(path)), **asdict(found)} for path, found in built.items()]
-        peaks = {"system/wall_seconds": time.time() - self._started, **_peaks()}
-        self.recorder.log_outs(outs, {"device": _device()}, peaks)
+        metrics = {"system/wall_seconds": time.time() - self._started, **_peaks(), **self._costs()}
+        self.recorder.log_outs(outs, {"device": _device()}, metrics)
         self.work.drop_all_but_outs()
         for path in self.stage.outs:
             self.work.publish(path)
@@ -105,7 +109,10 @@ class Execution:
         self.work.release_reserve()
         status = "KILLED" if isinstance(error, Stopped) else "FAILED"
         traceback = "".join(format_exception(error))[-TRACEBACK_CHARACTERS:]
-        self.recorder.abort(status, str(error) if faults.is_known(error) else traceback)
+        self.recorder.abort(status, str(error) if faults.is_known(error) else traceback, self._costs())
+
+    def _costs(self) -> dict[str, float]:
+        return costs(time.time() - self._started, gpus_used(), self._gpu_hour_price)
 
     def _built(self) -> dict[str, Hashed]:
         for path in self.stage.outs:
@@ -126,7 +133,7 @@ class Execution:
     def _inputs(self) -> list[dict[str, str]]:
         """Dependencies that another stage made: data, where the others are code."""
         made = self._pipeline_outs()
-        data = (path for path in self.stage.deps if any(_overlap(path, out) for out in made))
+        data = (path for path in self.stage.deps if any(overlap(path, out) for out in made))
         return [{"name": path, "path": path, "md5": self._deps[path].md5} for path in data]
 
     def _pipeline_outs(self) -> list[str]:
@@ -134,12 +141,7 @@ class Execution:
 
     def _is_read_by_others(self) -> bool:
         deps = [dep for stage in self._stages.values() for dep in stage.deps]
-        return any(_overlap(dep, out) for dep in deps for out in self.stage.outs)
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether two paths are the same, or one lies in the other."""
-    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+        return any(overlap(dep, out) for dep in deps for out in self.stage.outs)
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

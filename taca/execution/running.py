@@ -86,7 +86,7 @@ def stage(program: str, argv: Sequence[str]) -> Iterator[Run]:
         check_answers(tracking_uri(root))
         recorder = Recorder(root)
         with stoppable(recorder.failure), sole_writer(lock_path(root, name), name):
-            execution = Execution(root, stages[name], stages, recorder)
+            execution = Execution(root, stages[name], stages, recorder, params.flows.gpu_hour_price)
             with execution.running(params.tracking.experiment) as finished:
                 if not finished:
                     yield Run(params, argv[0] if argv else None, execution)
