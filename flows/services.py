@@ -94,7 +94,9 @@ class Services:
     def _note(self, name: str, process: subprocess.Popen) -> None:
         note = self._root / NOTES / f"{name}.txt"
         note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(f"{process.pid} {psutil.Process(process.pid).create_time()}")
+        part = note.with_suffix(".part")
+        part.write_text(f"{process.pid} {psutil.Process(process.pid).create_time()}")
+        part.rename(note)  # whole or not there, whenever this process is killed
         self._running[name] = process
 
     def _check_lives(self, name: str) -> None:

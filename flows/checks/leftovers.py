@@ -1,0 +1,98 @@
+"""Checks of what killed processes have left, and of what an experiment would not see."""
+
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from flows.checks import Finding
+from flows.checks.services import check_mlflow
+from taca.execution.lock import if_free
+from taca.tracking import tracking_uri
+from taca.tracking.place import sqlite_file
+from taca.tracking.system import find_process
+
+NOTES = ("groups", "flows", "serve")  # folders of .work with a note for each process that runs
+
+
+def check_killed(root: Path) -> Finding:
+    """Notes of flows, stages and services whose process is gone."""
+    if _held(root / ".work" / "locks" / "flow.lock"):
+        return Finding("killed flows", "a flow runs now")
+    left = [note.stem for folder in NOTES for note in (root / ".work" / folder).glob("*.txt") if not _lives(note)]
+    if not left:
+        return Finding("killed flows", "none")
+    return Finding(
+        "killed flows", f"left {', '.join(left)}", "the next flow or `make serve` ends what still runs of it"
+    )
+
+
+def check_locks(root: Path) -> Finding:
+    """Entries of dead processes in DVC's lock file: their numbers may be given to others, which then block it."""
+    path = root / ".dvc" / "tmp" / "rwlock"
+    remedy = f"delete {path.relative_to(root)} while no dvc runs"
+    try:
+        entries = list(_entries(json.loads(path.read_text()))) if path.exists() else []
+    except ValueError:
+        return Finding("DVC's locks", "the file is cut off; every command of DVC fails", remedy)
+    dead = {entry["pid"] for entry in entries if not psutil.pid_exists(entry["pid"])}
+    if dead:
+        return Finding("DVC's locks", f"held by dead processes: {', '.join(map(str, sorted(dead)))}", remedy)
+    return Finding("DVC's locks", f"{len(entries)} held, by living processes" if entries else "none held")
+
+
+def check_runs(root: Path) -> Finding:
+    """MLflow runs of this host that say RUNNING and whose process is gone."""
+    uri = tracking_uri(root)
+    database = sqlite_file(uri)
+    if database and not database.exists():
+        return Finding("MLflow runs", "none yet")
+    if check_mlflow(root).remedy:
+        return Finding("MLflow runs", "cannot be read", "see MLflow")
+    from mlflow.tracking import MlflowClient
+
+    running = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
+    client = MlflowClient(uri)
+    runs = client.search_runs([found.experiment_id for found in client.search_experiments()], running)
+    dead = [run for run in runs if not find_process(int(run.data.tags["pid"]), float(run.data.tags["pid.started"]))]
+    if dead:
+        names = ", ".join(f"{run.info.run_name} {run.info.run_id}" for run in dead)
+        return Finding(
+            "MLflow runs", f"RUNNING without a process: {names}", "the next stage or flow sets them to KILLED"
+        )
+    return Finding("MLflow runs", f"{len(runs)} running" if runs else "none that only seems to run")
+
+
+def check_untracked(root: Path) -> Finding:
+    """Programs and parameters that git does not track: a DVC experiment runs without them."""
+    command = ["git", "ls-files", "--others", "--exclude-standard", "--", "*.py", "*.yaml"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if done.returncode != 0:
+        return Finding("untracked files", "this is no git repository", "`git init`, and commit")
+    files = done.stdout.splitlines()
+    if files:
+        more = f" and {len(files) - 5} more" if len(files) > 5 else ""
+        text = f"{', '.join(files[:5])}{more}: an experiment would not see them"
+        return Finding("untracked files", text, "`git add` them, or name them in .gitignore")
+    return Finding("untracked files", "no program, no parameters")
+
+
+def _held(lock: Path) -> bool:
+    if not lock.exists():
+        return False
+    with if_free(lock) as free:
+        return not free
+
+
+def _lives(note: Path) -> bool:
+    written = note.read_text().split()  # nothing when the kill came before the note
+    return bool(written) and find_process(int(written[0]), float(written[1])) is not None
+
+
+def _entries(lock: dict) -> Iterator[dict]:
+    yield from lock.get("write", {}).values()
+    for readers in lock.get("read", {}).values():
+        yield from readers

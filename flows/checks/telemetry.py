@@ -1,0 +1,37 @@
+"""Checks that nothing phones home."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from flows.checks import Finding
+from flows.repro import environment
+from flows.server import QUIET
+
+# What each program understands as "no"; the first is for Prefect's client and whoever else asks for it.
+OFF = {
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+
+def check_telemetry(root: Path) -> Finding:
+    """DVC's configuration, and the environment in which flows start DVC, MLflow and Prefect."""
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        remedies = [*_of_dvc(repo.config["core"]), *_of_environment({**environment(root), **QUIET})]
+    return Finding("telemetry", "on" if remedies else "off in DVC, MLflow and Prefect", ", ".join(remedies))
+
+
+def _of_dvc(core: Mapping[str, object]) -> Iterator[str]:
+    for key in ("analytics", "check_update"):
+        if core.get(key, True):
+            yield f"`dvc config core.{key} false`"
+
+
+def _of_environment(env: Mapping[str, str]) -> Iterator[str]:
+    for name, value in OFF.items():
+        if env.get(name) != value:
+            yield f"give flows {name}={value}"
