@@ -41,7 +41,11 @@ def read_graph(root: Path) -> Graph:
     Raises:
         StageError: dvc.yaml and params.yaml do not fit together, or stages need each other.
     """
-    stages = read_stages(root)
+    return graph_of(read_stages(root))
+
+
+def graph_of(stages: Mapping[str, Stage]) -> Graph:
+    """The graph of these stages."""
     made_by = {out: name for name, stage in stages.items() for out in stage.outs}
     needs = {
         name: tuple(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flows.graph import Graph, changed, chosen, read_graph
 from flows.leases import Leases, gpus
+from flows.process import end_on_sigterm
 from flows.record import Record
 from flows.repro import Outcome, Retry, State, environment, reproduce
 from flows.tables import plan_table, stage_rows
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="say what would run and why, and run nothing")
     options = parser.parse_args()
     root = Path.cwd()
+    end_on_sigterm()
     try:
         load()
         graph = read_graph(root)
@@ -63,9 +65,13 @@ class Stages:
         # Only what DVC finds changed, and what may change with it, is handed to DVC again.
         self._unchanged = set(graph.needs) - graph.below(changed(root))
 
+    def is_unchanged(self, stage: str) -> bool:
+        """Whether DVC found it, and all that it needs, up to date at the start."""
+        return stage in self._unchanged
+
     def run(self, stage: str, on_line) -> Outcome:
         """Runs one stage whose needs are met."""
-        if stage in self._unchanged:
+        if self.is_unchanged(stage):
             outcome = Outcome(stage, State.CACHED, 0.0)
         else:
             with self._leases.lease(stage.partition("@")[0] in self._gpu_stages, self.stop) as place:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -51,8 +52,7 @@ def run(
         start_new_session=True,
     )
     if note is not None:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(f"{process.pid} {_started(process.pid)}")
+        leave_note(note, process.pid)
     lines: deque[str] = deque(maxlen=KEPT)
     reader = threading.Thread(target=_read, args=(process, lines, on_line), daemon=True)
     reader.start()
@@ -79,6 +79,25 @@ def end_group(group: int) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and _lives(group):
             time.sleep(LOOK)
+
+
+def end_on_sigterm() -> None:
+    """Lets SIGTERM end this process as an error would, so that what it has started is ended too.
+
+    Prefect handles the signal while a flow runs, and then sends it again.
+    """
+
+    def end(signum: int, frame: object) -> None:
+        signal.signal(signum, signal.SIG_IGN)
+        sys.exit(128 + signum)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def leave_note(note: Path, group: int) -> None:
+    """Names a process group in a file, for whoever finds this process killed."""
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(f"{group} {_started(group)}")
 
 
 def end_noted(note: Path) -> bool:

@@ -54,6 +54,14 @@ class Record:
         """Stores a text as an artifact."""
         self._log.text(text, path)
 
+    def params(self, values: Mapping[str, object]) -> None:
+        """Notes parameters."""
+        self._log.log_params(values)
+
+    def artifacts(self, folder: Path, place: str) -> None:
+        """Stores a folder's files under `place`."""
+        self._log.artifacts(folder, place)
+
     def children(self) -> dict[str, object]:
         """The newest run of each stage that ran under this one, by stage."""
         found = {}

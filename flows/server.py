@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.process import end_group
+from flows.process import end_group, leave_note
 from taca.errors import StageError
 from taca.tracking.place import shown
 
@@ -85,12 +85,15 @@ def _own_server(root: Path) -> Iterator[str]:
     (root / ".prefect").mkdir(exist_ok=True)
     began = time.monotonic()
     process = start_server(root, port, root / ".prefect" / "server.log")
+    note = root / ".work" / "groups" / "prefect-server.txt"
+    leave_note(note, process.pid)
     print(f"Started a Prefect server for this flow in {time.monotonic() - began:.1f} s; `make serve` keeps one.")
     try:
         yield f"http://127.0.0.1:{port}/api"
     finally:
         end_group(process.pid)
         process.wait()
+        note.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Stage `generate@<arm>`: the arm's images of every prompt."""
 
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ def generate(run) -> None:
 
     from taca.data.tables import read_table, write_table
     from taca.generation.adapter import adapter
+    from taca.generation.earlier import take_over
     from taca.generation.generate import Sampling
     from taca.generation.generate import generate as make_images
     from taca.generation.plan import SCHEMA, plan_images
@@ -27,10 +29,14 @@ def generate(run) -> None:
 
     torch.set_num_threads(run.params.threads)
     arm, settings = run.params.arms[run.key], run.params.generate
-    planned = plan_images(read_table(Path("data/prompts.parquet")), settings.images_per_prompt, settings.seed)
+    planned = plan_images(
+        read_table(Path("data/prompts.parquet")), settings.images_per_prompt, settings.seed, settings.limit
+    )
     pipe = load_base(Path("models/base") / run.params.base.name, settings.dtype)
     sampling = Sampling(settings.num_inference_steps, arm.guidance, settings.max_sequence_length, settings.batch_size)
     folder = run.fresh(f"results/images/{run.key}")
+    if "TACA_EARLIER_IMAGES" in os.environ:
+        take_over(Path(os.environ["TACA_EARLIER_IMAGES"]), folder, planned)
     with ExitStack() as stack:
         name = None
         if run.params.adapters[arm.adapter].rank > 0:

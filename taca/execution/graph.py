@@ -39,9 +39,13 @@ def read_stages(root: Path) -> dict[str, Stage]:
     Raises:
         StageError: a file is missing, or a `${...}` names what `params.yaml` does not have.
     """
-    params = read_yaml(root / PARAMS)
+    return stages_of(read_yaml(root / "dvc.yaml"), read_yaml(root / PARAMS))
+
+
+def stages_of(pipeline: Mapping, params: Mapping) -> dict[str, Stage]:
+    """As `read_stages`, from the documents of the two files."""
     stages = {}
-    for name, block in read_yaml(root / "dvc.yaml")["stages"].items():
+    for name, block in pipeline["stages"].items():
         for full_name, body, scope in _instances(name, block, params):
             stages[full_name] = _stage(full_name, body, params, scope)
     return stages

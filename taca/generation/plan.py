@@ -29,11 +29,13 @@ class PlannedImage:
     path: str
 
 
-def plan_images(prompts: Sequence[dict], images_per_prompt: int, seed: int) -> list[PlannedImage]:
+def plan_images(
+    prompts: Sequence[dict], images_per_prompt: int, seed: int, limit: int | None = None
+) -> list[PlannedImage]:
     """Every image of an arm, in order, named as the benchmark names its own.
 
     Seeds count up from `seed` through all images, so no two images of an arm start from the same noise, and every arm
-    gives an image the same seed.
+    gives an image the same seed. A limit, to the first prompts of each category, changes no image's seed or name.
     """
     planned: list[PlannedImage] = []
     counts: dict[str, int] = {}
@@ -45,7 +47,8 @@ def plan_images(prompts: Sequence[dict], images_per_prompt: int, seed: int) -> l
             planned.append(
                 PlannedImage(index, prompt["prompt"], prompt["category"], prompt["index"], seed + len(planned), path)
             )
-    return planned
+    within = len(prompts) if limit is None else limit
+    return [image for image in planned if image.index < within * images_per_prompt]
 
 
 def batches(planned: Sequence[PlannedImage], batch_size: int) -> Iterator[list[PlannedImage]]:

@@ -114,6 +114,7 @@ class Generate(Section):
     batch_size: Positive
     seed: Seed
     images_per_prompt: Positive
+    limit: Annotated[int | None, Field(ge=1, description="an integer of at least 1, or null for all prompts")]
     max_sequence_length: Positive
     dtype: one_of("float32", "bfloat16", "float16")
 

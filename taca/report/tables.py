@@ -23,8 +23,8 @@ def results_csv(results: Results) -> str:
     return text.getvalue()
 
 
-def results_markdown(results: Results, paper: PaperTable) -> str:
-    """Means, then paired differences, then the paper's table, each in the layout of the paper's Table 1."""
+def results_markdown(results: Results, paper: PaperTable | None) -> str:
+    """Means, then paired differences, then a table of the paper, if there is one to compare with."""
     names = [CATEGORY_NAMES[category] for category in results.categories]
     means = [
         [arm.name, *(_cell(results.of(arm, category)) for category in results.categories), f"`{arm.hash}`"]
@@ -38,7 +38,6 @@ def results_markdown(results: Results, paper: PaperTable) -> str:
         ]
         for arm in results.compared
     ]
-    published = [[label, *(f"{value:.4f}" for value in values)] for label, values in paper.rows.items()]
     return "\n".join(
         [
             "Means over prompts with 95 % intervals. `make run HASH=…` finds the run behind a row.\n",
@@ -46,10 +45,17 @@ def results_markdown(results: Results, paper: PaperTable) -> str:
             f"Difference to {results.baseline.name} on the same prompts, with 95 % intervals; bold where the interval "
             "excludes 0.\n",
             _markdown(["Arm", *names, "Scores"], differences),
-            f"The paper's own numbers, on other models and prompts ({paper.source}).\n",
-            _markdown(["Model", *(CATEGORY_NAMES[column] for column in paper.columns)], published),
+            *(_published(paper) if paper else []),
         ]
     )
+
+
+def _published(paper: PaperTable) -> list[str]:
+    rows = [[label, *(f"{value:.4f}" for value in values)] for label, values in paper.rows.items()]
+    return [
+        f"The paper's own numbers, on other models and prompts ({paper.source}).\n",
+        _markdown(["Model", *(CATEGORY_NAMES.get(column, column) for column in paper.columns)], rows),
+    ]
 
 
 def _line(result: Result, baseline_md5: str) -> dict[str, object]:

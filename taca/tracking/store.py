@@ -43,7 +43,7 @@ class RunLog:
             self.run_id = self._create(begin, tree)
             self._client.log_artifacts(self.run_id, kept)
         self._metrics: list[Metric] = []
-        self._log_params(begin["params"])
+        self.log_params(begin["params"])
         self.log_inputs(begin["inputs"])
         self._client.log_text(self.run_id, packages(), "environment/packages.txt")
 
@@ -93,6 +93,10 @@ class RunLog:
     def tag(self, values: Mapping[str, object]) -> None:
         """Adds tags."""
         self._log_tags(values)
+
+    def artifacts(self, folder: Path, place: str) -> None:
+        """Stores the files of a folder under `place`."""
+        self._client.log_artifacts(self.run_id, str(folder), place)
 
     def text(self, text: str, path: str) -> None:
         """Stores a text as artifact `path`."""
@@ -150,7 +154,8 @@ class RunLog:
             self._client.log_batch(self.run_id, metrics=self._metrics[: 10 * BATCH])
             del self._metrics[: 10 * BATCH]
 
-    def _log_params(self, params: Mapping[str, object]) -> None:
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Notes parameters."""
         entries = [Param(key, _short(value)) for key, value in params.items()]
         for start in range(0, len(entries), BATCH):
             self._client.log_batch(self.run_id, params=entries[start : start + BATCH])

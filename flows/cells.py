@@ -1,0 +1,177 @@
+"""A cell of a sweep: the parameters that it stands for, its name, and the stages that are its own."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.definition import Overrides, Sweep
+from flows.graph import Graph, graph_of
+from taca.errors import StageError
+from taca.execution.graph import read_recorded, stages_of
+from taca.execution.hashes import Hasher
+from taca.params import ParamsError, read_yaml, validate
+from taca.params.messages import closest, did_you_mean
+from taca.params.sections import Adapter, Arm
+
+# A cell's own arm and adapter are called so in its params.yaml.
+OWN = "cell"
+# Validates params.yaml as a whole, which the planner has done by then; what it writes never changes.
+CHECK = "check"
+# What a short name sets: an adapter is trained with the gamma and the threshold that it is used with.
+SHORT = {
+    "gamma": (f"arms.{OWN}.gamma", f"adapters.{OWN}.gamma"),
+    "threshold": (f"arms.{OWN}.threshold", f"adapters.{OWN}.threshold"),
+    "guidance": (f"arms.{OWN}.guidance",),
+    "adapter_scope": (f"arms.{OWN}.adapter_scope",),
+    "rank": (f"adapters.{OWN}.rank", f"adapters.{OWN}.alpha"),
+    "limit": ("generate.limit",),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a sweep.
+
+    Attributes:
+        params: the whole document of its params.yaml.
+        arm: the arm that is scored: `cell`, or one that the pipeline has with the same settings.
+        stages: what has to run for it beyond the pipeline's own stages, in order.
+        shared: the pipeline's stages that it builds on.
+        digest: stands for everything that its own stages read; a finished experiment with another one is out of date.
+    """
+
+    label: str
+    overrides: Overrides
+    params: dict
+    arm: str
+    stages: tuple[str, ...]
+    shared: tuple[str, ...]
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """Twelve hex digits of its overrides."""
+        return cell_name(self.overrides)
+
+
+def cell_name(overrides: Overrides) -> str:
+    """The name of the cell with these overrides."""
+    return hashlib.sha1(json.dumps(overrides, sort_keys=True).encode(), usedforsecurity=False).hexdigest()[:12]
+
+
+class Planner:
+    """Makes cells of overrides, in the workspace at `root`."""
+
+    def __init__(self, root: Path, sweep: Sweep):
+        self.sweep = sweep
+        self._params = read_yaml(root / "params.yaml")
+        self._pipeline = read_yaml(root / "dvc.yaml")
+        self._graph = graph_of(stages_of(self._pipeline, self._params))
+        self._recorded = read_recorded(root)
+        self._hasher, self._hashes = Hasher(root), {}
+        if sweep.like not in self._params["arms"]:
+            raise StageError(f"The sweep's `like` is {sweep.like!r}, but must be one of `arms` in params.yaml.")
+
+    def cell(self, label: str, overrides: Overrides) -> Cell:
+        """The cell with these overrides.
+
+        Raises:
+            StageError: an override names an unknown key, or its value is out of range.
+        """
+        params, arm = self._document(label, overrides)
+        graph = graph_of(stages_of(self._pipeline, params))
+        needed = [name for name in graph.needs if name in graph.above([f"score@{arm}"])]
+        shared = self._shared(graph, needed)
+        own = tuple(name for name in needed if name not in shared and name != CHECK)
+        return Cell(label, overrides, params, arm, own, tuple(shared), self._digest(graph, own))
+
+    def _document(self, label: str, overrides: Overrides) -> tuple[dict, str]:
+        params = copy.deepcopy(self._params)
+        like = params["arms"][self.sweep.like]
+        params["adapters"][OWN] = copy.deepcopy(params["adapters"][like["adapter"]])
+        params["arms"][OWN] = {**like, "adapter": OWN}
+        for key, value in overrides.items():
+            for path in SHORT.get(key, (_in_full(key),)):
+                _set(params, path, value, label)
+        adapter = params["adapters"][OWN]
+        if adapter.get("rank") == 0:
+            params["adapters"][OWN] = adapter = {"rank": 0}
+        elif "alpha" in adapter:
+            adapter["alpha"] = float(adapter["alpha"])
+        # Before names are compared, so that what is refused is what was written.
+        try:
+            validate(params, f"cell {label}")
+        except ParamsError as error:
+            raise StageError("\n".join(error.faults)) from None
+        return params, _adopted(params)
+
+    def _shared(self, graph: Graph, needed: list[str]) -> list[str]:
+        """Stages that the pipeline has too, on the same inputs."""
+        shared: list[str] = []
+        for name in needed:
+            same = graph.stages[name] == self._graph.stages.get(name)
+            if same and all(need in shared or need == CHECK for need in graph.needs[name]):
+                shared.append(name)
+        return shared
+
+    def _digest(self, graph: Graph, own: tuple[str, ...]) -> str:
+        made = {out for name in own for out in graph.stages[name].outs}
+        inputs = [
+            [stage.cmd, sorted(stage.params.items()), {dep: self._hash(dep) for dep in stage.deps if dep not in made}]
+            for stage in (graph.stages[name] for name in own)
+        ]
+        text = json.dumps(inputs, sort_keys=True, default=str)
+        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:16]
+
+    def _hash(self, dep: str) -> str:
+        """Of a file or folder of the workspace; of what a shared stage makes, as dvc.lock has it."""
+        if dep not in self._hashes:
+            recorded = (outs[dep] for _, outs in self._recorded.values() if dep in outs)
+            self._hashes[dep] = next(recorded, None) or self._hasher(dep).md5
+        return self._hashes[dep]
+
+
+def _in_full(key: str) -> str:
+    """`arm.gamma` is the arm's alone, `adapter.gamma` the adapter's; anything else is a key of params.yaml."""
+    for section, full in (("arm.", f"arms.{OWN}."), ("adapter.", f"adapters.{OWN}.")):
+        if key.startswith(section):
+            return full + key.removeprefix(section)
+    return key
+
+
+def _set(params: dict, path: str, value: object, label: str) -> None:
+    *parents, last = path.split(".")
+    section = params
+    for parent in parents:
+        section = section.get(parent) if isinstance(section, Mapping) else None
+    # An adapter of rank 0 says nothing of gamma, and a cell may give it a rank.
+    if not isinstance(section, dict) or (last not in section and parents[:1] not in (["adapters"], ["arms"])):
+        names = sorted({*SHORT, *_paths(params)})
+        hint = did_you_mean(closest(path, names))
+        raise StageError(f"Cell {label}: there is no parameter {path!r} in params.yaml{hint}.")
+    section[last] = value
+
+
+def _paths(section: Mapping, prefix: str = "") -> list[str]:
+    found = []
+    for key, value in section.items():
+        found += _paths(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [f"{prefix}{key}"]
+    return found
+
+
+def _adopted(params: dict) -> str:
+    """Takes adapter and arm of the pipeline where they are set as the cell's own are; the name of the cell's arm."""
+    arms, adapters = params["arms"], params["adapters"]
+    own = Adapter(**adapters[OWN])
+    same = next((name for name, values in adapters.items() if name != OWN and Adapter(**values) == own), None)
+    if same is not None:
+        arms[OWN]["adapter"] = same
+        del adapters[OWN]
+    mine = Arm(**arms[OWN])
+    arm = next((name for name, values in arms.items() if name != OWN and Arm(**values) == mine), None)
+    if arm is not None:
+        del arms[OWN]
+    return arm or OWN

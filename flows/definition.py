@@ -1,0 +1,100 @@
+"""What a sweep is: `experiments/sweeps/<name>.yaml`, its cells by label with what each changes."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from taca.errors import StageError
+from taca.params import read_yaml
+from taca.params.sections import Name, Positive, Section, Seed
+
+SWEEPS = Path("experiments") / "sweeps"
+Value = str | int | float | bool
+Overrides = dict[str, Value]
+Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$", description="lower-case letters, digits and . _ + -")]
+
+
+class Search(Section):
+    """Cells that are drawn, by chance or by what earlier ones scored."""
+
+    method: Annotated[Literal["random", "optuna"], Field(description="one of random, optuna")]
+    samples: Positive
+    seed: Seed
+    space: Annotated[
+        dict[str, tuple[float, float]], Field(description="a mapping of keys to [low, high]", min_length=1)
+    ]
+    objective: Annotated[str | None, Field(description="the category that optuna maximizes")] = None
+    rungs: Annotated[list[Positive], Field(description="growing numbers of prompts of each category")] = Field(
+        default_factory=list
+    )
+
+
+class Sweep(Section):
+    """One file of `experiments/sweeps/`.
+
+    Attributes:
+        like: the arm of params.yaml that a cell is but for its overrides, adapter included.
+        compare_with: label of the cell that differences are taken to.
+        cells: overrides by label.
+        grid: axes that are crossed; each is a list of values of the key that it is called by, or overrides by label.
+        paper: name of the paper's table to show beside it.
+    """
+
+    title: Annotated[str, Field(min_length=1, description="a title")]
+    like: Name
+    compare_with: Label
+    cells: Annotated[dict[Label, Overrides], Field(description="a mapping of labels to overrides")] = Field(
+        default_factory=dict
+    )
+    grid: Annotated[dict[str, list[Value] | dict[Label, Overrides]], Field(description="a mapping of axes")] = Field(
+        default_factory=dict
+    )
+    search: Search | None = None
+    paper: str | None = None
+
+
+def read_sweep(root: Path, name: str) -> Sweep:
+    """The sweep of a file.
+
+    Raises:
+        StageError: there is no such sweep, or its file is faulty.
+    """
+    known = sorted(path.stem for path in (root / SWEEPS).glob("*.yaml"))
+    if name not in known:
+        raise StageError(f"There is no sweep {name!r}: take one of {', '.join(known)}, or write {SWEEPS / name}.yaml.")
+    path = root / SWEEPS / f"{name}.yaml"
+    document = read_yaml(path)
+    try:
+        sweep = Sweep.model_validate(document, strict=False)
+    except ValidationError as error:
+        faults = (f"`{'.'.join(map(str, fault['loc']))}`: {fault['msg']}" for fault in error.errors())
+        raise StageError("\n".join(f"{SWEEPS / name}.yaml, {fault}." for fault in faults)) from None
+    labels = dict(labelled(sweep))
+    if sweep.compare_with not in labels:
+        raise StageError(
+            f"{SWEEPS / name}.yaml: `compare_with` is {sweep.compare_with!r}, but must be one of its cells: "
+            f"{', '.join(labels)}."
+        )
+    return sweep
+
+
+def labelled(sweep: Sweep) -> Iterator[tuple[str, Overrides]]:
+    """Label and overrides of every cell that the file names, those of the grid crossed."""
+    yield from sweep.cells.items()
+    if sweep.grid:
+        for choice in itertools.product(*(list(_points(axis, values)) for axis, values in sweep.grid.items())):
+            merged = {key: value for _, overrides in choice for key, value in overrides.items()}
+            yield "+".join(label for label, _ in choice), merged
+
+
+def _points(axis: str, values: list[Value] | Mapping[str, Overrides]) -> Iterator[tuple[str, Overrides]]:
+    if isinstance(values, Mapping):
+        for label, overrides in values.items():
+            # Labels such as on and off say nothing without their axis.
+            yield (f"{axis}-{label}" if label in ("on", "off") else label), overrides
+    else:
+        for value in values:
+            yield f"{axis}-{value:g}" if isinstance(value, float) else f"{axis}-{value}", {axis: value}

@@ -1,0 +1,105 @@
+"""A sweep as a flow: `python -m flows.sweep table4 [--plan]`.
+
+Every cell is a DVC experiment, named by its overrides, that runs in a workspace of its own. Cells that are finished are
+not run again; stages that cells share with the pipeline or with each other run once.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from flows import experiments
+from flows.cells import Cell, Planner
+from flows.definition import labelled, read_sweep
+from flows.process import end_on_sigterm
+from flows.run_cell import Source
+from taca.errors import StageError
+from taca.execution.graph import read_stages
+from taca.params import load
+from taca.tracking.tree import DIFF, UNTRACKED, keep_tree
+
+
+def main() -> None:
+    """Runs the sweep, or prints its cells; status 1 when a cell failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="of a file in experiments/sweeps, without .yaml")
+    parser.add_argument("--plan", action="store_true", help="list the cells and what each would run, and run nothing")
+    options = parser.parse_args()
+    root = Path.cwd()
+    end_on_sigterm()
+    try:
+        load()
+        if options.plan:
+            print(plan(root, options.name))
+            return
+        read_sweep(root, options.name)
+        refuse_untracked(root)
+        from flows.housekeeping import only_flow
+        from flows.server import prefect_server
+
+        with only_flow(root), prefect_server(root):
+            from flows.sweep_tasks import sweep
+
+            state = sweep(options.name, return_state=True)
+    except StageError as error:
+        sys.exit(str(error))
+    if not state.is_completed():
+        sys.exit(f"The sweep did not finish: {state.message}")
+
+
+def plan(root: Path, name: str) -> str:
+    """One line for each cell that the file names."""
+    sweep = read_sweep(root, name)
+    planner = Planner(root, sweep)
+    cells = [planner.cell(label, overrides) for label, overrides in labelled(sweep)]
+    known = experiments.finished(root, experiments.head(root))
+    lines = [f"{cell.label:<28} {cell.name}  {_what(cell, name, known)}" for cell in cells]
+    if sweep.search is not None:
+        lines.append(f"and {sweep.search.samples} cells drawn by {sweep.search.method}")
+    return "\n".join(lines)
+
+
+def is_finished(cell: Cell, sweep: str, known: dict[str, tuple[str, str]]) -> bool:
+    """Whether the cell's experiment is there and was made from what the workspace has now."""
+    return known.get(f"{sweep}-{cell.name}", ("", ""))[1] == cell.digest
+
+
+def source(root: Path, folder: Path) -> Source:
+    """What cells start from: the commit, and in `folder` the edits that differ from it."""
+    outs = [out for stage in read_stages(root).values() for out in stage.outs]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    commit = experiments.head(root)
+    keep_tree(root, [*outs, "params.yaml"], folder)
+    diff, untracked = folder / DIFF, folder / UNTRACKED
+    return Source(commit, diff.read_bytes() if diff.exists() else None, untracked if untracked.exists() else None)
+
+
+def refuse_untracked(root: Path) -> None:
+    """Refuses files that cells would need and git does not know: an experiment is a commit.
+
+    Raises:
+        StageError: there are some.
+    """
+    listed = subprocess.run(
+        ["git", "-C", str(root), "ls-files", "--others", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    code = {dep.rstrip("/") for stage in read_stages(root).values() for dep in stage.deps}
+    needed = [path for path in listed if any(f"{path}/".startswith(f"{dep}/") for dep in code)]
+    if needed:
+        raise StageError(f"git does not know {', '.join(needed)}, which the cells' stages read: `git add` them first.")
+
+
+def _what(cell: Cell, sweep: str, known: dict[str, tuple[str, str]]) -> str:
+    if is_finished(cell, sweep, known):
+        return "finished"
+    return f"runs {', '.join(cell.stages)}" if cell.stages else f"is arm {cell.arm} of the pipeline"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""What a sweep has found so far, beside the paper's numbers: tables, figures and one HTML page."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.cells import Cell
+from flows.definition import Sweep
+from flows.experiments import lock_of
+from taca.errors import StageError
+
+FOLDER = Path("results") / "sweeps"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished cell: its experiment's commit and the hash and place of its scores."""
+
+    cell: Cell
+    commit: str
+    md5: str
+    scores: Path
+
+
+def done(root: Path, cell: Cell, commit: str) -> Done:
+    """The scores of a finished cell, in DVC's cache.
+
+    Raises:
+        StageError: they are not there.
+    """
+    path = f"results/scores/{cell.arm}.parquet"
+    outs = lock_of(root, commit)["stages"][f"score@{cell.arm}"]["outs"]
+    md5 = next(out["md5"] for out in outs if out["path"] == path)
+    place = cache(root) / "files" / "md5" / md5[:2] / md5[2:]
+    if not place.exists():
+        raise StageError(
+            f"The scores of {cell.label} ({md5}) are not in DVC's cache: `dvc fetch` them, or remove its "
+            f"experiment (`dvc exp remove {commit[:10]}`) to have it run again."
+        )
+    return Done(cell, commit, md5, place)
+
+
+def cache(root: Path) -> Path:
+    """DVC's cache, wherever it is configured."""
+    from dvc.config import Config
+
+    return Path(Config(str(root / ".dvc")).read()["cache"].get("dir", root / ".dvc" / "cache"))
+
+
+def compared(sweep: Sweep, finished: Sequence[Done], report: Mapping):
+    """`taca.report.results.Results` of the finished cells; None as long as the one to compare with is missing."""
+    from taca.report.results import Arm, compare
+    from taca.scoring.table import read_scores
+
+    if sweep.compare_with not in {one.cell.label for one in finished}:
+        return None
+    arms = [Arm(one.cell.label, one.cell.overrides, one.md5, read_scores(one.scores)) for one in finished]
+    return compare(arms, sweep.compare_with, report["bootstrap"], report["seed"])
+
+
+def write(root: Path, name: str, sweep: Sweep, finished: Sequence[Done], notes: Sequence[str], report: Mapping) -> Path:
+    """Writes `results/sweeps/<name>/`: index.html, cells.csv, table.md and two figures; the folder.
+
+    Args:
+        notes: lines on cells that have no results: running, failed, pruned.
+        report: section `report` of params.yaml.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    from taca.report import words
+    from taca.report.figures import differences_figure, means_figure
+    from taca.report.page import data_address
+    from taca.report.paper import paper_table
+    from taca.report.tables import results_csv, results_markdown
+
+    folder = root / FOLDER / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cells.json").write_text(json.dumps([_facts(one) for one in finished], indent=2) + "\n")
+    results = compared(sweep, finished, report)
+    paper = paper_table(sweep.paper) if sweep.paper else None
+    figures = {}
+    if results is not None:
+        (folder / "cells.csv").write_text(results_csv(results))
+        (folder / "table.md").write_text(results_markdown(results, paper))
+        means_figure(results, folder / "means.svg")
+        figures["means"] = data_address(folder / "means.svg")
+        if results.compared:
+            differences_figure(results, folder / "differences.svg")
+            figures["differences"] = data_address(folder / "differences.svg")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals.update(vars(words))
+    template = environment.from_string(Path(__file__).with_name("sweep.html.j2").read_text())
+    cells = {one.cell.label: {**_facts(one)} for one in finished}
+    page = template.render(
+        sweep=sweep, name=name, results=results, paper=paper, figures=figures, notes=notes, cells=cells
+    )
+    (folder / "index.html").write_text(page)
+    return folder
+
+
+def _facts(one: Done) -> dict[str, object]:
+    return {
+        "label": one.cell.label,
+        "overrides": one.cell.overrides,
+        "experiment": one.commit,
+        "arm": one.cell.arm,
+        "scores_md5": one.md5,
+    }
