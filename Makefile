@@ -16,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help repro test test-all check ui run profile remote plan flow serve doctor gc
+.PHONY: help repro test test-all check ui run profile remote plan flow serve doctor gc rebuild
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -71,6 +71,10 @@ doctor: $(READY)  ## say what is wrong with this installation, and the remedy
 
 gc: $(READY)  ## show what no run refers to in DVC, MLflow and Prefect (REMOVE=1 removes it, DAYS=30)
 	@python -m flows.gc $(if $(REMOVE),--remove) $(if $(DAYS),--days $(DAYS))
+
+rebuild: $(READY)  ## make an MLflow run of a stage again and say whether it comes out the same (RUN=id)
+	@[ -n "$(RUN)" ] || { echo "Say which: make rebuild RUN=id, with an id from 'make ui' or 'make run HASH=...'." >&2; exit 1; }
+	@python -m flows.rebuild $(RUN)
 
 # An installation that was interrupted leaves .installing behind, and starts anew.
 $(READY): requirements.lock pyproject.toml

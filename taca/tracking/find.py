@@ -56,7 +56,9 @@ def _runs(uri: str, prefix: str) -> Iterator[Any]:
 
     client = MlflowClient(uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found = client.search_runs(experiments, f"tags.`dvc.outs` LIKE '%{prefix}%'", order_by=["start_time DESC"])
+    # A run that only repeated another (see flows/rebuild.py) did not make what is there.
+    made = f"tags.`dvc.outs` LIKE '%{prefix}%' and tags.`rebuild.of` IS NULL"
+    found = client.search_runs(experiments, made, order_by=["start_time DESC"])
     # LIKE also finds the digits in the middle of a hash.
     matching = [run for run in found if any(_made(run, prefix))]
     yield from sorted(matching, key=lambda run: run.info.status != "FINISHED")

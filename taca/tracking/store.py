@@ -111,8 +111,8 @@ class RunLog:
         return found
 
     def maker(self, md5: str) -> str | None:
-        """The id of the newest finished run with an output of this DVC hash."""
-        made = f"tags.`dvc.outs` LIKE '%{md5}%' and attributes.status = 'FINISHED'"
+        """The id of the newest finished run with an output of this DVC hash; one that only repeated another is none."""
+        made = f"tags.`dvc.outs` LIKE '%{md5}%' and tags.`rebuild.of` IS NULL and attributes.status = 'FINISHED'"
         found = self._client.search_runs([self.experiment_id], made, max_results=1, order_by=["start_time DESC"])
         return found[0].info.run_id if found else None
 

@@ -1,0 +1,120 @@
+"""Makes a run of a stage again and says whether it comes out the same: `python -m flows.rebuild RUN_ID`.
+
+In a workspace of its own, at the run's commit with the run's edits, on the inputs that it read. The stage is executed
+for real; nothing is taken from DVC's run cache.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.compare import metric_differences, output_differences
+from flows.process import end_noted
+from flows.rerun import prepared, run_again
+from flows.runs import StageRun, find_run
+from flows.verdict import Kind, Verdict, judged, surroundings
+from flows.workspace import has_commit
+from taca.errors import StageError
+from taca.execution.lock import if_free
+from taca.execution.watch import Stopped, stoppable
+from taca.tracking.tree import SKIPPED
+
+TOLERANCE = 1e-6
+
+
+def main() -> None:
+    """Rebuilds the run and prints the verdict; status 0 when it is identical or within tolerance, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m flows.rebuild", description=__doc__.splitlines()[0])
+    parser.add_argument("run_id", metavar="RUN_ID", help="an MLflow run of a stage")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        help=f"largest difference between two numbers of metrics and tables that counts as none ({TOLERANCE:g})",
+    )
+    options = parser.parse_args()
+    try:
+        with stoppable(lambda: None):
+            verdict = rebuild(Path.cwd(), options.run_id, options.tolerance)
+    except StageError as error:
+        sys.exit(str(error))
+    except Stopped as stop:
+        print(f"The rebuild stopped: {stop}; nothing of it is left, and there is no verdict.", file=sys.stderr)
+        sys.exit(128 + stop.signum)
+    print(verdict.as_text())
+    sys.exit(0 if verdict.good else 1)
+
+
+def rebuild(root: Path, run_id: str, tolerance: float) -> Verdict:
+    """Executes the run's stage again and writes the verdict into the run.
+
+    Raises:
+        StageError: before anything starts: the run or its commit is not there, or is being rebuilt.
+    """
+    if not (math.isfinite(tolerance) and tolerance >= 0):
+        raise StageError(
+            f"--tolerance is {tolerance:g}: it must be a finite number of at least 0, such as {TOLERANCE:g}."
+        )
+    original = find_run(root, run_id)
+    if not has_commit(root, original.commit):
+        raise StageError(
+            f"Commit {original.commit} of run {run_id} is not in this repository: `git fetch --all` brings it where a "
+            "remote has it."
+        )
+    with _only_one(root, run_id):
+        verdict = _verdict(root, original, tolerance)
+    original.mark(
+        verdict.tags(), {"rebuild/verdict.json": verdict.as_json(), "rebuild/verdict.md": verdict.as_markdown()}
+    )
+    return verdict
+
+
+def _verdict(root: Path, original: StageRun, tolerance: float) -> Verdict:
+    common = {
+        "run_id": original.id,
+        "stage": original.stage,
+        "commit": original.commit,
+        "tolerance": tolerance,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    folder = _place(root) / original.id
+    print(f"Executing {original.stage} of run {original.id} again, at commit {original.commit[:10]}.", flush=True)
+    try:
+        with prepared(root, original, folder) as (stage, other_code):
+            fresh = run_again(root, original, folder, _note(root, original.id))
+            found = [*other_code, *output_differences(original, stage, folder), *metric_differences(original, fresh)]
+    except StageError as error:
+        lost = original.tags.get(SKIPPED)
+        hint = f" Untracked files that the run did not keep: {lost}." if lost else ""
+        return Verdict(kind=Kind.CANNOT, why=f"{error}{hint}", **common)
+    fresh.mark({"rebuild.of": original.id}, {})
+    kind, why = judged(found, tolerance)
+    around = surroundings(original, fresh)
+    return Verdict(kind=kind, why=why, rebuild_id=fresh.id, differences=found, environment=around, **common)
+
+
+@contextmanager
+def _only_one(root: Path, run_id: str) -> Iterator[None]:
+    """Holds the run for one rebuild; ends what a killed one has left running."""
+    with if_free(root / ".work" / "locks" / f"rebuild-{run_id}.lock") as free:
+        if not free:
+            raise StageError(f"Run {run_id} is being rebuilt already: wait for that, or stop it.")
+        if _note(root, run_id).exists():
+            end_noted(_note(root, run_id))
+        yield
+
+
+def _place(root: Path) -> Path:
+    return root / ".work" / "rebuild"
+
+
+def _note(root: Path, run_id: str) -> Path:
+    return _place(root) / f"{run_id}.group"
+
+
+if __name__ == "__main__":
+    main()
