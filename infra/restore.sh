@@ -3,6 +3,7 @@
 # Stop both servers first. A database that has tables is replaced only with --overwrite. Each is filled under another
 # name and takes its own when it is whole. libpq's variables (PGHOST, PGUSER, PGPASSWORD) say which server.
 set -euo pipefail
+export PGOPTIONS=--client-min-messages=warning
 
 fail() {
 	echo "$1" >&2
@@ -35,13 +36,13 @@ for name in mlflow prefect; do
 done
 
 for name in mlflow prefect; do
-	dropdb --if-exists "${name}_restored" 2>/dev/null
+	dropdb --if-exists "${name}_restored"
 	createdb "${name}_restored"
 	pg_restore --exit-on-error --single-transaction --no-owner --dbname="${name}_restored" "$folder/$name.dump" ||
 		fail "Database $name could not be restored, for the reason above, and is as it was."
 done
 for name in mlflow prefect; do
-	dropdb --if-exists "$name" 2>/dev/null
+	dropdb --if-exists "$name"
 	query --dbname=postgres --command="ALTER DATABASE ${name}_restored RENAME TO $name"
 done
 echo "Restored mlflow and prefect from $folder."

@@ -122,3 +122,17 @@ def test_secrets_are_fresh_private_and_never_replaced(tmp_path):
 def test_git_ignores_secrets_and_backups():
     for path in ("infra/.env", "infra/backups/mlflow.dump"):
         assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode == 0
+
+
+def test_the_guide_names_every_variable_that_someone_has_to_set():
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    worker = SERVICES["worker"]["environment"]
+    asked = {name for name in worker if name.startswith(("AWS_", "MLFLOW_", "PREFECT_API_"))} | set(template())
+    assert {name for name in asked if f"`{name}`" not in guide} == set()
+
+
+def test_the_files_that_the_guide_names_are_there():
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    named = set(re.findall(r"\binfra/[\w./-]*\w", guide)) - {"infra/.env", "infra/backups/2030-01-31"}
+    assert len(named) > 5
+    assert {path for path in named if not (ROOT / path).exists()} == set()
