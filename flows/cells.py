@@ -67,12 +67,12 @@ class Planner:
 
     def __init__(self, root: Path, sweep: Sweep):
         self.sweep = sweep
-        self._params = read_yaml(root / "params.yaml")
+        self.params = read_yaml(root / "params.yaml")
         self._pipeline = read_yaml(root / "dvc.yaml")
-        self._graph = graph_of(stages_of(self._pipeline, self._params))
+        self._graph = graph_of(stages_of(self._pipeline, self.params))
         self._recorded = read_recorded(root)
         self._hasher, self._hashes = Hasher(root), {}
-        if sweep.like not in self._params["arms"]:
+        if sweep.like not in self.params["arms"]:
             raise StageError(f"The sweep's `like` is {sweep.like!r}, but must be one of `arms` in params.yaml.")
 
     def cell(self, label: str, overrides: Overrides) -> Cell:
@@ -89,7 +89,7 @@ class Planner:
         return Cell(label, overrides, params, arm, own, tuple(shared), self._digest(graph, own))
 
     def _document(self, label: str, overrides: Overrides) -> tuple[dict, str]:
-        params = copy.deepcopy(self._params)
+        params = copy.deepcopy(self.params)
         like = params["arms"][self.sweep.like]
         params["adapters"][OWN] = copy.deepcopy(params["adapters"][like["adapter"]])
         params["arms"][OWN] = {**like, "adapter": OWN}

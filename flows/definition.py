@@ -72,6 +72,8 @@ def read_sweep(root: Path, name: str) -> Sweep:
     except ValidationError as error:
         faults = (f"`{'.'.join(map(str, fault['loc']))}`: {fault['msg']}" for fault in error.errors())
         raise StageError("\n".join(f"{SWEEPS / name}.yaml, {fault}." for fault in faults)) from None
+    if sweep.search is not None and sweep.search.method == "optuna" and sweep.search.objective is None:
+        raise StageError(f"{SWEEPS / name}.yaml: `search.objective` is missing: name the category to maximize.")
     labels = dict(labelled(sweep))
     if sweep.compare_with not in labels:
         raise StageError(

@@ -1,58 +1,61 @@
-"""What a machine can run at once: so many stages, and one on each GPU."""
+"""What a machine can run at once: so many threads, and one stage on each GPU."""
 
 import os
-import queue
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from taca.execution.graph import Stage
+
 
 class Leases:
-    """Lends a place among `workers`, and a GPU to whoever needs one.
+    """Lends places, a stage takes one for each of its threads, and a GPU to whoever needs one.
 
     In the flow's own process: slots that a server keeps can be lost with a worker.
 
     Args:
+        places: how many there are. Who asks for more than that gets all of them.
         gpus: numbers of this machine's GPUs; without any, whoever needs one gets none and runs on the CPU.
     """
 
-    def __init__(self, workers: int, gpus: list[str]):
-        self._places = threading.Semaphore(workers)
-        self._free: queue.Queue[str] = queue.Queue()
-        for gpu in gpus:
-            self._free.put(gpu)
-        self._has_gpus = bool(gpus)
+    def __init__(self, places: int, gpus: list[str]):
+        self._all = self._free = places
+        self._gpus, self._free_gpus = gpus, list(gpus)
+        self._changed = threading.Condition()
 
     @contextmanager
-    def lease(self, gpu: bool, stop: threading.Event) -> Iterator[dict[str, str] | None]:
-        """Environment of the leased place; None when `stop` was set before one was free."""
-        if gpu and self._has_gpus:
-            yield from self._on_gpu(stop)
-            return
-        if not _acquired(self._places, stop):
-            yield None
-            return
+    def lease(self, places: int, gpu: bool, stop: threading.Event) -> Iterator[dict[str, str] | None]:
+        """Environment of what is leased; None when `stop` was set before it was free."""
+        taken, number = min(places, self._all), None
+        with self._changed:
+            while not stop.is_set() and not self._can_have(taken, gpu):
+                self._changed.wait(timeout=0.1)
+            leased = self._can_have(taken, gpu) and not stop.is_set()
+            if leased:
+                self._free -= taken
+                number = self._free_gpus.pop(0) if gpu and self._gpus else None
         try:
             # A stage that has no lease must not take another one's memory.
-            yield {"CUDA_VISIBLE_DEVICES": ""} if self._has_gpus else {}
+            yield None if not leased else {"CUDA_VISIBLE_DEVICES": number or ""} if self._gpus else {}
         finally:
-            self._places.release()
+            if leased:
+                self._give_back(taken, number)
 
-    def _on_gpu(self, stop: threading.Event) -> Iterator[dict[str, str] | None]:
-        number = None
-        while number is None and not stop.is_set():
-            try:
-                number = self._free.get(timeout=0.1)
-            except queue.Empty:
-                continue
-        if number is None:
-            yield None
-            return
-        try:
-            yield {"CUDA_VISIBLE_DEVICES": number}
-        finally:
-            self._free.put(number)
+    def _can_have(self, places: int, gpu: bool) -> bool:
+        return self._free >= places and (not gpu or not self._gpus or bool(self._free_gpus))
+
+    def _give_back(self, places: int, number: str | None) -> None:
+        with self._changed:
+            self._free += places
+            if number is not None:
+                self._free_gpus.append(number)
+            self._changed.notify_all()
+
+
+def places(stage: Stage) -> int:
+    """How many a stage takes: its threads, if it says that its outputs depend on them."""
+    return int(stage.params.get("threads", 1))
 
 
 def gpus() -> list[str]:
@@ -67,10 +70,3 @@ def gpus() -> list[str]:
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return []
     return listed.stdout.split() if listed.returncode == 0 else []
-
-
-def _acquired(places: threading.Semaphore, stop: threading.Event) -> bool:
-    while not stop.is_set():
-        if places.acquire(timeout=0.1):
-            return True
-    return False

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from flows.graph import Graph, changed, chosen, read_graph
-from flows.leases import Leases, gpus
+from flows.leases import Leases, gpus, places
 from flows.process import end_on_sigterm
 from flows.record import Record
 from flows.repro import Outcome, Retry, State, environment, reproduce
@@ -74,7 +74,8 @@ class Stages:
         if self.is_unchanged(stage):
             outcome = Outcome(stage, State.CACHED, 0.0)
         else:
-            with self._leases.lease(stage.partition("@")[0] in self._gpu_stages, self.stop) as place:
+            needed = places(self.graph.stages[stage])
+            with self._leases.lease(needed, stage.partition("@")[0] in self._gpu_stages, self.stop) as place:
                 outcome = self._reproduced(stage, place, on_line)
         self.outcomes[stage] = outcome
         return outcome

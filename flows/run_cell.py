@@ -1,5 +1,7 @@
 """Runs one cell: its own stages in a workspace of its own, then an experiment of what they left."""
 
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,14 +11,14 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from flows import experiments
-from flows.cells import Cell
-from flows.leases import Leases
+from flows.cells import Cell, cell_name
+from flows.leases import Leases, places
 from flows.process import run
 from flows.record import Record, recorded
 from flows.repro import Outcome, Retry, State, dvc, environment, reproduce
 from flows.workspace import workspace
 from taca.errors import StageError
-from taca.execution.graph import overlap, stages_of
+from taca.execution.graph import Stage, overlap, stages_of
 from taca.params import load, read_yaml
 
 
@@ -39,20 +41,16 @@ class CellRunner:
         self._root, self._sweep, self._source, self._leases = root, sweep, source, leases
         self._gpu_stages, self._experiment = params.flows.gpu_stages, params.tracking.experiment
         self._retry = Retry(params.flows.retries, params.flows.retry_seconds)
-        self._outputs = {
-            out: None
-            for stage in stages_of(read_yaml(root / "dvc.yaml"), read_yaml(root / "params.yaml")).values()
-            for out in stage.outs
-        }
+        stages = stages_of(read_yaml(root / "dvc.yaml"), read_yaml(root / "params.yaml"))
+        self._outputs = [out for stage in stages.values() for out in stage.outs]
         self._running: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
 
-    def run(self, cell: Cell, parent: str, earlier: Path | None, on_line: Callable[[str], None]) -> str:
+    def run(self, cell: Cell, parent: str, on_line: Callable[[str], None]) -> str:
         """Runs the cell; the commit of its experiment.
 
         Args:
             parent: MLflow run of the sweep.
-            earlier: images of the same cell with fewer prompts, to be taken over.
 
         Raises:
             StageError: a stage failed, or the sweep was stopped.
@@ -62,23 +60,26 @@ class CellRunner:
         with recorded(self._root, self._experiment, cell.label, tags, parent) as record:
             record.params(cell.overrides)
             with workspace(self._root, self._source.commit, folder, self._source.diff, self._source.untracked):
-                self._prepare(folder, cell)
-                for stage in cell.stages:
-                    self._run_stage(folder, cell, stage, record, earlier, on_line)
+                stages = stages_of(read_yaml(folder / "dvc.yaml"), cell.params)
+                own = [stages[name] for name in cell.stages]
+                self._prepare(folder, cell, own)
+                for stage in own:
+                    self._run_stage(folder, cell, stage, record, on_line)
+                if "limit" in cell.overrides:
+                    self._keep_images(folder, cell)
                 commit = experiments.save(folder, self._source.commit, f"{self._sweep}-{cell.name}", cell.digest)
             record.tag({"dvc.exp_name": f"{self._sweep}-{cell.name}", "dvc.exp_rev": commit})
             record.sum_costs()
             record.end("FINISHED")
         return commit
 
-    def _prepare(self, folder: Path, cell: Cell) -> None:
+    def _prepare(self, folder: Path, cell: Cell, own: list[Stage]) -> None:
         """The cell's parameters, the pipeline's record, and what of its outputs the cell's stages read."""
         with (folder / "params.yaml").open("w") as file:
             YAML(typ="safe", pure=True).dump(cell.params, file)
         (folder / "dvc.lock").write_bytes((self._root / "dvc.lock").read_bytes())
-        stages = stages_of(read_yaml(folder / "dvc.yaml"), cell.params)
-        made = {out for name in cell.stages for out in stages[name].outs}
-        read = {dep for name in cell.stages for dep in stages[name].deps if dep not in made}
+        made = {out for stage in own for out in stage.outs}
+        read = {dep for stage in own for dep in stage.deps if dep not in made}
         fetched = [
             out for out in self._outputs if any(overlap(dep, out) for dep in read) and not (folder / out).exists()
         ]
@@ -92,38 +93,40 @@ class CellRunner:
             raise StageError(f"`dvc {arguments[0]}` failed in the cell's workspace: {said[0].removeprefix('ERROR: ')}")
 
     def _run_stage(
-        self, folder: Path, cell: Cell, stage: str, record: Record, earlier: Path | None, on_line: Callable[[str], None]
+        self, folder: Path, cell: Cell, stage: Stage, record: Record, on_line: Callable[[str], None]
     ) -> None:
+        program = stage.name.partition("@")[0]
         more = {"TACA_PARENT_RUN_ID": record.id, "MLFLOW_TRACKING_URI": record.uri}
-        if earlier is not None and stage.startswith("generate@"):
+        earlier = self._kept(cell)
+        if earlier.exists() and program == "generate":
             more["TACA_EARLIER_IMAGES"] = str(earlier)
+        outcome = Outcome(stage.name, State.STOPPED, 0.0)
         # Cells that share a stage, an adapter say, run it once: the others find it in the run-cache.
-        with (
-            self._alone(cell, stage, folder),
-            self._leases.lease(stage.partition("@")[0] in self._gpu_stages, self.stop) as place,
-        ):
-            outcome = (
-                reproduce(
-                    stage,
-                    root=folder,
-                    env=environment(folder, **more, **place),
-                    stop=self.stop,
-                    retry=self._retry,
-                    on_line=on_line,
+        with self._alone(stage), self._leases.lease(places(stage), program in self._gpu_stages, self.stop) as place:
+            if place is not None:
+                env = environment(folder, **more, **place)
+                outcome = reproduce(
+                    stage.name, root=folder, env=env, stop=self.stop, retry=self._retry, on_line=on_line
                 )
-                if place is not None
-                else Outcome(stage, State.STOPPED, 0.0)
-            )
         if outcome.state is State.STOPPED:
-            raise StageError(f"{cell.label}: stopped in {stage}.")
+            raise StageError(f"stopped in {stage.name}.")
         if outcome.state is State.FAILED:
-            raise StageError(f"{cell.label}: {outcome.message}")
+            raise StageError(outcome.message)
+
+    def _kept(self, cell: Cell) -> Path:
+        """Where the images of this cell's last rung are kept for the next one."""
+        settings = {key: value for key, value in cell.overrides.items() if key != "limit"}
+        return self._root / ".work" / "sweeps" / f"{self._sweep}-images" / cell_name(settings)
+
+    def _keep_images(self, folder: Path, cell: Cell) -> None:
+        kept = self._kept(cell)
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(folder / "results" / "images" / cell.arm, kept, copy_function=os.link)
 
     @contextmanager
-    def _alone(self, cell: Cell, stage: str, folder: Path) -> Iterator[None]:
-        program, _, key = stage.partition("@")
-        settings = cell.params.get("adapters", {}).get(key) if program == "train" else cell.overrides
+    def _alone(self, stage: Stage) -> Iterator[None]:
+        settings = f"{stage.cmd} {sorted(stage.params.items())}"
         with self._guard:
-            lock = self._running.setdefault(f"{stage} {settings}", threading.Lock())
+            lock = self._running.setdefault(settings, threading.Lock())
         with lock:
             yield

@@ -7,13 +7,13 @@ below the best lower bound so far: not when its mean is lower, which with few pr
 
 import random
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from flows.cells import Cell, Planner
 from flows.definition import Overrides, Search, Sweep, labelled
 from taca.errors import StageError
+from taca.scoring.statistics import Interval
 
-RunCells = Callable[[list[Cell], dict[str, Path]], None]
+RunCells = Callable[[list[Cell]], None]
 DIGITS = 3  # of drawn values: what is drawn is what is written and read
 
 
@@ -22,18 +22,17 @@ def search(sweep: Sweep, planner: Planner, progress, run: RunCells) -> None:
 
     Args:
         progress: `flows.sweep_tasks.Progress`, which takes in finished, failed and pruned cells.
-        run: runs cells, with images to take over by label.
+        run: runs cells.
 
     Raises:
         StageError: a rung cannot take over the images of the one before.
     """
     found = sweep.search
-    check_rungs(found, planner.document)
+    check_rungs(found, planner.params)
     if found.method == "random":
-        draws = list(_random(found))
-        run([planner.cell(_label(values), values) for values in draws], {})
-        return
-    _optuna(sweep, found, planner, progress, run)
+        run([planner.cell(_label(values), values) for values in _random(found)])
+    else:
+        _optuna(sweep, found, planner, progress, run)
 
 
 def check_rungs(search: Search, params: dict) -> None:
@@ -49,53 +48,61 @@ def check_rungs(search: Search, params: dict) -> None:
     for rung in [*search.rungs, whole] if search.rungs else []:
         if rung * images % batch or rung > whole:
             raise StageError(
-                f"A rung of {rung} prompts ({images} image each) is no whole number of batches of {batch}, or more than "
-                f"the {whole} prompts there are: change `rungs`, `generate.batch_size` or `prompts.per_category`."
+                f"A rung of {rung} prompts ({images} image each) is no whole number of batches of {batch}, or more "
+                f"than the {whole} prompts there are: change `rungs`, `generate.batch_size` or `prompts.per_category`."
             )
 
 
-def hopeless(differences: dict[str, tuple[float, float]], label: str) -> bool:
-    """Whether a cell's interval (low, high) lies below the best cell's lower bound, or the compared cell's 0."""
-    best = max([0.0, *(low for other, (low, _) in differences.items() if other != label)])
-    return differences[label][1] < best
+def hopeless(differences: dict[str, Interval], label: str) -> bool:
+    """Whether a cell's interval lies below another one's, or below 0, the compared cell itself."""
+    best = max([0.0, *(found.low for other, found in differences.items() if other != label)])
+    return differences[label].high < best
 
 
 def _optuna(sweep: Sweep, found: Search, planner: Planner, progress, run: RunCells) -> None:
     import optuna
 
-    if found.objective is None:
-        raise StageError("The search's `objective` is missing: name the category that optuna is to maximize.")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=found.seed))
+    climb = Climb(sweep, planner, progress, run)
     for _ in range(found.samples):
         trial = study.ask()
         values = {key: round(trial.suggest_float(key, *bounds), DIGITS) for key, bounds in found.space.items()}
-        score = _climb(sweep, found, planner, progress, run, values)
-        if score is None:
+        difference = climb(values)
+        if difference is None:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
-            study.tell(trial, score)
+            study.tell(trial, difference.mean)
 
 
-def _climb(sweep: Sweep, found: Search, planner: Planner, progress, run: RunCells, values: Overrides) -> float | None:
-    """Runs a cell rung by rung as long as there is hope; its last difference to the compared cell."""
-    label, earlier, score = _label(values), {}, None
-    for rung in found.rungs or [None]:
-        limited = {} if rung is None else {"limit": rung}
-        reference = next(overrides for name, overrides in labelled(sweep) if name == sweep.compare_with)
-        cells = [planner.cell(sweep.compare_with, {**reference, **limited}), planner.cell(label, {**values, **limited})]
-        run(cells, earlier)
-        if label not in progress.done:
-            return None
-        low, high, score = progress.difference(label, found.objective)
-        progress.intervals.setdefault(rung, {})[label] = (low, high)
-        if rung != (found.rungs or [None])[-1] and hopeless(progress.intervals[rung], label):
-            progress.prune(
-                label, f"dropped after {rung} prompts: {found.objective} {score:+.3f} [{low:+.3f}, {high:+.3f}]"
-            )
-            break
-        earlier = {name: progress.images(name) for name in (label, sweep.compare_with)}
-    return score
+class Climb:
+    """Runs a cell rung by rung as long as there is hope."""
+
+    def __init__(self, sweep: Sweep, planner: Planner, progress, run: RunCells):
+        whole = planner.params["prompts"]["per_category"]
+        # With all prompts it is the cell itself.
+        self._rungs = [None if rung == whole else rung for rung in sweep.search.rungs] or [None]
+        self._reference = dict(labelled(sweep))[sweep.compare_with]
+        self._seen: dict[int | None, dict[str, Interval]] = {}
+        self._sweep, self._planner, self._progress, self._run = sweep, planner, progress, run
+
+    def __call__(self, values: Overrides) -> Interval | None:
+        """The last difference to the compared cell; None when a cell failed."""
+        label, objective = _label(values), self._sweep.search.objective
+        for rung in self._rungs:
+            limit = {} if rung is None else {"limit": rung}
+            pair = {self._sweep.compare_with: self._reference, label: values}
+            self._run([self._planner.cell(name, {**overrides, **limit}) for name, overrides in pair.items()])
+            difference = self._progress.difference(label, rung, objective)
+            if difference is None:
+                return None
+            seen = self._seen.setdefault(rung, {})
+            seen[label] = difference
+            if rung != self._rungs[-1] and hopeless(seen, label):
+                interval = f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+                self._progress.pruned[label] = f"dropped after {rung} prompts a category: {objective} {interval}"
+                return difference
+        return difference
 
 
 def _random(found: Search) -> Iterator[Overrides]:

@@ -31,10 +31,10 @@ def main() -> None:
     end_on_sigterm()
     try:
         load()
+        planned = plan(root, options.name)
         if options.plan:
-            print(plan(root, options.name))
+            print(planned)
             return
-        read_sweep(root, options.name)
         refuse_untracked(root)
         from flows.housekeeping import only_flow
         from flows.server import prefect_server

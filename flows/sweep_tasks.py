@@ -27,6 +27,7 @@ from flows.run_cell import CellRunner
 from flows.sweep import is_finished, source
 from taca.errors import StageError
 from taca.params import load, read_yaml
+from taca.scoring.statistics import Interval
 
 
 class Progress:
@@ -34,6 +35,7 @@ class Progress:
 
     def __init__(self, root: Path, name: str, sweep: Sweep, record: Record, say: Callable[[str], None]):
         self.done: dict[str, sweep_report.Done] = {}
+        self.partial: dict[tuple[str, int], sweep_report.Done] = {}  # of rungs, by their number of prompts
         self.failed: dict[str, str] = {}
         self.pruned: dict[str, str] = {}
         self.folder = root / sweep_report.FOLDER / name
@@ -43,7 +45,11 @@ class Progress:
 
     def finished(self, cell: Cell, commit: str, ran: bool = True) -> None:
         """Takes in the scores of a cell; `ran` says that it ran just now."""
-        self.done[cell.label] = sweep_report.done(self._root, cell, commit)
+        found, limit = sweep_report.done(self._root, cell, commit), cell.overrides.get("limit")
+        if limit is None:
+            self.done[cell.label] = found
+        else:
+            self.partial[cell.label, limit] = found
         self._ran += ran
 
     def show(self, left: int, running: int) -> None:
@@ -57,6 +63,23 @@ class Progress:
     def compared(self):
         """Paired differences of the finished cells, or None."""
         return sweep_report.compared(self._sweep, self._in_order(), self._report)
+
+    def difference(self, label: str, limit: int | None, category: str) -> Interval | None:
+        """The cell's difference to the compared one, each with so many prompts; None when one of them has failed.
+
+        Raises:
+            StageError: the category was not scored.
+        """
+        names = (self._sweep.compare_with, label)
+        pair = [self.done.get(name) if limit is None else self.partial.get((name, limit)) for name in names]
+        if None in pair:
+            return None
+        results = sweep_report.compared(self._sweep, pair, self._report)
+        if category not in results.categories:
+            raise StageError(
+                f"The search's `objective` is {category!r}, but must be one of {', '.join(results.categories)}."
+            )
+        return results.of(results.compared[0], category).difference
 
     def _in_order(self) -> list[sweep_report.Done]:
         order = [label for label, _ in labelled(self._sweep)]
@@ -94,12 +117,10 @@ def _run(
     if definition.search is not None:
         from flows.search import search
 
-        search(
-            definition,
-            Planner(root, definition),
-            progress,
-            lambda drawn, earlier: run_cells(root, name, drawn, runner, record, progress, workers, earlier),
-        )
+        def run(drawn: list[Cell]) -> None:
+            run_cells(root, name, drawn, runner, record, progress, workers)
+
+        search(definition, Planner(root, definition), progress, run)
 
 
 def run_cells(
@@ -110,9 +131,8 @@ def run_cells(
     record: Record,
     progress: Progress,
     workers: int,
-    earlier: dict[str, Path] | None = None,
 ) -> None:
-    """Runs those of the cells that are not finished; `earlier` has images to take over, by label."""
+    """Runs those of the cells that are not finished."""
     known = experiments.finished(root, runner.commit)
     missing = []
     for cell in cells:
@@ -124,10 +144,11 @@ def run_cells(
     futures: dict[PrefectFuture, Cell] = {}
     for cell in missing:
         run_cell = task(name="cell", task_run_name=cell.label, cache_policy=NO_CACHE, retries=0)(_run_cell)
-        futures[run_cell.submit(runner, cell, record.id, (earlier or {}).get(cell.label), places)] = cell
+        futures[run_cell.submit(runner, cell, record.id, places)] = cell
     progress.show(left=len(missing), running=min(workers, len(missing)))
     for number, future in enumerate(as_completed(list(futures)), 1):
         cell = futures[future]
+        future.wait()
         if future.state.is_completed():
             progress.finished(cell, future.result())
         else:
@@ -136,11 +157,11 @@ def run_cells(
         progress.show(left=left, running=min(workers, left))
 
 
-def _run_cell(runner: CellRunner, cell: Cell, parent: str, earlier: Path | None, places: threading.Semaphore):
+def _run_cell(runner: CellRunner, cell: Cell, parent: str, places: threading.Semaphore) -> str | State:
     log = get_run_logger()
     with places:
         try:
-            return runner.run(cell, parent, earlier, log.info)
+            return runner.run(cell, parent, log.info)
         except StageError as error:
             return Failed(message=str(error))
 

@@ -80,10 +80,14 @@ def test_what_a_killed_flow_left_is_ended_by_its_note(tmp_path, monkeypatch):
 
 def test_each_gpu_is_lent_to_one_at_a_time_and_nobody_else_sees_it():
     leases, stop, held = Leases(4, ["0", "1"]), threading.Event(), []
-    with leases.lease(True, stop) as one, leases.lease(True, stop) as other, leases.lease(False, stop) as none:
+    with (
+        leases.lease(1, True, stop) as one,
+        leases.lease(1, True, stop) as other,
+        leases.lease(1, False, stop) as none,
+    ):
         assert {one["CUDA_VISIBLE_DEVICES"], other["CUDA_VISIBLE_DEVICES"]} == {"0", "1"}
         assert none == {"CUDA_VISIBLE_DEVICES": ""}
-        third = threading.Thread(target=lambda: held.append(leases.lease(True, stop).__enter__()))
+        third = threading.Thread(target=lambda: held.append(leases.lease(1, True, stop).__enter__()))
         third.start()
         time.sleep(0.3)
         assert held == []
@@ -91,12 +95,24 @@ def test_each_gpu_is_lent_to_one_at_a_time_and_nobody_else_sees_it():
     assert held[0]["CUDA_VISIBLE_DEVICES"] in ("0", "1")
 
 
+def test_a_stage_takes_a_place_for_each_thread_and_all_when_it_wants_more():
+    leases, stop, held = Leases(2, []), threading.Event(), []
+    with leases.lease(8, False, stop) as wide:
+        assert wide == {}
+        narrow = threading.Thread(target=lambda: held.append(leases.lease(1, False, stop).__enter__()))
+        narrow.start()
+        time.sleep(0.3)
+        assert held == []
+    narrow.join(timeout=5)
+    assert held == [{}]
+
+
 def test_a_stop_ends_the_wait_for_a_place():
     leases, stop = Leases(1, []), threading.Event()
-    with leases.lease(False, stop) as first:
+    with leases.lease(1, False, stop) as first:
         assert first == {}
         threading.Timer(0.2, stop.set).start()
-        with leases.lease(True, stop) as second:
+        with leases.lease(1, True, stop) as second:
             assert second is None
 
 
