@@ -6,6 +6,7 @@ The toy pipeline runs against them, its data goes to the store, and the database
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -13,12 +14,12 @@ import urllib.request
 
 import pytest
 
-from tests.infra.services import Services, postgres_programs
-from tests.infra.settings import INFRA, manifest
+from tests.infra.services import Postgres, Services, postgres_programs
+from tests.infra.settings import INFRA, ROOT, manifest
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(postgres_programs() is None, reason="needs PostgreSQL (on Debian: postgresql)"),
 ]
 
@@ -154,16 +155,25 @@ def test_a_wrong_password_is_one_sentence_and_nothing_runs(toy, services, wrong,
     assert toy.made() == []
 
 
-def test_the_worker_makes_its_pool_and_is_healthy(toy, services):
-    services.start("worker")
+def test_the_worker_is_healthy_and_runs_what_is_deployed(toy, services):
+    shutil.copytree(ROOT / "flows", toy.root / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "prefect.yaml", toy.root)
+    place = {"/repository": str(toy.root)}
+    services.start("worker", toy.root, **place)
     try:
         services.until_up("worker")
         named = {"work_pools": {"name": {"any_": ["taca"]}}}
         toy.until(lambda: [pool["status"] for pool in asked(services, "/work_pools/filter", named)] == ["READY"])
-        (pool,) = asked(services, "/work_pools/filter", named)
-        assert pool["type"] == "process"
+        _, env = services.settings("worker", **place)
+        toy.env = env
+        deployed = toy.run("prefect", "--no-prompt", "deploy", "--name", "nightly")
+        assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+        done = toy.run("prefect", "deployment", "run", "pipeline/nightly", "--watch")
+        assert done.returncode == 0, done.stdout + done.stderr + services.log("worker")
     finally:
         services.stop("worker")
+    assert (toy.root / "out" / "joined.txt").exists()
+    assert dict(runs_of(toy, env))["pipeline"]["status"] == "FINISHED"
 
 
 def test_the_gpu_pool_is_made_by_the_command_of_its_manifest(services):
@@ -215,8 +225,6 @@ def test_the_databases_come_back_as_they_were(toy, services, tmp_path):
 def test_a_backup_fills_an_empty_server_and_a_broken_one_touches_nothing(services, tmp_path):
     backup = tmp_path / "backup"
     assert script(services, "backup.sh", backup).returncode == 0
-    from tests.infra.services import Postgres
-
     folder = services.folder / "second"
     folder.mkdir(mode=0o755)
     second = Postgres(folder, "another password")
