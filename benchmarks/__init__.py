@@ -1,1 +1,1 @@
-"""What TACA costs: `python -m benchmarks.attention` measures it, `python -m benchmarks.table` writes the docs page."""
+"""What TACA costs: `attention` and `steps` measure it, `python -m benchmarks.table` writes the docs page."""

@@ -3,6 +3,7 @@
 import torch
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel
 
+DTYPE = torch.bfloat16
 # Joint attention of each model: image tokens, text tokens, head width, and whether text comes first.
 SIZES = {"FLUX": (4096, 512, 128, True), "SD3.5": (4096, 333, 64, False)}
 

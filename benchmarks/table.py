@@ -10,7 +10,8 @@ VARIANTS = ("plain again", "ours", "ours below the threshold", "recomposed", "ex
 INTRODUCTION = """\
 # What TACA costs
 
-Written by `python -m benchmarks.table` from `benchmarks/results/`; `python -m benchmarks.attention` measures.
+Written by `python -m benchmarks.table` from `benchmarks/results/`; `python -m benchmarks.attention` and
+`python -m benchmarks.steps` measure.
 
 A figure is a median: of seconds for `plain`, the attention or the model without TACA, and of ratios to `plain`, each
 to the call of the same turn, for all others; the quartiles of the ratio are in brackets. All variants are called in
@@ -27,39 +28,37 @@ turn in one run. `plain again` is `plain` a second time: what it differs from 1 
 Compiled means `torch.compile`: of the function for one attention, of each block in a full graph for a whole model.
 """
 
+SCHEDULE = "A whole schedule of 30 steps, TACA acting in the first three, eager:"
+
 
 def page(reports: list[dict]) -> str:
-    """The whole page, one section for each machine."""
+    """The whole page, one section for each result."""
     return "\n".join([INTRODUCTION, *(_section(report) for report in reports)])
 
 
 def _section(report: dict) -> str:
     made = report["provenance"]
+    heads, state = report["heads"], " and changes since" if made["changed_since"] else ""
+    lines = [
+        f"## {_title(report)}",
+        "",
+        f"{made['device']}, {made['threads']} threads, {report['dtype'].removeprefix('torch.')}, {heads} "
+        f"head{'s' if heads > 1 else ''}, {report['repeats']} turns; torch {made['torch']}, commit "
+        f"{made['commit'][:10]}{state}.",
+        "",
+    ]
+    if "attention" in report:
+        return "\n".join([*lines, *_table(report["attention"], ("model", "image_tokens", "text_tokens")), ""])
+    schedule = _table(report["schedule"], ("model",))
+    return "\n".join([*lines, *_table(report["step"], ("model",)), "", SCHEDULE, "", *schedule, ""])
+
+
+def _title(report: dict) -> str:
+    if "attention" in report:
+        return "One attention"
     layers = report["layers"]
     blocks = "all blocks" if layers is None else f"{layers} double block (FLUX: and {2 * layers} single)"
-    state = " and changes since" if made["changed_since"] else ""
-    return "\n".join(
-        [
-            f"## {made['device']}",
-            "",
-            f"{made['threads']} threads, {report['dtype'].removeprefix('torch.')}, {report['heads']} head"
-            f"{'s' if report['heads'] > 1 else ''}, {report['repeats']} turns; torch {made['torch']}, commit "
-            f"{made['commit'][:10]}{state}.",
-            "",
-            "### One attention",
-            "",
-            *_table(report["attention"], ("model", "image_tokens", "text_tokens")),
-            "",
-            f"### One step of a transformer of {blocks}, at 1024 x 1024 pixels",
-            "",
-            *_table(report["step"], ("model",)),
-            "",
-            "### A schedule of 30 steps, TACA acting in three, eager",
-            "",
-            *_table(report["schedule"], ("model",)),
-            "",
-        ]
-    )
+    return f"One step of a transformer of {blocks}, at 1024 x 1024 pixels"
 
 
 def _table(rows: list[dict], keys: tuple[str, ...]) -> list[str]:
@@ -92,7 +91,7 @@ def _line(cells: list[str]) -> str:
 
 
 def reports() -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("attention-*.json"))]
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
 
 
 if __name__ == "__main__":

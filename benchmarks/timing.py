@@ -1,10 +1,11 @@
 """Times runs in turn, and says on what."""
 
+import json
 import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,24 @@ def compare(runs: dict[str, Run], repeats: int, device: str) -> dict[str, dict]:
     return {
         name: {"failed": failed[name]} if name in failed else {**_summary(times, name), **peaks[name]} for name in runs
     }
+
+
+def differentiated(function: Callable[[], torch.Tensor], backward: bool, leaves: list[torch.Tensor]) -> object:
+    """What `function` gives, or its gradients."""
+    with torch.set_grad_enabled(backward):
+        output = function()
+        if backward:
+            return torch.autograd.grad(output.float().square().mean(), leaves, allow_unused=True)
+        return output
+
+
+def shown(rows: Iterator[dict]) -> list[dict]:
+    """The rows, each printed as it comes."""
+    kept = []
+    for row in rows:
+        print(json.dumps(row), flush=True)
+        kept.append(row)
+    return kept
 
 
 def provenance(device: str) -> dict:

@@ -6,8 +6,9 @@ from tiny_models import CASES, predict
 from tiny_sd3 import relative_error
 
 from benchmarks import table
-from benchmarks.attention import attention_runs, step_runs
+from benchmarks.attention import attention_runs
 from benchmarks.models import schedule
+from benchmarks.steps import step_runs
 from benchmarks.timing import Run, compare
 from benchmarks.variants import GAMMA, variants, with_variant
 from taca import TacaConfig, taca
