@@ -63,6 +63,10 @@ plan: $(READY)  ## say what a flow would run and why (TARGETS="stage ...")
 flow: $(READY)  ## run the stages as a Prefect flow, those that do not need each other at once (TARGETS="stage ...")
 	@python -m flows.pipeline $(TARGETS)
 
+sweep: $(READY)  ## run the missing cells of a sweep (SWEEP=table4, or another file of experiments/sweeps)
+	@[ -n "$(SWEEP)" ] || { echo "Say which: make sweep SWEEP=name, one of $$(cd experiments/sweeps && ls *.yaml | sed 's/.yaml//' | xargs)." >&2; exit 1; }
+	@python -m flows.sweep $(SWEEP)
+
 serve: $(READY)  ## keep Prefect with its schedules, a worker and MLflow running until Ctrl-C (PORT=5000)
 	@exec python -m flows.serve --port $(PORT)
 
