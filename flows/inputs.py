@@ -37,7 +37,7 @@ def fetch_data(folder: Path, data: Mapping[str, str]) -> None:
     if wrong:
         raise StageError(
             f"{', '.join(wrong)} cannot be had as the run read it, neither from DVC's cache nor a remote ({said}); "
-            "`dvc push` where it is, and `make remote URL=...` here."
+            "`dvc push` where it is and `make remote URL=...` here, or, if git keeps it, commit before a run reads it."
         )
 
 

@@ -109,6 +109,7 @@ def _client(uri: str) -> Any:
         "DO_NOT_TRACK": "true",
     }
     os.environ.update(quiet)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # MLflow's own seven take four minutes
     from mlflow.tracking import MlflowClient
 
     return MlflowClient(uri)
@@ -120,15 +121,20 @@ def _get(client: Any, uri: str, run_id: str) -> Any:
     try:
         return client.get_run(run_id)
     except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise StageError(
-                f"{shown(uri)} has no run {run_id}: take an id from `make ui` or `make run HASH=...`, "
-                "or set MLFLOW_TRACKING_URI to the store that has it."
-            ) from None
-        said = str(error).strip().splitlines()[0]
-        raise StageError(
-            f"MLflow at {shown(uri)} cannot be read ({said}); mend that or correct MLFLOW_TRACKING_URI."
-        ) from None
+        raise StageError(_refusal(error, shown(uri), run_id)) from None
+
+
+def _refusal(error: Any, store: str, run_id: str) -> str:
+    if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        return (
+            f"{store} has no run {run_id}: take an id from `make ui` or `make run HASH=...`, "
+            "or set MLFLOW_TRACKING_URI to the store that has it."
+        )
+    said = str(error).strip().splitlines()[0]
+    remedy = "mend that or correct MLFLOW_TRACKING_URI"
+    if error.error_code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user who may read the run"
+    return f"MLflow at {store} cannot be read ({said}); {remedy}."
 
 
 def _fault(run: Any) -> str | None:

@@ -203,6 +203,28 @@ def test_stage_that_fails_cannot_be_rebuilt(toy, store):
     )
 
 
+@slow
+def test_run_on_a_server_is_rebuilt_there(toy):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    command = f"mlflow server --host 127.0.0.1 --port {port} --workers 1 --backend-store-uri sqlite:///server.db"
+    server = toy.start(*command.split(), MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    try:
+        toy.until(lambda: b"Uvicorn running" in (toy.root / "started.log").read_bytes(), seconds=120)
+        (toy.root / "stages" / "table.bin").write_bytes(b"\0 not known to git\xff")
+        toy.repro("write@a", MLFLOW_TRACKING_URI=uri)
+        store = MlflowClient(uri)
+        (run,) = store.search_runs([store.get_experiment_by_name("taca").experiment_id])
+        done = again(toy, run, MLFLOW_TRACKING_URI=uri)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert verdict_of(store, run)[0] == "identical"
+        assert toy.runs() == []
+    finally:
+        kill_group(server)
+
+
 def working_in(folder):
     """Processes whose working directory is below `folder`, also when that is gone."""
     found = []
