@@ -13,6 +13,7 @@ from taca.errors import StageError
 from taca.execution.lock import if_free
 from taca.tracking.system import find_process
 
+LOCK = Path(".work") / "locks" / "flow.lock"
 NOTES = Path(".work") / "flows"  # a file for each flow that runs: its Prefect id, its process
 
 
@@ -23,17 +24,32 @@ def only_flow(root: Path) -> Iterator[None]:
     Raises:
         StageError: another flow runs in it.
     """
-    with if_free(root / ".work" / "locks" / "flow.lock") as free:
+    with if_free(root / LOCK) as free:
         if not free:
-            raise StageError(
-                f"Another flow runs in {root}: wait for it or stop it; a second one takes a workspace of its own "
-                "(`git worktree add`)."
-            )
+            raise _second(root)
         for note in (root / ".work" / "groups").glob("*.txt"):
             if end_noted(note):
                 print(f"Ended what a killed flow had left running of {note.stem}.")
         drop_temporary(root)
         yield
+
+
+def refuse_second(root: Path) -> None:
+    """Refuses early what `only_flow` would refuse once a server has been started.
+
+    Raises:
+        StageError: another flow runs in this workspace.
+    """
+    with if_free(root / LOCK) as free:
+        if not free:
+            raise _second(root)
+
+
+def _second(root: Path) -> StageError:
+    return StageError(
+        f"Another flow runs in {root}: wait for it or stop it; a second one takes a workspace of its own "
+        "(`git worktree add`)."
+    )
 
 
 @contextmanager

@@ -36,10 +36,11 @@ def main() -> None:
         if options.plan:
             print(plan_table(graph, names, changed(root)))
             return
-        from flows.housekeeping import only_flow
+        from flows.housekeeping import refuse_second
         from flows.server import prefect_server
 
-        with only_flow(root), prefect_server(root):
+        refuse_second(root)
+        with prefect_server(root):
             from flows.tasks import pipeline
 
             state = pipeline(options.targets, return_state=True)

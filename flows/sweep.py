@@ -36,10 +36,11 @@ def main() -> None:
             print(planned)
             return
         refuse_untracked(root)
-        from flows.housekeeping import only_flow
+        from flows.housekeeping import refuse_second
         from flows.server import prefect_server
 
-        with only_flow(root), prefect_server(root):
+        refuse_second(root)
+        with prefect_server(root):
             from flows.sweep_tasks import sweep
 
             state = sweep(options.name, return_state=True)

@@ -18,7 +18,7 @@ from flows import experiments, sweep_report
 from flows.cells import Cell, Planner
 from flows.definition import Sweep, labelled, read_sweep
 from flows.graph import read_graph
-from flows.housekeeping import noted_flow
+from flows.housekeeping import noted_flow, only_flow
 from flows.leases import Leases, gpus
 from flows.pipeline import Stages
 from flows.record import Record, recorded
@@ -93,7 +93,7 @@ def sweep(name: str) -> State:
     root, log = Path.cwd(), get_run_logger()
     definition, params = read_sweep(root, name), load()
     tags = {"flow": "sweep", "sweep": name, "prefect.flow_run_id": str(flow_run.id)}
-    with noted_flow(root), recorded(root, params.tracking.experiment, f"sweep {name}", tags) as record:
+    with only_flow(root), noted_flow(root), recorded(root, params.tracking.experiment, f"sweep {name}", tags) as record:
         progress = Progress(root, name, definition, record, log.info)
         leases = Leases(params.flows.workers, gpus())
         runner = CellRunner(root, name, source(root, root / ".work" / "sweeps" / name), leases)

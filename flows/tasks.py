@@ -13,7 +13,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import repro
 from flows.graph import chosen, read_graph
-from flows.housekeeping import noted_flow
+from flows.housekeeping import noted_flow, only_flow
 from flows.pipeline import Stages, conclude
 from flows.record import recorded
 from taca.params import load
@@ -29,7 +29,7 @@ def pipeline(targets: list[str] | None = None) -> State:
     graph = read_graph(root)
     names = chosen(graph, targets or [])
     experiment = load().tracking.experiment
-    with noted_flow(root), recorded(root, experiment, "pipeline", _tags()) as record:
+    with only_flow(root), noted_flow(root), recorded(root, experiment, "pipeline", _tags()) as record:
         stages = Stages(root, graph, record)
         try:
             _run_all(stages, names)
