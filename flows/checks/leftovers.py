@@ -22,7 +22,7 @@ def check_killed(root: Path) -> Finding:
     """Notes of flows, stages and services whose process is gone."""
     if _held(root / ".work" / "locks" / "flow.lock"):
         return Finding("killed flows", "a flow runs now")
-    left = [note.stem for folder in NOTES for note in (root / ".work" / folder).glob("*.txt") if not _lives(note)]
+    left = [note.stem for folder in NOTES for note in (root / ".work" / folder).glob("*.txt") if not lives(note)]
     if not left:
         return Finding("killed flows", "none")
     return Finding(
@@ -80,16 +80,17 @@ def check_untracked(root: Path) -> Finding:
     return Finding("untracked files", "no program, no parameters")
 
 
+def lives(note: Path) -> bool:
+    """Whether the process lives that a note names."""
+    written = note.read_text().split()  # nothing when the kill came before the note
+    return bool(written) and find_process(int(written[0]), float(written[1])) is not None
+
+
 def _held(lock: Path) -> bool:
     if not lock.exists():
         return False
     with if_free(lock) as free:
         return not free
-
-
-def _lives(note: Path) -> bool:
-    written = note.read_text().split()  # nothing when the kill came before the note
-    return bool(written) and find_process(int(written[0]), float(written[1])) is not None
 
 
 def _entries(lock: dict) -> Iterator[dict]:

@@ -1,0 +1,57 @@
+"""Objects in DVC's cache that nothing refers to."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from flows.garbage import Garbage
+from flows.garbage.references import HASH, recorded_hashes
+
+# Seconds that an object is left alone: a `dvc repro` elsewhere may not have noted yet what it has just stored.
+YOUNG = 3600.0
+
+
+def unused_objects(root: Path, words: frozenset[str], young: float = YOUNG) -> Garbage:
+    """Objects whose hash stands in no commit, workspace or tag of a live run, nor in a folder listing that does."""
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        cache = Path(repo.cache.local.path)
+    if not cache.is_relative_to(root.resolve()):
+        # Others may keep their objects there.
+        return Garbage("DVC", f"left alone: {cache} is not this repository's own; see `dvc gc --projects`")
+    objects = dict(_objects(cache))
+    named = recorded_hashes(root) | {word for word in words if HASH.fullmatch(word)}
+    used = named | {member for name in named if name in objects for member in _members(objects[name])}
+    unnamed = [path for name, path in objects.items() if name not in used]
+    unused = [path for path in unnamed if _age(path) >= young]
+    size = sum(path.stat().st_size for path in unused)
+    text = f"{len(unused)} of {len(objects)} objects in the cache"
+    if len(unused) < len(unnamed):
+        text += f", and {len(unnamed) - len(unused)} of the last hour, which are left for now"
+    return Garbage("DVC", text, size=size, remove=lambda: _remove(unused))
+
+
+def _objects(cache: Path) -> Iterator[tuple[str, Path]]:
+    """Each object's hash and file; one that a kill has cut off has a name that is no hash."""
+    for path in cache.glob("[0-9a-f][0-9a-f]/*"):
+        yield path.parent.name + path.name, path
+
+
+def _members(listing: Path) -> list[str]:
+    """The hashes in a folder's listing; none of a file."""
+    if listing.suffix != ".dir":
+        return []
+    return [entry["md5"] for entry in json.loads(listing.read_text())]
+
+
+def _age(path: Path) -> float:
+    # Of the file as it is in the cache: a link to it, or a change of its rights, counts as its making does.
+    return time.time() - path.stat().st_ctime
+
+
+def _remove(paths: list[Path]) -> None:
+    # Listings first: a kill in between leaves no folder that looks whole.
+    for path in sorted(paths, key=lambda path: path.suffix != ".dir"):
+        path.unlink()

@@ -1,0 +1,343 @@
+"""`make gc`: what nothing refers to goes, and what anything refers to stays, in all three stores."""
+
+import shutil
+import socket
+import sqlite3
+import sys
+from hashlib import md5
+
+import pytest
+from conftest import STORE
+
+from flows import experiments
+from flows.garbage.cache import unused_objects
+from flows.garbage.references import live_words, recorded_hashes
+from flows.garbage.runs import deleted_runs, old_failures
+from flows.garbage.workspaces import left_workspaces
+from flows.process import end_group
+from flows.server import start_server
+from flows.workspace import add_workspace
+from taca.execution.lock import if_free
+from taca.tracking.store import RunLog
+
+COMMAND = (sys.executable, "-m", "flows.gc")
+GIT = ("git", "-c", "user.name=toy", "-c", "user.email=toy@localhost")
+DEAD = 2**22 + 1
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch):
+    """No store or server but those that a test names."""
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def make(toy, seed):
+    """Stage write@b with this seed, in the workspace."""
+    params = toy.root / "params.yaml"
+    lines = params.read_text().split("\n")
+    at = lines.index("train:                            # Eq. 13; what all adapters share")
+    at = next(number for number in range(at, len(lines)) if lines[number].startswith("  seed:"))
+    lines[at] = f"  seed: {seed}"
+    params.write_text("\n".join(lines))
+    toy.repro("write@b")
+
+
+def commit(toy):
+    assert toy.run(*GIT, "commit", "-qam", "more").returncode == 0
+
+
+def restore(toy):
+    """The workspace as it was committed."""
+    for command in (["git", "checkout", "-q", "."], ["dvc", "checkout", "-q", "-f", "write@b"]):
+        done = toy.run(*command)
+        assert done.returncode == 0, done.stderr
+
+
+def cached(toy, seed):
+    """How many of the three objects (two files and their listing) of a seed are in the cache."""
+    files = [md5(f"{seed} {piece}\n".encode()).hexdigest() for piece in range(2)]
+    listing = f'[{{"md5": "{files[0]}", "relpath": "0.txt"}}, {{"md5": "{files[1]}", "relpath": "1.txt"}}]'
+    names = [*files, md5(listing.encode()).hexdigest() + ".dir"]
+    return sum((toy.root / ".dvc/cache/files/md5" / name[:2] / name[2:]).exists() for name in names)
+
+
+def delete_run(toy, run_id):
+    from mlflow.tracking import MlflowClient
+
+    MlflowClient(STORE.format(root=toy.root)).delete_run(run_id)
+
+
+def delete_newest_run(toy):
+    delete_run(toy, toy.ended_runs(len(toy.runs()))[-1].info.run_id)
+
+
+def remove_objects(toy):
+    garbage = unused_objects(toy.root, live_words(toy.root), young=0)
+    garbage.remove()
+    return garbage
+
+
+@pytest.mark.slow
+def test_objects_stay_while_anything_refers_to_them(toy):
+    """An older commit, the workspace, an experiment, a live run; what has none of these goes, and nothing else."""
+    make(toy, 31)
+    commit(toy)
+    delete_newest_run(toy)
+    older = toy.run("git", "rev-parse", "HEAD").stdout.strip()
+    make(toy, 32)
+    commit(toy)
+    delete_newest_run(toy)
+    done = toy.run("dvc", "exp", "run", "-q", "-n", "kept", "-S", "train.seed=33", "write@b")
+    assert done.returncode == 0, done.stderr
+    delete_newest_run(toy)
+    restore(toy)
+    make(toy, 34)
+    restore(toy)
+    make(toy, 35)
+    delete_newest_run(toy)
+    restore(toy)
+    make(toy, 36)  # not committed
+    delete_newest_run(toy)
+    assert [cached(toy, seed) for seed in range(31, 37)] == [3] * 6
+
+    garbage = remove_objects(toy)
+    assert [cached(toy, seed) for seed in range(31, 37)] == [3, 3, 3, 3, 0, 3]
+    assert garbage.text.startswith("3 of ")
+    assert garbage.size > 100
+    assert remove_objects(toy).text.startswith("0 of ")
+
+    for place in (older, "HEAD"):
+        shutil.rmtree(toy.root / "out")
+        assert toy.run("git", "checkout", "-q", "-f", place, "--", "dvc.lock", "params.yaml").returncode == 0
+        assert toy.run("dvc", "checkout", "-q", "write@b").returncode == 0
+        assert (toy.root / "out" / "b" / "1.txt").read_text() == ("31 1\n" if place == older else "32 1\n")
+    toy.run("git", "checkout", "-q", "-f", "HEAD", "--", ".")
+    done = toy.run("dvc", "exp", "apply", "-q", "kept")
+    assert done.returncode == 0, done.stderr
+    assert (toy.root / "out" / "b" / "1.txt").read_text() == "33 1\n"
+    made = toy.made()
+    make(toy, 34)  # DVC has the run's outputs still
+    assert toy.made() == made
+    make(toy, 35)
+    assert len(toy.made()) == len(made) + 2
+
+
+@pytest.mark.slow
+def test_cells_of_sweeps_and_their_workspaces_refer_too(toy):
+    """An experiment that was made without DVC, and a workspace before it is one."""
+    folder = toy.root / ".work" / "cells" / "sweep-0123"
+    base = experiments.head(toy.root)
+    for seed, saves in ((41, True), (42, False)):
+        add_workspace(toy.root, base, folder)
+        cell = type(toy)(folder)
+        (folder / "data").mkdir()
+        shutil.copy(toy.root / "data" / "params-checked.txt", folder / "data")
+        cell.env["MLFLOW_TRACKING_URI"] = STORE.format(root=toy.root)
+        make(cell, seed)
+        delete_newest_run(toy)
+        if saves:
+            experiments.save(folder, base, "sweep-0123", "digest")
+    assert [cached(toy, seed) for seed in (41, 42)] == [3, 3]
+    remove_objects(toy)
+    assert [cached(toy, seed) for seed in (41, 42)] == [3, 3]
+    left_workspaces(toy.root).remove()
+    assert not folder.exists()
+    remove_objects(toy)
+    assert [cached(toy, seed) for seed in (41, 42)] == [3, 0]
+
+
+def test_hashes_of_all_branches_of_a_history_are_found(toy):
+    """Also of one that a merge has overruled, of the stash, of the index and of other worktrees."""
+    kinds = ("branch", "earlier", "overruled", "stash", "worktree", "staged", "workspace", "data")
+    hashes = {kind: md5(kind.encode()).hexdigest() for kind in kinds}
+    lock = toy.root / "dvc.lock"
+    text = lock.read_text()
+
+    def git(*arguments, cwd=toy.root):
+        done = toy.run(*GIT, "-C", str(cwd), *arguments)
+        assert done.returncode == 0, done.stderr
+
+    def write(kind, file=lock):
+        file.write_text(f"{text}# md5: {hashes[kind]}\n")
+
+    git("checkout", "-qb", "side")
+    for kind in ("earlier", "overruled"):
+        write(kind)
+        git("commit", "-qam", kind)
+    git("checkout", "-q", "-")
+    git("merge", "-q", "--no-ff", "-s", "ours", "side")
+    git("branch", "-qD", "side")
+    git("checkout", "-qb", "other")
+    write("branch")
+    git("commit", "-qam", "other")
+    git("checkout", "-q", "-")
+    git("worktree", "add", "-q", "--detach", "../elsewhere")
+    write("worktree", toy.root.parent / "elsewhere" / "dvc.lock")
+    git("commit", "-qam", "there", cwd=toy.root.parent / "elsewhere")
+    write("stash")
+    git("stash", "-q")
+    write("staged")
+    git("add", "dvc.lock")
+    write("workspace")
+    (toy.root / "stages" / "data.dvc").write_text(f"outs:\n- md5: {hashes['data']}.dir\n")
+    found = recorded_hashes(toy.root)
+    assert [kind for kind in kinds if hashes[kind] not in {name.removesuffix(".dir") for name in found}] == []
+    assert f"{hashes['data']}.dir" in found
+
+
+def test_cache_that_others_may_share_is_left_alone(toy, tmp_path):
+    toy.run("dvc", "cache", "dir", "--local", str(tmp_path / "shared"))
+    (tmp_path / "shared" / "files" / "md5" / "00").mkdir(parents=True)
+    (tmp_path / "shared" / "files" / "md5" / "00" / "11").touch()
+    garbage = remove_objects(toy)
+    assert garbage.text.startswith("left alone: ")
+    assert (tmp_path / "shared" / "files" / "md5" / "00" / "11").exists()
+
+
+def begun(toy, name, **tags):
+    """An MLflow run with an artifact."""
+    run = RunLog(
+        {
+            "uri": STORE.format(root=toy.root),
+            "root": str(toy.root),
+            "experiment": "taca",
+            "name": name,
+            "parent": None,
+            "pid": DEAD,
+            "pid_started": "1.0",
+            "start_ms": 1000,
+            "params": {},
+            "tags": tags,
+            "inputs": [],
+            "pipeline_outs": [],
+        }
+    )
+    run.text("content", "file.txt")
+    return run
+
+
+def test_only_deleted_runs_go_and_not_those_that_live_ones_name(toy):
+    """With their artifacts. Failed runs are shown and stay."""
+    deleted, parent = begun(toy, "deleted"), begun(toy, "parent")
+    failed = begun(toy, "failed", **{"mlflow.parentRunId": parent.run_id})
+    failed.end("FAILED", "")
+    deleted.end("FINISHED", "")
+    for run in (deleted, parent):
+        delete_run(toy, run.run_id)
+    shown = toy.run(*COMMAND)
+    assert shown.returncode == 0, shown.stderr
+    assert f"1 deleted runs\n{'':<23}{deleted.run_id}  deleted  FINISHED\n" in shown.stdout
+    assert "1 runs that failed more than 30 days ago are kept until you delete them in MLflow\n" in shown.stdout
+    assert f"{failed.run_id}  failed  FAILED\n" in shown.stdout
+    assert "`make gc REMOVE=1` removes it." in shown.stdout
+    artifacts = toy.root / "mlartifacts"
+    assert len(list(artifacts.rglob("file.txt"))) == 3
+
+    done = toy.run(*COMMAND, "--remove")
+    assert done.returncode == 0, done.stderr
+    assert deleted_runs(toy.root, frozenset()).items == (f"{parent.run_id}  parent  RUNNING",)
+    assert old_failures(toy.root, 30).items == (f"{failed.run_id}  failed  FAILED",)
+    assert sorted(path.parts[-3] for path in artifacts.rglob("file.txt")) == sorted([parent.run_id, failed.run_id])
+    assert old_failures(toy.root, 365 * 100).items == ()
+
+
+def test_runs_of_a_deleted_experiment_stay_while_a_live_run_names_one(toy):
+    """`mlflow gc` takes a deleted experiment as a whole."""
+    from mlflow.tracking import MlflowClient
+
+    inside = begun(toy, "inside")
+    client = MlflowClient(STORE.format(root=toy.root))
+    live = client.create_run(client.create_experiment("other"))
+    client.delete_experiment(inside.experiment_id)
+    assert deleted_runs(toy.root, live_words(toy.root)).text == "1 deleted runs"
+    client.set_tag(live.info.run_id, "rebuild.of", inside.run_id)
+    garbage = deleted_runs(toy.root, live_words(toy.root))
+    assert "left alone: live runs name" in garbage.text
+    garbage.remove()
+    assert client.get_run(inside.run_id).info.run_id == inside.run_id
+
+
+def test_fresh_objects_wait_an_hour(toy):
+    """Whoever made one may be about to refer to it."""
+    object_ = toy.root / ".dvc" / "cache" / "files" / "md5" / "00" / "1122"
+    object_.parent.mkdir(parents=True)
+    object_.touch()
+    done = toy.run(*COMMAND, "--remove")
+    assert done.returncode == 0, done.stderr
+    assert "objects in the cache, and 1 of the last hour, which are left for now" in done.stdout
+    assert object_.exists()
+
+
+def test_store_that_does_not_answer_is_one_sentence_and_nothing_goes(toy):
+    done = toy.run(*COMMAND, "--remove", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert done.stderr.startswith("MLflow at http://127.0.0.1:9 does not answer (")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_nothing_goes_while_a_flow_runs(toy):
+    with if_free(toy.root / ".work" / "locks" / "flow.lock"):
+        done = toy.run(*COMMAND, "--remove")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Another flow runs in ")
+
+
+def test_workspaces_of_killed_rebuilds_go_and_those_of_living_ones_stay(toy):
+    for name in ("dead", "living"):
+        add_workspace(toy.root, "HEAD", toy.root / ".work" / "rebuild" / name)
+    temporary = toy.root / ".dvc" / "tmp" / "exps" / "standalone" / "tmp01"
+    temporary.mkdir(parents=True)
+    with if_free(toy.root / ".work" / "locks" / "rebuild-living.lock"):
+        garbage = left_workspaces(toy.root)
+        garbage.remove()
+    assert garbage.items == (".work/rebuild/dead", ".dvc/tmp/exps/standalone/tmp01")
+    assert garbage.size > 1000
+    assert [path.name for path in (toy.root / ".work" / "rebuild").iterdir()] == ["living"]
+    assert not temporary.exists()
+    assert "dead" not in toy.run("git", "worktree", "list").stdout
+
+
+FLOW_RUNS = """
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.states import Completed, Running
+
+pipeline, foreign = flow(lambda: None, name="pipeline"), flow(lambda: None, name="foreign")
+with get_client(sync_client=True) as client:
+    for name in ("ended", "named", "running", "foreign"):
+        run = client.create_flow_run(foreign if name == "foreign" else pipeline, name=name)
+        client.set_flow_run_state(run.id, Running() if name == "running" else Completed(), force=True)
+        print(name, run.id)
+"""
+
+
+@pytest.mark.slow
+def test_flow_runs_go_when_they_are_old_and_no_run_names_them(toy):
+    """Those of other projects on the same server, and those that have not ended, stay."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = start_server(toy.root, port, toy.root / "server.log")
+    env = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+
+    def left():
+        with sqlite3.connect(toy.root / ".prefect" / "prefect.db") as connection:
+            return sorted(name for (name,) in connection.execute("select name from flow_run"))
+
+    try:
+        made = toy.run(sys.executable, "-c", FLOW_RUNS, **env)
+        assert made.returncode == 0, made.stderr
+        ids = dict(line.split() for line in made.stdout.splitlines())
+        begun(toy, "flow", **{"prefect.flow_run_id": ids["named"]})
+        done = toy.run(*COMMAND, "--remove", "--days", "1", **env)
+        assert done.returncode == 0, done.stderr
+        assert left() == ["ended", "foreign", "named", "running"]
+        done = toy.run(*COMMAND, "--remove", "--days", "0", **env)
+        assert (
+            f"1 flow runs that ended more than 0 days ago and have no MLflow run\n{'':<23}{ids['ended']}" in done.stdout
+        )
+        assert left() == ["foreign", "named", "running"]
+    finally:
+        end_group(server.pid)
