@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from taca.params.messages import closest, did_you_mean
-from taca.params.sections import Adapter, Params, Prompts, Sample
+from taca.params.sections import Adapter, Flows, Params, Prompts, Sample
 
 
 def cross_faults(params: Params) -> list[str]:
@@ -14,6 +14,7 @@ def cross_faults(params: Params) -> list[str]:
         *(fault for name, adapter in params.adapters.items() for fault in _adapter_faults(name, adapter, params)),
         *_folder_faults("prompts", params.prompts),
         *_folder_faults("sample", params.sample),
+        *_runner_faults(params.flows),
     ]
 
 
@@ -47,3 +48,9 @@ def _folder_faults(section: str, values: Prompts | Sample) -> Iterator[str]:
         yield f"`{section}.folder` is {values.folder!r}, but must be a folder that exists (there is none of that path)."
     elif values.source != "folder" and values.folder is not None:
         yield f"`{section}.folder` is {values.folder!r}, but must be null, since `{section}.source` is {values.source}."
+
+
+def _runner_faults(flows: Flows) -> Iterator[str]:
+    for runner, key, meant in (("ray", "ray_address", "auto or HOST:PORT"), ("kubernetes", "work_pool", "a work pool")):
+        if flows.runner == runner and getattr(flows, key) is None:
+            yield f"`flows.{key}` is null, but must be {meant}, since `flows.runner` is {runner}."

@@ -161,6 +161,11 @@ class Flows(Section):
     retries: Annotated[int, Field(ge=0, description="an integer of at least 0")]
     retry_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
     gpu_hour_price: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
+    runner: one_of("local", "ray", "kubernetes")
+    ray_address: Annotated[str | None, Field(description="auto, the address of a Ray cluster, or null")]
+    work_pool: Annotated[str | None, Field(description="the name of a Prefect work pool, or null")]
+    cell_gpus: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
+    repository: Annotated[str | None, Field(description="a git URL that the workers can reach, or null for `origin`")]
 
 
 class Params(Section):
