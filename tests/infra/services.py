@@ -47,11 +47,15 @@ class Postgres:
             "PGUSER": "taca",
             "PGPASSWORD": password,
         }
+        self._folder = folder
+
+    def start(self) -> None:
+        """Makes it and starts it."""
         self.data.mkdir()
         if UNPRIVILEGED:
             shutil.chown(self.data, UNPRIVILEGED["user"], UNPRIVILEGED["group"])
-        secret = folder / "password"
-        secret.write_text(password)
+        secret = self._folder / "password"
+        secret.write_text(self.env["PGPASSWORD"])
         self._control("initdb", "--username=taca", f"--pwfile={secret}", "--auth=scram-sha-256", "--no-sync")
         secret.unlink()
         self._control("pg_ctl", "start", "--wait", f"--log={self.data}/log", f"--options=-h '' -k {self.data}")
@@ -68,7 +72,9 @@ class Postgres:
         )
 
     def stop(self) -> None:
-        self._control("pg_ctl", "stop", "--mode=fast", "--wait")
+        """Stops it, where it runs."""
+        if (self.data / "postmaster.pid").exists():
+            self._control("pg_ctl", "stop", "--mode=fast", "--wait")
 
     def _control(self, program: str, *arguments: str) -> None:
         command = [self._programs / program, *arguments, f"--pgdata={self.data}"]
@@ -86,6 +92,10 @@ class Services:
         self._ports = {name: free_port() for name in ("s3", "mlflow", "prefect", "worker")}
         self._running: dict[str, subprocess.Popen] = {}
         self.postgres = Postgres(self.folder, self.secrets["POSTGRES_PASSWORD"])
+
+    def open(self) -> None:
+        """Starts all but the worker; they answer when this returns."""
+        self.postgres.start()
         self._started(
             "s3",
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._ports["s3"])],

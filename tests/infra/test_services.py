@@ -27,8 +27,11 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def services():
     services = Services()
-    yield services
-    services.close()
+    try:
+        services.open()
+        yield services
+    finally:
+        services.close()
 
 
 def status(url: str, auth: str = "", host: str = "") -> int:
@@ -229,6 +232,7 @@ def test_a_backup_fills_an_empty_server_and_a_broken_one_touches_nothing(service
     folder.mkdir(mode=0o755)
     second = Postgres(folder, "another password")
     try:
+        second.start()
         broken = tmp_path / "broken"
         broken.mkdir()
         (broken / "mlflow.dump").write_bytes((backup / "mlflow.dump").read_bytes())
