@@ -58,6 +58,33 @@ def lock_of(root: Path, commit: str) -> Mapping:
     )
 
 
+def origin(root: Path) -> str | None:
+    """The address of the remote repository `origin`; None without one."""
+    return _git(root, "config", "--default", "", "--get", "remote.origin.url") or None
+
+
+def publish(root: Path, repository: str, baseline: str, name: str) -> None:
+    """Pushes an experiment to the repository that machines share."""
+    path = reference(baseline, name)
+    _git(root, "push", "--quiet", "--force", repository, f"{path}:{path}")
+
+
+def fetch(root: Path, repository: str, baseline: str, name: str) -> None:
+    """Fetches an experiment from there, in place of what this repository has of that name."""
+    path = reference(baseline, name)
+    _git(root, "fetch", "--quiet", "--no-tags", repository, f"+{path}:{path}")
+
+
+def fetch_unknown(root: Path, repository: str, baseline: str) -> None:
+    """Fetches those that this repository has none of, by name: other machines' cells."""
+    under = reference(baseline, "")
+    there = [line.split()[1] for line in _git(root, "ls-remote", repository, f"{under}*").splitlines()]
+    here = set(_git(root, "for-each-ref", "--format=%(refname)", under.rstrip("/")).splitlines())
+    new = [f"{path}:{path}" for path in there if path not in here]
+    if new:
+        _git(root, "fetch", "--quiet", "--no-tags", repository, *new)
+
+
 def reference(baseline: str, name: str) -> str:
     """Where DVC looks for an experiment."""
     return f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}"

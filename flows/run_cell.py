@@ -3,7 +3,7 @@
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from flows.repro import Outcome, Retry, State, dvc, environment, reproduce
 from flows.workspace import workspace
 from taca.errors import StageError
 from taca.execution.graph import Stage, overlap, stages_of
-from taca.params import load, read_yaml
+from taca.params import Params, read_yaml
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,18 @@ class Source:
 
 
 class CellRunner:
-    """Runs cells of one sweep in workspaces under `root`. Called from many threads."""
+    """Runs cells of one sweep in workspaces under `root`. Called from many threads.
 
-    def __init__(self, root: Path, sweep: str, source: Source, leases: Leases):
-        params = load(root / "params.yaml")
+    Inputs come from the cache that all workspaces of a machine share, and what a cell leaves is in place there; on
+    another machine both go through git and the DVC remote (`flows.remote_cell`).
+    """
+
+    def __init__(self, root: Path, sweep: str, source: Source, leases: Leases, params: Params):
         self.stop = threading.Event()
         self.commit = source.commit
         self._root, self._sweep, self._source, self._leases = root, sweep, source, leases
         self._gpu_stages, self._experiment = params.flows.gpu_stages, params.tracking.experiment
         self._retry = Retry(params.flows.retries, params.flows.retry_seconds)
-        stages = stages_of(read_yaml(root / "dvc.yaml"), read_yaml(root / "params.yaml"))
-        self._outputs = [out for stage in stages.values() for out in stage.outs]
         self._running: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
 
@@ -55,38 +56,58 @@ class CellRunner:
         Raises:
             StageError: a stage failed, or the sweep was stopped.
         """
-        folder = self._root / ".work" / "cells" / f"{self._sweep}-{cell.name}"
+        name = f"{self._sweep}-{cell.name}"
+        folder = self._root / ".work" / "cells" / name
         tags = {"flow": "cell", "sweep": self._sweep, "cell": cell.name, "cell.label": cell.label}
         with recorded(self._root, self._experiment, cell.label, tags, parent) as record:
             record.params(cell.overrides)
             with workspace(self._root, self._source.commit, folder, self._source.diff, self._source.untracked):
                 stages = stages_of(read_yaml(folder / "dvc.yaml"), cell.params)
-                own = [stages[name] for name in cell.stages]
-                self._prepare(folder, cell, own)
+                own = [stages[one] for one in cell.stages]
+                self._prepare(folder, cell, stages)
                 for stage in own:
                     self._run_stage(folder, cell, stage, record, on_line)
                 if "limit" in cell.overrides:
                     self._keep_images(folder, cell)
-                commit = experiments.save(folder, self._source.commit, f"{self._sweep}-{cell.name}", cell.digest)
-            record.tag({"dvc.exp_name": f"{self._sweep}-{cell.name}", "dvc.exp_rev": commit})
+                commit = experiments.save(folder, self._source.commit, name, cell.digest)
+                self.publish(name)
+            record.tag({"dvc.exp_name": name, "dvc.exp_rev": commit})
             record.sum_costs()
             record.end("FINISHED")
         return commit
 
-    def _prepare(self, folder: Path, cell: Cell, own: list[Stage]) -> None:
+    def lock(self) -> bytes:
+        """The pipeline's `dvc.lock`."""
+        return (self._root / "dvc.lock").read_bytes()
+
+    def fetch(self, folder: Path, outs: list[str]) -> None:
+        """Brings outputs of the pipeline into the cell's workspace."""
+        self.command(folder, "checkout", *outs)
+
+    def restore(self, folder: Path, stage: Stage) -> None:
+        """Brings what a stage of the cell left where it ran before on the same inputs: here DVC knows that itself."""
+
+    def keep(self, folder: Path, stage: Stage) -> None:
+        """Sends what a finished stage left where others look for it: here it is there."""
+
+    def publish(self, name: str) -> None:
+        """Sends the experiment where others look for it: here it is there."""
+
+    def _prepare(self, folder: Path, cell: Cell, stages: Mapping[str, Stage]) -> None:
         """The cell's parameters, the pipeline's record, and what of its outputs the cell's stages read."""
         with (folder / "params.yaml").open("w") as file:
             YAML(typ="safe", pure=True).dump(cell.params, file)
-        (folder / "dvc.lock").write_bytes((self._root / "dvc.lock").read_bytes())
+        (folder / "dvc.lock").write_bytes(self.lock())
+        own = [stages[name] for name in cell.stages]
         made = {out for stage in own for out in stage.outs}
         read = {dep for stage in own for dep in stage.deps if dep not in made}
-        fetched = [
-            out for out in self._outputs if any(overlap(dep, out) for dep in read) and not (folder / out).exists()
-        ]
+        outs = [out for stage in stages.values() for out in stage.outs]
+        fetched = [out for out in outs if any(overlap(dep, out) for dep in read) and not (folder / out).exists()]
         if fetched:
-            self._command(folder, "checkout", *fetched)
+            self.fetch(folder, fetched)
 
-    def _command(self, folder: Path, *arguments: str) -> None:
+    def command(self, folder: Path, *arguments: str) -> None:
+        """Runs a command of DVC in the cell's workspace, until the sweep is stopped."""
         done = run([dvc(), "--wait-for-lock", *arguments], cwd=folder, env=environment(folder), stop=self.stop)
         if done.returncode != 0:
             said = [line for line in done.lines if line.startswith("ERROR")] or list(done.lines[-1:]) or [""]
@@ -104,6 +125,7 @@ class CellRunner:
         # Cells that share a stage, an adapter say, run it once: the others find it in the run-cache.
         with self._alone(stage), self._leases.lease(places(stage), program in self._gpu_stages, self.stop) as place:
             if place is not None:
+                self.restore(folder, stage)
                 env = environment(folder, **more, **place)
                 outcome = reproduce(
                     stage.name, root=folder, env=env, stop=self.stop, retry=self._retry, on_line=on_line
@@ -112,6 +134,7 @@ class CellRunner:
             raise StageError(f"stopped in {stage.name}.")
         if outcome.state is State.FAILED:
             raise StageError(outcome.message)
+        self.keep(folder, stage)
 
     def _kept(self, cell: Cell) -> Path:
         """Where the images of this cell's last rung are kept for the next one."""

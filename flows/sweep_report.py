@@ -29,16 +29,21 @@ def done(root: Path, cell: Cell, commit: str) -> Done:
     Raises:
         StageError: they are not there.
     """
-    path = f"results/scores/{cell.arm}.parquet"
-    outs = lock_of(root, commit)["stages"][f"score@{cell.arm}"]["outs"]
-    md5 = next(out["md5"] for out in outs if out["path"] == path)
-    place = cache(root) / "files" / "md5" / md5[:2] / md5[2:]
+    md5, place = scores(root, cell, commit)
     if not place.exists():
         raise StageError(
             f"The scores of {cell.label} ({md5}) are not in DVC's cache: `dvc fetch` them, or remove its "
             f"experiment (`dvc exp remove {commit[:10]}`) to have it run again."
         )
     return Done(cell, commit, md5, place)
+
+
+def scores(root: Path, cell: Cell, commit: str) -> tuple[str, Path]:
+    """Hash of a finished cell's scores, and their place in DVC's cache."""
+    path = f"results/scores/{cell.arm}.parquet"
+    outs = lock_of(root, commit)["stages"][f"score@{cell.arm}"]["outs"]
+    md5 = next(out["md5"] for out in outs if out["path"] == path)
+    return md5, cache(root) / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def cache(root: Path) -> Path:

@@ -1,6 +1,5 @@
 """The sweep as Prefect sees it: the shared stages first, then a task for each cell."""
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +18,10 @@ from flows.cells import Cell, Planner
 from flows.definition import Sweep, labelled, read_sweep
 from flows.graph import read_graph
 from flows.housekeeping import noted_flow, only_flow
-from flows.leases import Leases, gpus
 from flows.pipeline import Stages
 from flows.record import Record, recorded
 from flows.repro import State as StageState
-from flows.run_cell import CellRunner
+from flows.runners import runner_of
 from flows.sweep import is_finished, source
 from taca.errors import StageError
 from taca.params import load, read_yaml
@@ -95,78 +93,64 @@ def sweep(name: str) -> State:
     tags = {"flow": "sweep", "sweep": name, "prefect.flow_run_id": str(flow_run.id)}
     with only_flow(root), noted_flow(root), recorded(root, params.tracking.experiment, f"sweep {name}", tags) as record:
         progress = Progress(root, name, definition, record, log.info)
-        leases = Leases(params.flows.workers, gpus())
-        runner = CellRunner(root, name, source(root, root / ".work" / "sweeps" / name), leases)
-        try:
-            _run(root, name, definition, runner, record, progress, params.flows.workers)
-        finally:
-            runner.stop.set()
+        start = source(root, root / ".work" / "sweeps" / name)
+        with runner_of(root, name, start, params) as runner:
+            _run(root, name, definition, runner, record, progress)
         _conclude(record, progress)
     if progress.failed:
         return Failed(message=f"{', '.join(progress.failed)} failed: {next(iter(progress.failed.values()))}")
     return Completed(message=f"{len(progress.done)} cells.")
 
 
-def _run(
-    root: Path, name: str, definition: Sweep, runner: CellRunner, record: Record, progress: Progress, workers: int
-) -> None:
+def _run(root: Path, name: str, definition: Sweep, runner, record: Record, progress: Progress) -> None:
     planner = Planner(root, definition)
     cells = [planner.cell(label, overrides) for label, overrides in labelled(definition)]
     cells = _after_shared(root, cells, definition, record, runner)
-    run_cells(root, name, cells, runner, record, progress, workers)
+    run_cells(root, name, cells, runner, record, progress)
     if definition.search is not None:
         from flows.search import search
 
         def run(drawn: list[Cell]) -> None:
-            run_cells(root, name, drawn, runner, record, progress, workers)
+            run_cells(root, name, drawn, runner, record, progress)
 
         search(definition, Planner(root, definition), progress, run)
 
 
-def run_cells(
-    root: Path,
-    name: str,
-    cells: list[Cell],
-    runner: CellRunner,
-    record: Record,
-    progress: Progress,
-    workers: int,
-) -> None:
-    """Runs those of the cells that are not finished."""
+def run_cells(root: Path, name: str, cells: list[Cell], runner, record: Record, progress: Progress) -> None:
+    """Runs those of the cells that are not finished, on a runner of `flows.runners`."""
     known = experiments.finished(root, runner.commit)
     missing = []
     for cell in cells:
         if is_finished(cell, name, known):
-            progress.finished(cell, known[f"{name}-{cell.name}"][0], ran=False)
+            commit = known[f"{name}-{cell.name}"][0]
+            runner.fetch_scores(cell, commit)
+            progress.finished(cell, commit, ran=False)
         else:
             missing.append(cell)
-    places = threading.Semaphore(workers)
-    futures: dict[PrefectFuture, Cell] = {}
-    for cell in missing:
-        run_cell = task(name="cell", task_run_name=cell.label, cache_policy=NO_CACHE, retries=0)(_run_cell)
-        futures[run_cell.submit(runner, cell, record.id, places)] = cell
-    progress.show(left=len(missing), running=min(workers, len(missing)))
-    for number, future in enumerate(as_completed(list(futures)), 1):
-        cell = futures[future]
-        future.wait()
-        if future.state.is_completed():
-            progress.finished(cell, future.result())
-        else:
-            progress.failed[cell.label] = future.state.message or "it failed"
-        left = len(missing) - number
-        progress.show(left=left, running=min(workers, left))
+    left = len(missing)
+    progress.show(left=left, running=min(runner.places, left))
+    if not missing:
+        return
+    runner.send(missing)
+    for wave in runner.waves(missing):
+        futures: dict[PrefectFuture, Cell] = {runner.submit(cell, record.id): cell for cell in wave}
+        for future in as_completed(list(futures)):
+            _take(runner, futures[future], future, progress)
+            left -= 1
+            progress.show(left=left, running=min(runner.places, left))
 
 
-def _run_cell(runner: CellRunner, cell: Cell, parent: str, places: threading.Semaphore) -> str | State:
-    log = get_run_logger()
-    with places:
-        try:
-            return runner.run(cell, parent, log.info)
-        except StageError as error:
-            return Failed(message=str(error))
+def _take(runner, cell: Cell, future: PrefectFuture, progress: Progress) -> None:
+    future.wait()
+    if future.state.is_completed():
+        runner.fetch(cell)
+        runner.fetch_scores(cell, future.state.message)
+        progress.finished(cell, future.state.message)
+    else:
+        progress.failed[cell.label] = future.state.message or "it failed"
 
 
-def _after_shared(root: Path, cells: list[Cell], definition: Sweep, record: Record, runner: CellRunner) -> list[Cell]:
+def _after_shared(root: Path, cells: list[Cell], definition: Sweep, record: Record, runner) -> list[Cell]:
     """The cells again, after the pipeline's stages that they build on are up to date.
 
     Raises:
@@ -178,6 +162,7 @@ def _after_shared(root: Path, cells: list[Cell], definition: Sweep, record: Reco
     stages.stop = runner.stop
     stale = [name for name in graph.needs if name in needed and not stages.is_unchanged(name)]
     for name in stale:
+        runner.restore(name)
         run_stage = task(name=name.partition("@")[0], task_run_name=name, cache_policy=NO_CACHE)(_run_shared)
         outcome = run_stage(stages, name)
         if outcome is not None:
