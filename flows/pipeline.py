@@ -17,6 +17,7 @@ from flows.repro import Outcome, Retry, State, environment, reproduce
 from flows.tables import plan_table, stage_rows
 from taca.errors import StageError
 from taca.params import load
+from taca.tracking import check_answers, tracking_uri
 
 
 def main() -> None:
@@ -40,6 +41,7 @@ def main() -> None:
         from flows.server import prefect_server
 
         refuse_second(root)
+        check_answers(tracking_uri(root))
         with prefect_server(root):
             from flows.tasks import pipeline
 

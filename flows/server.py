@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,7 @@ def prefect_server(root: Path) -> Iterator[str]:
     os.environ.update(QUIET)
     configured = os.environ.get("PREFECT_API_URL")
     if configured:
+        check_password(configured)
         reason = _refusal(configured)
         if reason:
             raise StageError(
@@ -115,6 +117,27 @@ def _send_what_is_left() -> None:
 
     for worker in (APILogWorker, EventsWorker):
         worker.drain_all(timeout=TIMEOUT)
+
+
+def check_password(url: str) -> None:
+    """Returns when the server takes the password, or does not answer at all.
+
+    Raises:
+        StageError: it refuses.
+    """
+    request = urllib.request.Request(f"{url.rstrip('/')}/admin/version")
+    auth = os.environ.get("PREFECT_API_AUTH_STRING")
+    if auth:
+        request.add_header("Authorization", "Basic " + b64encode(auth.encode()).decode())
+    try:
+        urllib.request.urlopen(request, timeout=TIMEOUT).close()
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            raise StageError(
+                f"Prefect at {shown(url)} refuses the password: correct PREFECT_API_AUTH_STRING (user:password)."
+            ) from None
+    except (OSError, ValueError):
+        return
 
 
 def _refusal(url: str) -> str | None:

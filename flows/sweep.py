@@ -18,6 +18,7 @@ from flows.run_cell import Source
 from taca.errors import StageError
 from taca.execution.graph import read_stages
 from taca.params import load
+from taca.tracking import check_answers, tracking_uri
 from taca.tracking.tree import DIFF, UNTRACKED, keep_tree
 
 
@@ -30,16 +31,19 @@ def main() -> None:
     root = Path.cwd()
     end_on_sigterm()
     try:
-        load()
+        params = load()
         planned = plan(root, options.name)
         if options.plan:
             print(planned)
             return
         refuse_untracked(root)
         from flows.housekeeping import refuse_second
+        from flows.runner_checks import check_runner
         from flows.server import prefect_server
 
         refuse_second(root)
+        check_answers(tracking_uri(root))
+        check_runner(root, params)
         with prefect_server(root):
             from flows.sweep_tasks import sweep
 

@@ -5,11 +5,11 @@ import re
 import socket
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from base64 import b64encode
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from taca.errors import TransientError
+from taca.errors import StageError, TransientError
 
 TIMEOUT = 5.0  # seconds for a server's first sign of life
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -52,7 +52,8 @@ def check_answers(uri: str) -> None:
     """Returns when the store answers, or is a file.
 
     Raises:
-        StageError: it does not within `TIMEOUT`.
+        TransientError: it does not within `TIMEOUT`.
+        StageError: it is a server that refuses the password.
     """
     if not is_remote(uri):
         return
@@ -65,10 +66,30 @@ def check_answers(uri: str) -> None:
         ) from None
 
 
+def _with_password(uri: str) -> urllib.request.Request:
+    """A request for as little as a server tells nobody without a password."""
+    parts = urlsplit(uri)
+    bare = uri.replace(f"{parts.username}:{parts.password}@", "") if parts.username else uri
+    request = urllib.request.Request(f"{bare.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1")
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME", parts.username)
+    password = os.environ.get("MLFLOW_TRACKING_PASSWORD", parts.password)
+    if user:
+        request.add_header("Authorization", "Basic " + b64encode(f"{user}:{password}".encode()).decode())
+    elif "MLFLOW_TRACKING_TOKEN" in os.environ:
+        request.add_header("Authorization", f"Bearer {os.environ['MLFLOW_TRACKING_TOKEN']}")
+    return request
+
+
 def _knock(uri: str) -> None:
     if is_server(uri):
-        with suppress(urllib.error.HTTPError):  # an answer, and the recorder will say if it is the wrong one
-            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=TIMEOUT).close()
+        try:
+            urllib.request.urlopen(_with_password(uri), timeout=TIMEOUT).close()
+        except urllib.error.HTTPError as error:  # an answer, and the recorder will say if it is the wrong one
+            if error.code in (401, 403):
+                raise StageError(
+                    f"MLflow at {shown(uri)} refuses the password: correct MLFLOW_TRACKING_USERNAME and "
+                    "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+                ) from None
         return
     parts = urlsplit(uri)
     port = parts.port or DATABASE_PORTS[parts.scheme.partition("+")[0]]
