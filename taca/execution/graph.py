@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from taca.errors import StageError
 from taca.params import read_yaml
+from taca.tracking.tree import settled
 
 PARAMS = "params.yaml"
 REFERENCE = re.compile(r"\$\{([^}]+)\}")
@@ -55,7 +58,9 @@ def read_recorded(root: Path) -> dict[str, tuple[str, dict[str, str]]]:
     """For each stage in `dvc.lock`: the fingerprint of its inputs and the hash of each output."""
     if not (root / "dvc.lock").exists():
         return {}
-    return {name: _recorded(name, entry) for name, entry in read_yaml(root / "dvc.lock")["stages"].items()}
+    # Beside this stage another one may have ended, and DVC be writing that down.
+    lock = YAML(typ="safe", pure=True).load(settled(root / "dvc.lock"))
+    return {name: _recorded(name, entry) for name, entry in lock["stages"].items()}
 
 
 def overlap(one: str, other: str) -> bool:

@@ -32,7 +32,7 @@ def keep_tree(root: Path, outs: list[str], folder: Path) -> dict[str, str]:
     """
     for name in COPIED:
         if (root / name).exists():
-            (folder / name).write_bytes(_settled(root / name))
+            (folder / name).write_bytes(settled(root / name))
     try:
         commit = _git(root, "rev-parse", "--verify", "HEAD").decode().strip()
     except subprocess.CalledProcessError:  # no repository, or none with a commit
@@ -95,7 +95,7 @@ def _entry(path: Path, name: str, limit: int) -> tuple[tarfile.TarInfo, bytes] |
     return entry, content
 
 
-def _settled(path: Path) -> bytes:
+def settled(path: Path) -> bytes:
     """What a file holds once nobody has written to it for a moment: DVC writes `dvc.lock` in place, not at once."""
     while 0 <= time.time() - path.stat().st_mtime < SETTLED:
         time.sleep(SETTLED / 5)

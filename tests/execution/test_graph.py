@@ -1,5 +1,8 @@
 """What is read from dvc.yaml and dvc.lock without DVC is what DVC writes there."""
 
+import threading
+import time
+
 import pytest
 from conftest import Toy
 
@@ -90,3 +93,20 @@ def test_unknown_reference_is_named(repository, tmp_path):
 def test_missing_dependency_is_named(tmp_path):
     with pytest.raises(StageError, match=r"data/gone is missing; run `dvc repro`"):
         Hasher(tmp_path)("data/gone")
+
+
+def test_a_lock_file_that_is_being_written_is_waited_for(tmp_path):
+    """DVC truncates it and writes it in place, while other stages start."""
+    whole = "schema: '2.0'\nstages:\n  one:\n    cmd: true\n    outs:\n    - {path: a, md5: '1'}\n"
+    (tmp_path / "dvc.lock").write_text("")
+
+    def write() -> None:
+        for end in range(0, len(whole) + 1, 20):
+            (tmp_path / "dvc.lock").write_text(whole[:end])
+            time.sleep(0.05)
+        (tmp_path / "dvc.lock").write_text(whole)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert read_recorded(tmp_path)["one"][1] == {"a": "1"}
+    writer.join()
