@@ -26,8 +26,8 @@ class Elsewhere:
         self.commit = source.commit
         self.params = params
         self._root, self._sweep, self._source = root, sweep, source
-        self._repository = repository(root, params)
-        experiments.fetch_unknown(root, self._repository, source.commit)
+        self.repository = repository(root, params)
+        experiments.fetch_unknown(root, self.repository, source.commit)
 
     def restore(self, stage: str) -> None:
         """Brings what another machine made of a stage that cells build on."""
@@ -45,7 +45,7 @@ class Elsewhere:
             sweep=self._sweep,
             parent=parent,
             source=self._source,
-            repository=self._repository,
+            repository=self.repository,
             lock=(self._root / "dvc.lock").read_text(),
             remote=remote_settings(self._root),
             tracking=shown(tracking_uri(self._root)),
@@ -58,7 +58,7 @@ class Elsewhere:
 
     def fetch(self, cell: Cell) -> None:
         """Fetches the experiment of a cell that another machine has finished."""
-        experiments.fetch(self._root, self._repository, self.commit, f"{self._sweep}-{cell.name}")
+        experiments.fetch(self._root, self.repository, self.commit, f"{self._sweep}-{cell.name}")
 
     def fetch_scores(self, cell: Cell, commit: str) -> None:
         """Brings the scores of an experiment into DVC's cache."""

@@ -1,0 +1,63 @@
+"""What has to be in place before cells run on other machines; said before any of them starts."""
+
+import os
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from flows import experiments
+from flows.checks.remote import check_remote
+from flows.elsewhere import remote_settings, repository
+from taca.errors import StageError
+from taca.params import Params
+from taca.tracking import check_answers, tracking_uri
+from taca.tracking.place import is_server, shown
+
+
+def check_runner(root: Path, params: Params) -> None:
+    """Returns when the runner that params.yaml names has all that it needs.
+
+    Raises:
+        StageError: something that the workers share with this machine is missing or does not answer.
+    """
+    runner = params.flows.runner
+    if runner == "local":
+        return
+    if not os.environ.get("PREFECT_API_URL"):
+        raise StageError(f"Runner {runner} needs a Prefect server that its machines reach: set PREFECT_API_URL to it.")
+    _check_store(runner, tracking_uri(root))
+    _check_remote(runner, root)
+    _check_commit(repository(root, params), experiments.head(root))
+
+
+def _check_store(runner: str, uri: str) -> None:
+    # A database would take their records, but leave artifacts in a folder of each machine.
+    if not is_server(uri):
+        raise StageError(
+            f"Runner {runner} needs an MLflow server that its machines reach, but MLFLOW_TRACKING_URI is {shown(uri)}: "
+            "set it to the address of one (`mlflow server`, or docs/operations.md)."
+        )
+    check_answers(uri)
+
+
+def _check_remote(runner: str, root: Path) -> None:
+    if not remote_settings(root):
+        raise StageError(
+            f"Runner {runner} needs a DVC remote, by which machines exchange data: `make remote URL=s3://...` sets one."
+        )
+    found = check_remote(root)
+    if found.remedy:
+        raise StageError(f"The DVC remote cannot be used: {found.text}; {found.remedy}.")
+
+
+def _check_commit(url: str, commit: str) -> None:
+    with TemporaryDirectory() as empty:  # where git has to ask, since nothing is there
+        subprocess.run(["git", "init", "--quiet", "--bare", empty], check=True, capture_output=True)
+        command = ["git", "-C", empty, "fetch", "--quiet", "--depth", "1", "--filter", "tree:0", url, commit]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"GIT_TERMINAL_PROMPT": "0"})
+    if done.returncode == 0:
+        return
+    said = done.stderr.strip().splitlines() or ["git said nothing"]
+    if "not our ref" in done.stderr:
+        raise StageError(f"Commit {commit[:10]} is not at {shown(url)}, where workers get it: `git push` it first.")
+    raise StageError(f"The repository at {shown(url)} does not answer ({said[-1]}): correct `flows.repository`.")
