@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.process import end_group, leave_note
+from flows.process import end_group, end_noted, leave_note
 from taca.errors import StageError
 from taca.tracking.place import shown
 
@@ -85,9 +85,12 @@ def _own_server(root: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (root / ".prefect").mkdir(exist_ok=True)
+    # Not among the groups of stages, which a flow ends when it starts, this server running.
+    note = root / ".work" / "servers" / "prefect.txt"
+    if note.exists():
+        end_noted(note)
     began = time.monotonic()
     process = start_server(root, port, root / ".prefect" / "server.log")
-    note = root / ".work" / "groups" / "prefect-server.txt"
     leave_note(note, process.pid)
     print(f"Started a Prefect server for this flow in {time.monotonic() - began:.1f} s; `make serve` keeps one.")
     try:
