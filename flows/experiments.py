@@ -31,7 +31,7 @@ def save(workspace: Path, baseline: str, name: str, digest: str) -> str:
     """Makes an experiment of what the workspace has now; its commit."""
     _git(workspace, "add", "--force", *(path for path in FILES if (workspace / path).exists()))
     tree = _git(workspace, "write-tree")
-    commit = _git(workspace, "commit-tree", tree, "-p", baseline, "-m", f"taca-cell {digest}")
+    commit = _git(workspace, "commit-tree", tree, "-p", baseline, "-m", f"taca-cell {digest} {name}")
     _git(workspace, "update-ref", reference(baseline, name), commit)
     return commit
 
