@@ -49,7 +49,9 @@ def _make_pool(client) -> None:
         client.read_work_pool(POOL)
     except ObjectNotFound:
         template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+        # One at a time: a workspace takes one flow, and the others wait their turn.
+        pool = WorkPoolCreate(name=POOL, type="process", base_job_template=template, concurrency_limit=1)
+        client.create_work_pool(pool)
 
 
 def _watch_heartbeats(client) -> None:

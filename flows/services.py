@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from flows.deploy import POOL, deploy
-from flows.process import end_group
+from flows.process import end_group, leave_note
 from flows.repro import environment
 from flows.server import QUIET, start_server
 from taca.errors import StageError
@@ -92,11 +92,7 @@ class Services:
         self._note(name, process)
 
     def _note(self, name: str, process: subprocess.Popen) -> None:
-        note = self._root / NOTES / f"{name}.txt"
-        note.parent.mkdir(parents=True, exist_ok=True)
-        part = note.with_suffix(".part")
-        part.write_text(f"{process.pid} {psutil.Process(process.pid).create_time()}")
-        part.rename(note)  # whole or not there, whenever this process is killed
+        leave_note(self._root / NOTES / f"{name}.txt", process.pid)
         self._running[name] = process
 
     def _check_lives(self, name: str) -> None:

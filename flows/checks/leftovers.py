@@ -10,6 +10,7 @@ import psutil
 
 from flows.checks import Finding
 from flows.checks.services import check_mlflow
+from flows.housekeeping import LOCK
 from taca.execution.lock import if_free
 from taca.tracking import tracking_uri
 from taca.tracking.place import sqlite_file
@@ -20,7 +21,7 @@ NOTES = ("groups", "flows", "serve")  # folders of .work with a note for each pr
 
 def check_killed(root: Path) -> Finding:
     """Notes of flows, stages and services whose process is gone."""
-    if _held(root / ".work" / "locks" / "flow.lock"):
+    if _held(root / LOCK):
         return Finding("killed flows", "a flow runs now")
     left = [note.stem for folder in NOTES for note in (root / ".work" / folder).glob("*.txt") if not lives(note)]
     if not left:

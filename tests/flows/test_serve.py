@@ -11,6 +11,8 @@ import psutil
 import pytest
 from conftest import ROOT, kill_group
 
+from taca.params import read_yaml
+
 COMMAND = (sys.executable, "-m", "flows.serve")
 
 
@@ -33,7 +35,8 @@ class Served:
         self.ports = free_ports(2)
         self.url = f"http://127.0.0.1:{self.ports[1]}/api"
         shutil.copytree(ROOT / "flows", toy.root / "flows", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "prefect.yaml", toy.root)
+        for name in ("prefect.yaml", "requirements.lock"):
+            shutil.copy(ROOT / name, toy.root)
         self.arguments = ("--port", self.ports[0], "--prefect-port", self.ports[1])
         self.process = None
 
@@ -41,7 +44,7 @@ class Served:
         """Starts the services and waits until all are there."""
         said = self.said().count("Ctrl-C")
         self.process = self.toy.start(*COMMAND, *self.arguments, **env)
-        self.toy.until(lambda: self.said().count("Ctrl-C") > said or self.process.poll() is not None)
+        self.toy.until(lambda: self.said().count("Ctrl-C") > said or self.process.poll() is not None, seconds=250)
         assert self.process.poll() is None, self.said()
 
     def said(self):
@@ -84,7 +87,7 @@ def served(toy):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 def test_services_come_run_a_deployment_and_go(served):
     """Schedules are inactive until switched on, and then survive a restart; a stop in the middle of a flow is told."""
     served.start(TOY_SECONDS="0.3")
@@ -92,11 +95,18 @@ def test_services_come_run_a_deployment_and_go(served):
     assert again.returncode == 1
     assert again.stderr == f"`make serve` runs already in {served.toy.root}: use that one, or stop it first.\n"
     deployments = {found["name"]: found for found in served.ask("deployments/filter")}
-    assert [schedule["active"] for schedule in deployments["nightly"]["schedules"]] == [False]
-    assert deployments["nightly"]["global_concurrency_limit"]["limit"] == 1
+    for deployment in deployments.values():
+        assert [schedule["active"] for schedule in deployment["schedules"]] == [False]
+        assert deployment["global_concurrency_limit"]["limit"] == 1
+    assert [found["concurrency_limit"] for found in served.ask("work_pools/filter")] == [1]
     assert [found["name"] for found in served.ask("automations/filter")] == ["crash flow runs without heartbeat"]
     with urllib.request.urlopen(f"http://127.0.0.1:{served.ports[0]}/health") as answer:
         assert answer.status == 200
+
+    pages = f"http://127.0.0.1:{served.ports[0]}"
+    found = served.toy.run(sys.executable, "-m", "flows.doctor", PREFECT_API_URL=served.url, MLFLOW_TRACKING_URI=pages)
+    assert f"ok     Prefect          {served.url} answers\n" in found.stdout
+    assert f"ok     MLflow           {pages} answers\n" in found.stdout
 
     served.prefect("deployment", "run", "pipeline/nightly", "--watch")
     assert served.flow_states() == ["COMPLETED"]
@@ -117,8 +127,8 @@ def test_services_come_run_a_deployment_and_go(served):
 
     served.start()
     assert served.flow_states()[:2] == ["COMPLETED", "CRASHED"]
-    (deployment,) = served.ask("deployments/filter")
-    assert [schedule["active"] for schedule in deployment["schedules"]] == [True]
+    active = {found["name"]: found["schedules"][0]["active"] for found in served.ask("deployments/filter")}
+    assert [name for name in active if active[name]] == ["nightly"]
     assert served.stop() < 25
 
 
@@ -147,6 +157,12 @@ def test_faulty_deployment_is_one_sentence_and_leaves_nothing(served):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", int(port)))
+
+
+def test_every_sweep_has_a_deployment():
+    deployments = read_yaml(ROOT / "prefect.yaml")["deployments"]
+    sweeps = {found["parameters"]["name"] for found in deployments if "sweep_tasks" in found["entrypoint"]}
+    assert sweeps == {path.stem for path in (ROOT / "experiments" / "sweeps").glob("*.yaml")}
 
 
 def test_taken_port_is_one_sentence(toy):
