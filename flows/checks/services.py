@@ -19,7 +19,7 @@ def check_mlflow(root: Path) -> Finding:
     try:
         check_answers(uri)
     except StageError as error:
-        return Finding("MLflow", str(error), "see there")
+        return Finding("MLflow", str(error), "mend that, or unset MLFLOW_TRACKING_URI")
     return _server(uri) if is_server(uri) else _database(uri)
 
 

@@ -184,12 +184,13 @@ def test_wrong_password_of_prefect_is_seen(toy, monkeypatch):
     assert "PREFECT_API_AUTH_STRING" in found["other"]
 
 
-def test_mlflow_server_that_refuses_is_seen(tmp_path, monkeypatch):
-    with answering(401) as uri:
+@pytest.mark.parametrize(("status", "words"), [(401, "refuses the password"), (404, "refuses (")])
+def test_mlflow_server_that_refuses_is_seen(tmp_path, monkeypatch, status, words):
+    with answering(status) as uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         found = check_mlflow(tmp_path)
-    assert found.text.startswith(f"{uri} refuses (")
-    assert "password" in found.remedy
+    assert f"{uri} {words}" in found.text
+    assert found.remedy
 
 
 def test_folders_as_remotes(toy, tmp_path):
