@@ -35,7 +35,7 @@ class RayCluster(Elsewhere):
             ray.init(address, namespace="prefect", log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError) as error:
             said = str(error).splitlines()[0]
-            raise StageError(f"Ray at `flows.ray_address` ({address}) does not answer ({said}): start it.") from None
+            raise StageError(f"Ray at `flows.ray_address` ({address}) cannot be used: {said}") from None
         self.places = int(ray.cluster_resources().get("CPU", 1))
         self._runner = RayTaskRunner(address=address).__enter__()
         return self

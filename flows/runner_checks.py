@@ -1,9 +1,11 @@
 """What has to be in place before cells run on other machines; said before any of them starts."""
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 from flows import experiments
 from flows.checks.remote import check_remote
@@ -11,7 +13,7 @@ from flows.elsewhere import remote_settings, repository
 from taca.errors import StageError
 from taca.params import Params
 from taca.tracking import check_answers, tracking_uri
-from taca.tracking.place import is_server, shown
+from taca.tracking.place import TIMEOUT, is_server, shown
 
 
 def check_runner(root: Path, params: Params) -> None:
@@ -28,6 +30,8 @@ def check_runner(root: Path, params: Params) -> None:
     _check_store(runner, tracking_uri(root))
     _check_remote(runner, root)
     _check_commit(repository(root, params), experiments.head(root))
+    if runner == "ray":
+        _check_ray(params.flows.ray_address)
 
 
 def _check_store(runner: str, uri: str) -> None:
@@ -61,3 +65,16 @@ def _check_commit(url: str, commit: str) -> None:
     if "not our ref" in done.stderr:
         raise StageError(f"Commit {commit[:10]} is not at {shown(url)}, where workers get it: `git push` it first.")
     raise StageError(f"The repository at {shown(url)} does not answer ({said[-1]}): correct `flows.repository`.")
+
+
+def _check_ray(address: str) -> None:
+    if address == "auto":  # Ray finds the cluster of this machine, or says at once that there is none
+        return
+    parts = urlsplit(address if "://" in address else f"ray://{address}")
+    try:
+        # Ray itself would wait for minutes.
+        socket.create_connection((parts.hostname, parts.port), TIMEOUT).close()
+    except (OSError, ValueError) as error:
+        raise StageError(
+            f"Ray at `flows.ray_address` ({address}) does not answer ({error}): start it, or correct the address."
+        ) from None

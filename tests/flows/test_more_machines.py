@@ -101,9 +101,7 @@ def test_a_node_that_dies_takes_no_cell_with_it(toy, shared, cluster):
 
     def trains_on_two() -> bool:
         assert running.poll() is None, (toy.root / "started.log").read_text()
-        return bool(list(cluster.home("two").glob("commits/*/.work/cells/*/.work/groups/train@cell.txt"))) or bool(
-            list(cluster.home("two").glob("commits/*/.work/cells/*/.work/groups/train-cell.txt"))
-        )
+        return bool(list(cluster.home("two").glob("commits/*/.work/cells/*/.work/groups/train-cell.txt")))
 
     until(trains_on_two)
     cluster.kill("two")
