@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.process import end_noted
+from flows.process import end_noted, write_whole
 from taca.errors import StageError
 from taca.execution.lock import if_free
 from taca.tracking.system import find_process
@@ -65,7 +65,7 @@ def noted_flow(root: Path) -> Iterator[None]:
             _crash(note.stem)
             note.unlink()
     mine = folder / f"{flow_run.id}.txt"
-    mine.write_text(f"{os.getpid()} {psutil.Process().create_time()}")
+    write_whole(mine, f"{os.getpid()} {psutil.Process().create_time()}")
     try:
         yield
     finally:

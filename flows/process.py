@@ -96,8 +96,15 @@ def end_on_sigterm() -> None:
 
 def leave_note(note: Path, group: int) -> None:
     """Names a process group in a file, for whoever finds this process killed."""
+    write_whole(note, f"{group} {_started(group)}")
+
+
+def write_whole(note: Path, text: str) -> None:
+    """Writes a file that is whole or not there, whenever this process is killed."""
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(f"{group} {_started(group)}")
+    part = note.with_suffix(".part")
+    part.write_text(text)
+    part.rename(note)
 
 
 def end_noted(note: Path) -> bool:

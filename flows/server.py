@@ -70,13 +70,20 @@ def start_server(root: Path, port: int, log: Path) -> subprocess.Popen:
         process = subprocess.Popen(
             command, cwd=root, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
+    try:
+        _wait_for(process, f"http://127.0.0.1:{port}/api", log)
+    except BaseException:
+        end_group(process.pid)
+        raise
+    return process
+
+
+def _wait_for(process: subprocess.Popen, url: str, log: Path) -> None:
     deadline = time.monotonic() + START
-    while _refusal(f"http://127.0.0.1:{port}/api"):
+    while _refusal(url):
         if process.poll() is not None or time.monotonic() > deadline:
-            end_group(process.pid)
             raise StageError(f"The Prefect server does not start: its own words are in {log}.")
         time.sleep(0.1)
-    return process
 
 
 @contextmanager
