@@ -114,6 +114,7 @@ def _run(root: Path, name: str, definition: Sweep, runner, record: Record, progr
             run_cells(root, name, drawn, runner, record, progress)
 
         search(definition, Planner(root, definition), progress, run)
+        progress.show(left=0, running=0)
 
 
 def run_cells(root: Path, name: str, cells: list[Cell], runner, record: Record, progress: Progress) -> None:
