@@ -1,6 +1,7 @@
 """Cells of a sweep on other machines: computed once wherever they run, none lost with a node, and nothing shared but
 git, the DVC remote and MLflow."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -14,6 +15,9 @@ import sweep_toy
 from conftest import ROOT, Toy
 from machines import Ray, Shared, make, run, until
 from sweep_toy import log, sweep
+
+from flows.elsewhere import waves
+from taca.execution.graph import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CELLS = ["baseline", "lora-only", "gamma-1.1", "gamma-1.2", "gamma-1.4"]
@@ -97,6 +101,8 @@ def test_cells_on_a_ray_cluster_are_computed_once_for_everybody(toy, shared, clu
 
 def test_a_node_that_dies_takes_no_cell_with_it(toy, shared, cluster):
     make(toy, shared, "killed", runner="ray", ray_address=cluster.address)
+    edited = toy.root / "stages" / "train.py"
+    edited.write_text(edited.read_text() + "# not committed\n")
     running = toy.start(sys.executable, "-m", "flows.sweep", "gamma")
 
     def trains_on_two() -> bool:
@@ -109,6 +115,8 @@ def test_a_node_that_dies_takes_no_cell_with_it(toy, shared, cluster):
     assert sorted(cells(toy)) == sorted(CELLS)
     assert set(cells(toy).values()) == experiments(toy)
     assert len(experiments(toy)) == 5
+    trained = run(toy, "git", "show", f"{cells(toy)['gamma-1.4']}:dvc.lock").partition("train@cell:")[2]
+    assert hashlib.md5(edited.read_bytes(), usedforsecurity=False).hexdigest() in trained
     assert list(cluster.home("two").glob("commits/*/.work/cells/*")), "it was not in the middle of a cell"
     images = [line for line in log(toy) if line.startswith("generate")]
     assert len(images) == len({line.split()[1] for line in images}) + 1, images  # two cells have gamma 1
@@ -138,6 +146,13 @@ def test_cells_run_as_flow_runs_of_a_work_pool(toy, shared, tmp_path):
     assert sorted(cells(toy)) == sorted(CELLS)
     assert set(cells(toy).values()) == experiments(toy)
     assert list((tmp_path / "home" / "commits").glob("*/.git"))
+
+
+def test_of_cells_that_train_alike_one_goes_first():
+    def stages(cell):
+        return [Stage("train@cell", "train", (), {"adapters.cell": cell}, ())] if cell else []
+
+    assert list(waves([1.1, 1.2, 1.1, None, None, 1.2], stages)) == [[1.1, 1.2, None, None], [1.1, 1.2]]
 
 
 def test_what_is_missing_is_said_before_any_cell_starts(toy, shared):
