@@ -14,10 +14,10 @@ from flows.leases import Leases, gpus, places
 from flows.process import end_on_sigterm
 from flows.record import Record
 from flows.repro import Outcome, Retry, State, environment, reproduce
+from flows.start import ready
 from flows.tables import plan_table, stage_rows
 from taca.errors import StageError
 from taca.params import load
-from taca.tracking import check_answers, tracking_uri
 
 
 def main() -> None:
@@ -37,12 +37,7 @@ def main() -> None:
         if options.plan:
             print(plan_table(graph, names, changed(root)))
             return
-        from flows.housekeeping import refuse_second
-        from flows.server import prefect_server
-
-        refuse_second(root)
-        check_answers(tracking_uri(root))
-        with prefect_server(root):
+        with ready(root):
             from flows.tasks import pipeline
 
             state = pipeline(options.targets, return_state=True)

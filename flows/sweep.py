@@ -15,10 +15,10 @@ from flows.cells import Cell, Planner
 from flows.definition import labelled, read_sweep
 from flows.process import end_on_sigterm
 from flows.run_cell import Source
+from flows.start import ready
 from taca.errors import StageError
 from taca.execution.graph import read_stages
 from taca.params import load
-from taca.tracking import check_answers, tracking_uri
 from taca.tracking.tree import DIFF, UNTRACKED, keep_tree
 
 
@@ -37,14 +37,10 @@ def main() -> None:
             print(planned)
             return
         refuse_untracked(root)
-        from flows.housekeeping import refuse_second
         from flows.runner_checks import check_runner
-        from flows.server import prefect_server
 
-        refuse_second(root)
-        check_answers(tracking_uri(root))
         check_runner(root, params)
-        with prefect_server(root):
+        with ready(root):
             from flows.sweep_tasks import sweep
 
             state = sweep(options.name, return_state=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import sweep_toy
 from conftest import ROOT, Toy
+from local_servers import free_port
 
 from flows.process import end_group
 from flows.server import start_server
@@ -160,12 +161,6 @@ def run(toy: Toy, *command: str) -> str:
     done = toy.run(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(page: str) -> bool:

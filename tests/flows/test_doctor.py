@@ -7,13 +7,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import psutil
 import pytest
 from conftest import ROOT, kill_group
+from local_servers import answering, prefect_server
 
 from flows.checks import Finding
 from flows.checks.leftovers import check_killed, check_locks, check_runs, check_untracked
@@ -22,9 +20,8 @@ from flows.checks.remote import check_remote
 from flows.checks.services import check_mlflow, check_prefect
 from flows.checks.telemetry import _of_environment, check_telemetry
 from flows.doctor import CHECKS, line
-from flows.process import end_group
 from flows.repro import environment
-from flows.server import QUIET, start_server
+from flows.server import QUIET
 
 DEAD = 2**22 + 1  # no process has this number
 
@@ -56,26 +53,6 @@ def test_all_is_well_in_a_fresh_repository(toy):
     assert done.returncode == 1
     assert "wrong  untracked files  stages/new.py: an experiment would not see them -> `git add` them" in done.stdout
     assert done.stdout.endswith(f"1 of {len(CHECKS)} are wrong.\n")
-
-
-@contextmanager
-def answering(status):
-    """A server that lives and refuses everything with `status`."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(status if self.path != "/health" else 200)
-            self.end_headers()
-
-        do_POST = do_GET
-
-        def log_message(self, *arguments):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
 
 
 def lock(folder, *lines):
@@ -163,22 +140,15 @@ def test_prefect_server_that_does_not_answer_is_seen(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_wrong_password_of_prefect_is_seen(toy, monkeypatch):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "user:secret")
-    server = start_server(toy.root, port, toy.root / "server.log")
     program = "import sys; from flows.checks.services import check_prefect; print(check_prefect(None))"
-    url = f"http://127.0.0.1:{port}/api"
-    try:
+    with prefect_server(toy.root) as url:
         found = {
             password: toy.run(
                 sys.executable, "-c", program, PREFECT_API_URL=url, PREFECT_API_AUTH_STRING=f"user:{password}"
             ).stdout
             for password in ("secret", "other")
         }
-    finally:
-        end_group(server.pid)
     assert f"text='{url} answers', remedy=''" in found["secret"]
     assert f"text=\"{url} refuses (Client error '401 Unauthorized'" in found["other"]
     assert "PREFECT_API_AUTH_STRING" in found["other"]

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -11,9 +10,8 @@ import time
 
 import pytest
 from conftest import Toy
+from local_servers import prefect_server
 
-from flows.process import end_group
-from flows.server import start_server
 from taca.params import read_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -23,12 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 def server(tmp_path_factory):
     """One Prefect server for all tests of this file: its address and its database."""
     root = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = start_server(root, port, root / "server.log")
-    yield f"http://127.0.0.1:{port}/api", root / ".prefect" / "prefect.db"
-    end_group(process.pid)
+    with prefect_server(root) as url:
+        yield url, root / ".prefect" / "prefect.db"
 
 
 class Flow:
@@ -244,3 +238,5 @@ def test_stages_that_do_not_need_each_other_run_at_once(flow):
         assert done.returncode == 0, done.stdout + done.stderr
     print(f"dvc repro {times[0]:.1f} s, flow {times[1]:.1f} s")
     assert times[0] >= 1.25 * times[1]
+    if times[0] < 1.7 * times[1]:
+        pytest.xfail(f"1.7 is the aim, and this was {times[0] / times[1]:.2f}: flow and dvc take time to start")

@@ -2,14 +2,11 @@
 
 import json
 import re
-import socket
 
 import pytest
 import sweep_toy
+from local_servers import prefect_server
 from sweep_toy import log, sweep
-
-from flows.process import end_group
-from flows.server import start_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -17,12 +14,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     root = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = start_server(root, port, root / "server.log")
-    yield f"http://127.0.0.1:{port}/api"
-    end_group(process.pid)
+    with prefect_server(root) as url:
+        yield url
 
 
 @pytest.fixture

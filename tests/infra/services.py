@@ -5,13 +5,14 @@ moto's server stands for the S3 store, and PostgreSQL is the one that is install
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
+
+from local_servers import free_port
 
 from flows.process import end_group
 from tests.infra.settings import INFRA, compose, filled, fresh_secrets
@@ -26,12 +27,6 @@ def postgres_programs() -> Path | None:
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
     found = str(debian[-1]) if debian else shutil.which("postgres")
     return Path(found).resolve().parent if found else None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Postgres:

@@ -2,12 +2,11 @@
 
 import socket
 import subprocess
-import threading
 import time
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import closing
 
 import pytest
+from local_servers import answering, free_port
 
 
 def refused(toy, uri):
@@ -19,32 +18,6 @@ def refused(toy, uri):
     assert toy.made() == []
     assert done.stderr.count("\n") == 1, done.stderr
     return done.stderr
-
-
-def free_port():
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-@contextmanager
-def answering(status):
-    """A server that answers everything with `status`."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(status if self.path != "/health" else 200)
-            self.end_headers()
-
-        do_POST = do_GET
-
-        def log_message(self, *arguments):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
 
 
 def test_server_that_refuses_is_named_without_its_password(toy):
