@@ -13,17 +13,22 @@ SCORE_METRICS = {
     "shape": "attribute",
     "texture": "attribute",
     "spatial": "spatial",
+    "3d_spatial": "spatial_3d",
+    "numeracy": "numeracy",
     "non_spatial": "clip",
     "complex": "complex",
 }
-"""The metric that stands for each category in tables, in the order of the paper's Table 1."""
+"""The metric that stands for each category in tables, in the order of the paper's Table 1; it has no 3D and numeracy."""
 
 
 @dataclass(frozen=True)
 class Prompt:
     """One row of `data/prompts.parquet`, parsed once by the stage that wrote it.
 
-    `phrases` are noun phrases without articles, `objects` the two sides of `relation`, subject first.
+    `phrases` are noun phrases as the parser gives them, `objects` the two sides of `relation`, subject first, or, of a
+    numeracy prompt, the objects to count, with how many of each in `counts`. `clip_text` is what CLIPScore compares
+    the image with where that is not the prompt (complex prompts lose their adjectives), `subset` the part of the
+    complex prompts that it belongs to: spatial, action or spatialaction. `parser` says who made the parse.
     """
 
     index: int
@@ -32,6 +37,10 @@ class Prompt:
     phrases: tuple[str, ...] = ()
     objects: tuple[str, ...] = ()
     relation: str | None = None
+    counts: tuple[int, ...] = ()
+    clip_text: str | None = None
+    subset: str | None = None
+    parser: str = ""
 
 
 class Scorer(Protocol):
@@ -62,15 +71,9 @@ class Measure:
 
 def read_prompts(path: Path) -> list[Prompt]:
     """The prompts of a parquet file, in its order; columns that scoring does not use are left aside."""
-    columns = ["index", "prompt", "category", "phrases", "objects", "relation"]
+    columns = list(Prompt.__dataclass_fields__)
+    lists = ("phrases", "objects", "counts")
     return [
-        Prompt(
-            index=row["index"],
-            prompt=row["prompt"],
-            category=row["category"],
-            phrases=tuple(row["phrases"] or ()),
-            objects=tuple(row["objects"] or ()),
-            relation=row["relation"],
-        )
+        Prompt(**row | {name: tuple(row[name] or ()) for name in lists})
         for row in pq.read_table(path, columns=columns).to_pylist()
     ]
