@@ -21,6 +21,10 @@ SCHEMA = pa.schema(
         ("count", pa.int64()),
         ("split", pa.string()),
         ("unseen", pa.bool_()),
+        ("counts", pa.list_(pa.int64())),
+        ("clip_text", pa.string()),
+        ("subset", pa.string()),
+        ("parser", pa.string()),
     ]
 )
 MAX_LENGTH = 200  # characters: a prompt is part of its images' file names
@@ -44,11 +48,13 @@ def load_prompts(
     prompts = _SOURCES[source](folder, split, per_category, seed, categories)
     for prompt in prompts:
         _check(prompt.prompt)
-    return [{"index": index, "split": split, **_row(prompt)} for index, prompt in enumerate(prompts)]
+    parser = "world" if source == "world" else "rules"
+    return [{"index": index, "split": split, **_row(prompt, parser)} for index, prompt in enumerate(prompts)]
 
 
-def _row(prompt: Prompt) -> dict:
-    return {**vars(prompt), "phrases": list(prompt.phrases), "objects": list(prompt.objects)}
+def _row(prompt: Prompt, parser: str) -> dict:
+    lists = {"phrases": list(prompt.phrases), "objects": list(prompt.objects), "counts": []}
+    return {**vars(prompt), **lists, "clip_text": None, "subset": None, "parser": parser}
 
 
 def _check(prompt: str) -> None:
