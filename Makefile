@@ -80,6 +80,23 @@ rebuild: $(READY)  ## make an MLflow run of a stage again and say whether it com
 	@[ -n "$(RUN)" ] || { echo "Say which: make rebuild RUN=id, with an id from 'make ui' or 'make run HASH=...'." >&2; exit 1; }
 	@python -m flows.rebuild $(RUN)
 
+# The benchmark's tagger does not install beside this stack; its model's release publishes no hash, so this one is that
+# which others' lists of packages have.
+PARSER := .venv-parse
+PROMPTS ?= taca/data/compbench
+RELEASE := https://github.com/explosion/spacy-models/releases/download/en_core_web_sm-3.5.0
+WHEEL := $(RELEASE)/en_core_web_sm-3.5.0-py3-none-any.whl
+MODEL ?= $(WHEEL)\#sha256=0964370218b7e1672a30ac50d72cdc6b16f7c867496f1d60925691188f4d2510
+PARSES = data/parses/$(notdir $(abspath $(PROMPTS))).jsonl
+
+parse: $(READY)  ## parse the benchmark's prompts, or those in PROMPTS=folder, with its own tagger (MODEL=wheel: from a file)
+	@uv venv -q --clear --python 3.11 $(PARSER)
+	@uv pip install -q --python $(PARSER)/bin/python --require-hashes -r requirements-parse.lock
+	@uv pip install -q --python $(PARSER)/bin/python --no-deps "$(MODEL)" || { \
+		echo "The tagger's model was not installed; without network, fetch $(WHEEL)" \
+		"elsewhere and run 'make parse MODEL=<its path>'." >&2; exit 1; }
+	@$(PARSER)/bin/python -P taca/data/parsing/make_parses.py "$(PROMPTS)" "$(PARSES)"
+
 # An installation that was interrupted leaves .installing behind, and starts anew.
 $(READY): requirements.lock pyproject.toml
 	@if [ -e $(VENV)/.installing ] || ! $(PIP) --version >/dev/null 2>&1; then \

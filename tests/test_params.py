@@ -80,7 +80,7 @@ def test_committed_parameters_are_the_defaults():
         ({"train__steps": 0}, "`train.steps` is 0, but must be an integer of at least 1."),
         ({"train__steps": 2.5}, "`train.steps` is 2.5, but must be an integer of at least 1."),
         ({"threads": True}, "`threads` is True, but must be an integer of at least 1."),
-        ({"prompts__source": "wrld"}, "`prompts.source` is 'wrld', but must be one of world, folder."),
+        ({"prompts__source": "wrld"}, "`prompts.source` is 'wrld', but must be one of world, folder, compbench."),
         ({"base": None}, "`base` is null, but must be a mapping with the keys name, "),
         (
             {"arms__baseline": 3},

@@ -1,14 +1,15 @@
-"""Prompt sources: the built-in world, or a folder with the benchmark's own files."""
+"""Prompt sources: the built-in world, the benchmark's own prompts, or a folder with files like the benchmark's."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 
+from taca.data import compbench
+from taca.data.parsing import Parse, parse_prompts
+from taca.data.parsing.official import RULES, WORLD
 from taca.errors import StageError
-from taca.world.prompts import CATEGORIES, Prompt, world_prompts
-from taca.world.vocabulary import RELATIONS
+from taca.world.prompts import CATEGORIES, world_prompts
 
 SCHEMA = pa.schema(
     [
@@ -29,32 +30,38 @@ SCHEMA = pa.schema(
 )
 MAX_LENGTH = 200  # characters: a prompt is part of its images' file names
 
-_ARTICLE = re.compile(r"^(?:an?|the)\s+", re.IGNORECASE)
-_RELATED = re.compile(rf"^(?P<first>.+?)\s+(?P<relation>{'|'.join(RELATIONS)})\s+(?P<second>.+?)\.?$", re.IGNORECASE)
-
 
 def load_prompts(
-    source: str, folder: str | None, split: str, per_category: int, seed: int, categories: tuple[str, ...] = CATEGORIES
+    source: str,
+    folder: str | None,
+    split: str,
+    per_category: int,
+    seed: int,
+    categories: tuple[str, ...] | None = None,
+    parser: str = RULES,
 ) -> list[dict]:
-    """Prompts of every category as rows of `SCHEMA`, numbered in order.
+    """Prompts category by category as rows of `SCHEMA`, numbered in the order of the prompt files.
 
     Args:
-        source: "world", or "folder" for the benchmark's files in `folder`.
-        per_category: how many prompts of each category; a folder gives the first ones of each file.
+        source: "world"; "compbench" for the benchmark's val prompts; "folder" for files like them in `folder`.
+        per_category: how many prompts of each category; files give their first ones.
+        categories: all that the source has, unless given. The world has six; the benchmark and a folder have 3d_spatial
+            and numeracy besides, which a folder may go without.
+        parser: who parses prompts from files: "rules", "spacy", or the path of a parses file (`parse_prompts`).
 
     Raises:
-        StageError: a file or enough prompts are missing, or a prompt cannot be part of a file name.
+        StageError: a file, enough prompts, the parser or a prompt's parse is missing, a prompt cannot be part of a file
+            name, or the source does not go with the split or parser.
     """
-    prompts = _SOURCES[source](folder, split, per_category, seed, categories)
-    for prompt in prompts:
-        _check(prompt.prompt)
-    parser = "world" if source == "world" else "rules"
-    return [{"index": index, "split": split, **_row(prompt, parser)} for index, prompt in enumerate(prompts)]
+    rows = _SOURCES[source](folder, split, per_category, seed, categories, parser)
+    for row in rows:
+        _check(row["prompt"])
+    return [{"index": index, "split": split, **row} for index, row in enumerate(rows)]
 
 
-def _row(prompt: Prompt, parser: str) -> dict:
-    lists = {"phrases": list(prompt.phrases), "objects": list(prompt.objects), "counts": []}
-    return {**vars(prompt), **lists, "clip_text": None, "subset": None, "parser": parser}
+def _row(prompt: str, category: str, unseen: bool, parse: Parse) -> dict:
+    lists = {name: list(getattr(parse, name)) for name in ("phrases", "objects", "counts")}
+    return {**vars(parse), **lists, "prompt": prompt, "category": category, "unseen": unseen}
 
 
 def _check(prompt: str) -> None:
@@ -65,24 +72,53 @@ def _check(prompt: str) -> None:
         )
 
 
-def _from_world(_folder, split, per_category, seed, categories) -> list[Prompt]:
-    return [p for p in world_prompts(split, per_category, seed) if p.category in categories]
+def _from_world(_folder, split, per_category, seed, categories, parser) -> list[dict]:
+    if parser != RULES:
+        raise StageError(
+            f"`prompts.parser` is {parser!r}, but must be rules, since the world's prompts come with their parse; for "
+            "another, set `prompts.source` to compbench or folder."
+        )
+    return [
+        _row(p.prompt, p.category, p.unseen, Parse(WORLD, p.phrases, p.objects, p.relation, p.count))
+        for p in world_prompts(split, per_category, seed)
+        if p.category in (categories or CATEGORIES)
+    ]
 
 
-def _from_folder(folder, split, per_category, _seed, categories) -> list[Prompt]:
-    return [p for category in categories for p in _read_category(Path(folder), category, split, per_category)]
+def _from_compbench(_folder, split, per_category, seed, categories, parser) -> list[dict]:
+    if split != "val":
+        raise StageError(
+            f"`prompts.split` is {split!r}, but must be val, since `prompts.source` is compbench, which holds the val "
+            "prompts alone; for others, set `prompts.source` to folder."
+        )
+    return _from_folder(compbench.FOLDER, split, per_category, seed, categories, parser)
 
 
-def _read_category(folder: Path, category: str, split: str, per_category: int) -> list[Prompt]:
-    path = folder / f"{category}_{split}.txt"
+def _from_folder(folder, split, per_category, _seed, categories, parser) -> list[dict]:
+    categories = categories or [
+        category
+        for category in compbench.CATEGORIES
+        if category in CATEGORIES or _file(Path(folder), category, split).exists()
+    ]
+    return [row for c in categories for row in _read_category(Path(folder), c, split, per_category, parser)]
+
+
+def _read_category(folder: Path, category: str, split: str, per_category: int, parser: str) -> list[dict]:
+    path = _file(folder, category, split)
     lines = _lines(path)
     if len(lines) < per_category:
         raise StageError(
             f"`prompts.per_category` is {per_category}, but {path} holds {len(lines)} prompts; lower it or add prompts."
         )
-    unseen_path = folder / f"{category}_{split}_unseen.txt"
+    unseen_path = _file(folder, category, f"{split}_unseen")
     unseen = set(_lines(unseen_path)) if unseen_path.exists() else set()
-    return [parse(line, category, line in unseen) for line in lines[:per_category]]
+    lines = lines[:per_category]
+    parses = parse_prompts(lines, category, parser)
+    return [_row(line, category, line in unseen, parse) for line, parse in zip(lines, parses, strict=True)]
+
+
+def _file(folder: Path, category: str, split: str) -> Path:
+    return folder / f"{category}_{split}.txt"
 
 
 def _lines(path: Path) -> list[str]:
@@ -97,24 +133,8 @@ def _lines(path: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def parse(prompt: str, category: str, unseen: bool = False) -> Prompt:
-    """The parse that simple rules find: noun phrases joined by "and", or two phrases around a relation.
-
-    A prompt of another form keeps empty `phrases` and `objects`: it has no parse until a tagger gives it one.
-    """
-    related = _RELATED.match(prompt) if category in ("spatial", "complex") else None
-    if related:
-        phrases = tuple(_ARTICLE.sub("", related[side]) for side in ("first", "second"))
-        return Prompt(prompt, category, phrases, _heads(phrases), related["relation"].lower(), 2, unseen)
-    if category in ("color", "shape", "texture"):
-        phrases = tuple(_ARTICLE.sub("", part) for part in prompt.rstrip(".").split(" and "))
-        return Prompt(prompt, category, phrases, _heads(phrases), None, len(phrases), unseen)
-    return Prompt(prompt, category, (), (), None, None, unseen)
-
-
-def _heads(phrases: tuple[str, ...]) -> tuple[str, ...]:
-    """The last word of each phrase: in English noun phrases without complements, their head."""
-    return tuple(phrase.split()[-1] for phrase in phrases)
-
-
-_SOURCES: dict[str, Callable[..., list[Prompt]]] = {"world": _from_world, "folder": _from_folder}
+_SOURCES: dict[str, Callable[..., list[dict]]] = {
+    "world": _from_world,
+    "compbench": _from_compbench,
+    "folder": _from_folder,
+}

@@ -54,8 +54,9 @@ class Base(Section):
 class Prompts(Section):
     """Stage `prompts`."""
 
-    source: one_of("world", "folder")
+    source: one_of("world", "folder", "compbench")
     folder: Folder
+    parser: Annotated[str, Field(min_length=1, description="rules, spacy, or the path of a file of parses")]
     split: one_of("val", "train")
     per_category: Positive
     seed: Seed

@@ -1,0 +1,18 @@
+"""Who made a parse, and whether results that rest on it are the benchmark's."""
+
+OFFICIAL_PARSER = "spacy 3.5.3 en_core_web_sm 3.5.0"
+RULES = "rules"  # `simple`, without a tagger
+WORLD = "world"  # the built-in world knows the parse of the prompts that it makes
+
+
+def is_official(parser: str) -> bool:
+    """Whether `parser` is the tagger and model that the benchmark pins; other versions tag some words otherwise."""
+    return parser == OFFICIAL_PARSER
+
+
+def describe_parser(parser: str) -> str:
+    """What a result says of its parser: its name, and that it is not the official one where it is not.
+
+    The world's own prompts have no official parse, so theirs is only named.
+    """
+    return parser if is_official(parser) or parser == WORLD else f"{parser}: not the official parser"
