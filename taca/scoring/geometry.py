@@ -21,6 +21,10 @@ DIRECTIONS = {
 }
 
 
+# The benchmark reads this relation from complex prompts and then has no rule for it.
+UNSCORED = "on top of"
+
+
 def frame_size(width: int, height: int) -> tuple[int, int]:
     """(width, height) of an image after the benchmark's resize: short side 479, then the long side at most 480."""
     short, long = min(width, height), max(width, height)
@@ -61,6 +65,23 @@ def position_score(first: Box, second: Box, relation: str | None) -> float:
         return 0.0
     overlap = intersection_over_union(first, second)
     return 1.0 if overlap < IOU_THRESHOLD else IOU_THRESHOLD / overlap
+
+
+def corrected_relation(relation: str | None) -> str | None:
+    """The relation that has the rule for what the prompt means: "on top of" is "on the top of"."""
+    return "on the top of" if relation == UNSCORED else relation
+
+
+def one_thing(first: Box, second: Box, threshold: float) -> bool:
+    """Whether the boxes overlap by more than `threshold` of their union or of either one.
+
+    As the benchmark's counting does, a box is taken as the pixels from corner to corner, both included.
+    """
+    width = min(first[2], second[2]) - max(first[0], second[0]) + 1
+    height = min(first[3], second[3]) - max(first[1], second[1]) + 1
+    common = max(width, 0.0) * max(height, 0.0)
+    areas = [(box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (first, second)]
+    return any(common / whole > threshold for whole in (sum(areas) - common, *areas))
 
 
 def _area(box: Box) -> float:

@@ -18,7 +18,7 @@ SCORE_METRICS = {
     "non_spatial": "clip",
     "complex": "complex",
 }
-"""The metric that stands for each category in tables, in the order of the paper's Table 1; it has no 3D and numeracy."""
+"""The metric that stands for each category in tables, as the paper's Table 1 orders them; it lacks 3D and numeracy."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Measure:
     """What one category is measured by: scorers, and optionally the name and rule of one more metric made of theirs."""
 
     scorers: tuple[Scorer, ...]
-    combine: tuple[str, Callable[[Mapping[str, Sequence[float]]], list[float]]] | None = None
+    combine: tuple[str, Callable[[Mapping[str, Sequence[float]], Sequence[Prompt]], list[float]]] | None = None
 
     def score(self, images: list[Image.Image], prompts: list[Prompt]) -> dict[str, list[float]]:
         """Scores by metric, in the order in which they are written. All scorers see the same list object."""
         scores = {scorer.name: scorer.score(images, prompts) for scorer in self.scorers}
         if self.combine is not None:
             name, rule = self.combine
-            scores[name] = rule(scores)
+            scores[name] = rule(scores, prompts)
         return scores
 
 

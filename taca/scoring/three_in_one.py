@@ -2,9 +2,36 @@
 
 from collections.abc import Mapping, Sequence
 
+from taca.errors import StageError
+from taca.scoring.interface import Prompt
+
 PARTS = ("attribute", "spatial", "clip")
 
+# Which parts count, by the part of the benchmark's complex prompts that a prompt belongs to; all for those of no part.
+SUBSETS = {
+    "spatial": ("attribute", "spatial"),
+    "action": ("attribute", "clip"),
+    "spatialaction": PARTS,
+    None: PARTS,
+}
 
-def three_in_one(scores: Mapping[str, Sequence[float]]) -> list[float]:
-    """Mean of the three parts, image by image."""
-    return [sum(parts) / len(PARTS) for parts in zip(*(scores[part] for part in PARTS), strict=True)]
+
+def three_in_one(scores: Mapping[str, Sequence[float]], prompts: Sequence[Prompt]) -> list[float]:
+    """Mean of the parts that count for each image's prompt; any number of images may share a prompt.
+
+    Raises: StageError for a prompt of an unknown subset.
+    """
+    return [
+        sum(scores[part][position] for part in parts) / len(parts)
+        for position, parts in enumerate(map(parts_of, prompts))
+    ]
+
+
+def parts_of(prompt: Prompt) -> tuple[str, ...]:
+    """The parts that count for a prompt, in the order in which they are added up."""
+    if prompt.subset not in SUBSETS:
+        raise StageError(
+            f'Prompt {prompt.index} ("{prompt.prompt}") has the subset {prompt.subset!r}, but the 3-in-1 score knows '
+            f"{', '.join(filter(None, SUBSETS))}: correct it in the prompts table."
+        )
+    return SUBSETS[prompt.subset]
