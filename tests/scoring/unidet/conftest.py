@@ -1,9 +1,15 @@
 """Each variant of UniDet in turn, small and random."""
 
 import pytest
+import torch
 from random_unidet import VARIANTS, randomised
 
 from taca.scoring.unidet.model import UniDet, Variant
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session", params=sorted(VARIANTS))

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 Tensors = dict[str, torch.Tensor]
 
 
-def doubles(module: torch.nn.Module) -> Tensors:
-    return {name: tensor.double() for name, tensor in module.state_dict().items()}
+def doubles(module: torch.nn.Module, prefix: str = "") -> Tensors:
+    return {prefix + name: tensor.double() for name, tensor in module.state_dict().items()}
 
 
 def normalised(x: torch.Tensor, tensors: Tensors, name: str) -> torch.Tensor:

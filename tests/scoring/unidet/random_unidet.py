@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch.nn import Module
 
+from taca.scoring.unidet.detections import Detections
 from taca.scoring.unidet.model import R50, RS200
 
 SMALL = {"width": 8, "channels": 16, "hidden": 24, "classes": 5}
@@ -26,3 +27,11 @@ def randomised(model: Module, seed: int = 0) -> Module:
         else:
             tensor.copy_(0.2 * noise)
     return model.requires_grad_(False).eval()
+
+
+def assert_same_detections(found: Detections, expected: Detections, of_score: float, of_box: float) -> None:
+    """Up to the order of ties: boxes that pool the same features have the same score."""
+    torch.testing.assert_close(found.scores, expected.scores, rtol=0, atol=of_score)
+    for box, score, index in zip(*expected, strict=True):
+        same = (found.scores - score).abs().le(of_score) & found.classes.eq(index)
+        assert (found.boxes[same] - box).abs().amax(1).min() < of_box
