@@ -77,7 +77,7 @@ def names(label: str) -> frozenset[str]:
 def wanted_names(noun: str) -> frozenset[str]:
     """What a noun of a prompt may be called in a label: its singular and the synonyms of that."""
     own = singular(noun.lower())
-    return frozenset({own, *SYNONYMS.get(own, ())})
+    return frozenset({own, *(singular(name) for word in (noun.lower(), own) for name in SYNONYMS.get(word, ()))})
 
 
 def stands_for(label: str, noun: str) -> bool:
