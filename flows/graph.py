@@ -1,12 +1,13 @@
 """The graph that DVC sees in dvc.yaml: which stage needs which, and what of it is out of date."""
 
 import json
-import subprocess
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.repro import dvc, environment
+from flows.forks import run_dvc
+from flows.repro import dvc_error, environment
 from taca.errors import StageError
 from taca.execution.graph import Stage, overlap, read_stages
 
@@ -79,15 +80,12 @@ def changed(root: Path) -> dict[str, list[str]]:
     Raises:
         StageError: `dvc status` fails.
     """
-    done = subprocess.run(
-        [dvc(), "--wait-for-lock", "status", "--json"], cwd=root, env=environment(root), capture_output=True, text=True
-    )
+    done = run_dvc(["status", "--json"], cwd=root, env=environment(root), stop=threading.Event())
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise StageError(f"`dvc status` failed: {said[0].removeprefix('ERROR: ')}")
+        raise StageError(f"`dvc status` failed: {dvc_error(done.lines)}")
+    table = next(line for line in done.lines if line.startswith("{"))
     return {
-        name: [reason for entry in entries for reason in _reasons(entry)]
-        for name, entries in json.loads(done.stdout).items()
+        name: [reason for entry in entries for reason in _reasons(entry)] for name, entries in json.loads(table).items()
     }
 
 

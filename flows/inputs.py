@@ -1,12 +1,13 @@
 """What a stage reads, brought into a workspace with the DVC hashes that an earlier run has recorded."""
 
-import subprocess
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from flows.repro import dvc, environment
+from flows.forks import run_dvc
+from flows.repro import dvc_error, environment
 from taca.errors import StageError
 from taca.execution.graph import Stage, overlap, read_stages
 from taca.execution.hashes import Hasher
@@ -83,7 +84,5 @@ def _pin(folder: Path, stages: Mapping[str, Stage], data: Mapping[str, str]) -> 
 
 def _dvc(folder: Path, *arguments: str) -> str:
     """What DVC says when it fails."""
-    command = [dvc(), "--wait-for-lock", *arguments, "-q"]
-    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
-    lines = done.stderr.strip().splitlines() or ["DVC said nothing"]
-    return lines[0].removeprefix("ERROR: ").rstrip(":.")
+    done = run_dvc([*arguments, "-q"], cwd=folder, env=environment(folder), stop=threading.Event())
+    return dvc_error(done.lines).rstrip(":.")

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from flows.graph import Graph, changed, chosen, read_graph
 from flows.leases import Leases, gpus, places
-from flows.process import end_on_sigterm
+from flows.process import end_on_sigterm, write_whole
 from flows.record import Record
 from flows.repro import Outcome, Retry, State, environment, reproduce
 from flows.start import ready
 from flows.tables import plan_table, stage_rows
 from taca.errors import StageError
 from taca.params import load
+
+PARENT = Path(".work") / "flows" / "parent"  # holds the id of the flow's MLflow run
 
 
 def main() -> None:
@@ -56,7 +58,10 @@ class Stages:
         self.outcomes: dict[str, Outcome] = {}
         self.stop = threading.Event()
         self._root = root
-        self._record = record
+        self._parent = root / PARENT
+        self._parent.unlink(missing_ok=True)
+        # Stages need not wait for MLflow: each reads there which run is above its own when it opens that.
+        record.when_open(lambda opened: write_whole(self._parent, opened.id), self.stop.set)
         self._gpu_stages = params.flows.gpu_stages
         self._retry = Retry(params.flows.retries, params.flows.retry_seconds)
         self._leases = Leases(params.flows.workers, gpus())
@@ -81,7 +86,7 @@ class Stages:
     def _reproduced(self, stage: str, place: dict[str, str] | None, on_line) -> Outcome:
         if place is None:
             return Outcome(stage, State.STOPPED, 0.0)
-        env = environment(self._root, TACA_PARENT_RUN_ID=self._record.id, **place)
+        env = environment(self._root, TACA_PARENT_RUN_FILE=str(self._parent), **place)
         return reproduce(stage, root=self._root, env=env, stop=self.stop, retry=self._retry, on_line=on_line)
 
 

@@ -7,13 +7,27 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 GRACE = 20.0  # seconds from SIGTERM to SIGKILL: enough for a checkpoint
-LOOK = 0.1  # seconds between looks
+LOOK = 0.02  # seconds between looks at a process
+LOOK_GROUP = 0.1  # at all processes of a machine
 KEPT = 400  # last lines of output
+
+
+class Running(Protocol):
+    """What there is to know of a process that leads a group: a `subprocess.Popen`, or a `flows.forks.Forked`."""
+
+    pid: int
+    stdout: Iterable[str]
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+
+    def wait(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,17 @@ def run(
         errors="replace",
         start_new_session=True,
     )
+    return follow(process, stop=stop, on_line=on_line, note=note)
+
+
+def follow(
+    process: Running,
+    *,
+    stop: threading.Event,
+    on_line: Callable[[str], None] = lambda line: None,
+    note: Path | None = None,
+) -> Finished:
+    """Stays with a process to its end, or until `stop` is set, and ends what it leaves; see `run`."""
     if note is not None:
         leave_note(note, process.pid)
     lines: deque[str] = deque(maxlen=KEPT)
@@ -78,7 +103,7 @@ def end_group(group: int) -> None:
             return
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and _lives(group):
-            time.sleep(LOOK)
+            time.sleep(LOOK_GROUP)
 
 
 def end_on_sigterm() -> None:
@@ -153,7 +178,7 @@ def _lives(group: int) -> bool:
     return False
 
 
-def _read(process: subprocess.Popen, lines: deque[str], on_line: Callable[[str], None]) -> None:
+def _read(process: Running, lines: deque[str], on_line: Callable[[str], None]) -> None:
     for line in process.stdout:
         text = line.rstrip("\n").rpartition("\r")[2]
         lines.append(text)

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,35 +17,44 @@ COSTS = ("cost/device_seconds", "cost/gpu_hours", "cost/price")
 
 
 class Record:
-    """One run that is open until `end`, and what it knows of others."""
+    """One run that is open until `end`, and what it knows of others.
+
+    MLflow is imported and the run opened in a thread of its own; what needs the run waits for it.
+    """
 
     def __init__(self, root: Path, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None):
-        from taca.tracking.store import RunLog
-
         self.uri = tracking_uri(root)
         check_answers(self.uri)
-        process = psutil.Process()
-        self._log = RunLog(
-            {
-                "uri": self.uri,
-                "root": str(root),
-                "experiment": experiment,
-                "name": name,
-                "parent": parent,
-                "pid": os.getpid(),
-                "pid_started": str(process.create_time()),
-                "start_ms": int(time.time() * 1000),
-                "params": {},
-                "tags": tags,
-                "inputs": [],
-                "pipeline_outs": [],
-            }
-        )
-        self._log.kill_orphans()
+        begin = {
+            "uri": self.uri,
+            "root": str(root),
+            "experiment": experiment,
+            "name": name,
+            "parent": parent,
+            "parent_file": None,
+            "pid": os.getpid(),
+            "pid_started": str(psutil.Process().create_time()),
+            "start_ms": int(time.time() * 1000),
+            "params": {},
+            "tags": tags,
+            "inputs": [],
+            "pipeline_outs": [],
+        }
+        with_one_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="record")
+        self._opened: Future = with_one_thread.submit(_open, begin)
+        with_one_thread.shutdown(wait=False)
+
+    @property
+    def _log(self):
+        return self._opened.result()
 
     @property
     def id(self) -> str:
         return self._log.run_id
+
+    def when_open(self, then: Callable[["Record"], None], failed: Callable[[], None]) -> None:
+        """Calls `then` with this record once it is open, or `failed` when it cannot be opened."""
+        self._opened.add_done_callback(lambda opened: failed() if opened.exception() else then(self))
 
     def tag(self, values: Mapping[str, str]) -> None:
         """Adds tags."""
@@ -92,6 +102,14 @@ class Record:
     def end(self, status: str, message: str = "") -> None:
         """Closes the run as FINISHED, FAILED or KILLED."""
         self._log.end(status, message)
+
+
+def _open(begin: Mapping):
+    from taca.tracking.store import RunLog
+
+    log = RunLog(begin)
+    log.kill_orphans()
+    return log
 
 
 @contextmanager

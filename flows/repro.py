@@ -2,16 +2,16 @@
 
 import os
 import random
-import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from flows.process import run
+from flows.forks import run_dvc
 from taca.execution.faults import read_failure
 
 
@@ -36,6 +36,10 @@ class Fault(StrEnum):
 
 # DVC's own words for faults that pass.
 _BUSY = ("Unable to acquire lock", "is busy, it is being blocked by")
+
+
+# DVC locks a workspace while it reads it, and who finds it locked waits half a second: better to come one by one.
+_ENTRY = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,6 @@ def reproduce(
     raise AssertionError("unreachable")
 
 
-def dvc() -> str:
-    """The `dvc` of this environment."""
-    beside = Path(sys.executable).with_name("dvc")
-    return str(beside) if beside.exists() else shutil.which("dvc")
-
-
 def environment(root: Path, **more: str) -> dict[str, str]:
     """For commands in `root`: this environment's programs first, an absolute store, no telemetry."""
     from taca.tracking import tracking_uri
@@ -99,6 +97,12 @@ def environment(root: Path, **more: str) -> dict[str, str]:
     return {**inherited, **quiet, "PATH": path, "PYTHONPATH": python, "MLFLOW_TRACKING_URI": tracking_uri(root), **more}
 
 
+def dvc_error(lines: Sequence[str]) -> str:
+    """What of the lines that a command of DVC has said names its fault."""
+    said = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return next(iter([*said, *lines[-1:], "dvc said nothing."]))
+
+
 def _once(
     stage: str, root: Path, env: Mapping[str, str], stop: threading.Event, on_line: Callable[[str], None]
 ) -> Outcome:
@@ -106,8 +110,8 @@ def _once(
         return Outcome(stage, State.STOPPED, 0.0)
     began = time.monotonic()
     note = root / ".work" / "groups" / f"{stage.replace('@', '-')}.txt"
-    command = [dvc(), "--wait-for-lock", "repro", "-s", stage]
-    finished = run(command, cwd=root, env=env, stop=stop, on_line=on_line, note=note)
+    with _entering(on_line) as heard:
+        finished = run_dvc(["repro", "-s", stage], cwd=root, env=env, stop=stop, on_line=heard, note=note)
     seconds = time.monotonic() - began
     if finished.stopped:
         return Outcome(stage, State.STOPPED, seconds)
@@ -116,6 +120,27 @@ def _once(
         return Outcome(stage, _state(stage, text), seconds)
     fault, message = _fault(stage, root, finished.lines)
     return Outcome(stage, State.FAILED, seconds, fault=fault, message=message)
+
+
+@contextmanager
+def _entering(on_line: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Holds back other starts until the command inside has said its first line, which comes when DVC has read all."""
+    _ENTRY.acquire()
+    inside = [True]
+
+    def leave() -> None:
+        if inside:
+            inside.clear()
+            _ENTRY.release()
+
+    def heard(line: str) -> None:
+        leave()
+        on_line(line)
+
+    try:
+        yield heard
+    finally:
+        leave()
 
 
 def _state(stage: str, text: str) -> State:
@@ -131,6 +156,5 @@ def _fault(stage: str, root: Path, lines: tuple[str, ...]) -> tuple[Fault, str]:
     failure = read_failure(root, stage)
     if failure is not None:
         return Fault(failure["class"]), failure["message"]
-    said = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or list(lines[-1:])
-    message = said[0] if said else "dvc said nothing."
+    message = dvc_error(lines)
     return (Fault.TRANSIENT if any(word in message for word in _BUSY) else Fault.OTHER), message

@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flows.compare import Difference
+from flows.forks import run_dvc
 from flows.inputs import fetch_data, link_data_from_outside, made_by_pipeline, unlike
-from flows.process import run
-from flows.repro import dvc, environment
+from flows.repro import dvc_error, environment
 from flows.runs import StageRun
 from flows.workspace import workspace
 from taca.errors import StageError
@@ -48,9 +48,9 @@ def run_again(root: Path, original: StageRun, folder: Path, note: Path) -> Stage
         StageError: the stage fails.
     """
     began = int(time.time() * 1000)
-    finished = run(
+    finished = run_dvc(
         # Neither taken from the run cache nor put into the cache.
-        [dvc(), "--wait-for-lock", "repro", "-q", "-s", "-f", "--no-run-cache", "--no-commit", original.stage],
+        ["repro", "-q", "-s", "-f", "--no-run-cache", "--no-commit", original.stage],
         cwd=folder,
         env=environment(folder, MLFLOW_TRACKING_URI=tracking_uri(root), TACA_PARENT_RUN_ID=original.id),
         stop=threading.Event(),
@@ -59,8 +59,7 @@ def run_again(root: Path, original: StageRun, folder: Path, note: Path) -> Stage
     )
     if finished.returncode != 0:
         failure = read_failure(folder, original.stage)
-        said = [line for line in finished.lines if line.startswith("ERROR: ")] or list(finished.lines[-1:])
-        raise StageError(f"The stage failed: {failure['message'] if failure else ' '.join(said)}")
+        raise StageError(f"The stage failed: {failure['message'] if failure else dvc_error(finished.lines)}")
     fresh = original.run_again_since(began)
     if fresh is None:
         raise StageError("The stage ran, but recorded no run below this one: its code is older than that of rebuilds.")

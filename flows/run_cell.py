@@ -12,10 +12,10 @@ from ruamel.yaml import YAML
 
 from flows import experiments
 from flows.cells import Cell, cell_name
+from flows.forks import run_dvc
 from flows.leases import Leases, places
-from flows.process import run
 from flows.record import Record, recorded
-from flows.repro import Outcome, Retry, State, dvc, environment, reproduce
+from flows.repro import Outcome, Retry, State, dvc_error, environment, reproduce
 from flows.workspace import workspace
 from taca.errors import StageError
 from taca.execution.graph import Stage, overlap, stages_of
@@ -108,10 +108,9 @@ class CellRunner:
 
     def command(self, folder: Path, *arguments: str) -> None:
         """Runs a command of DVC in the cell's workspace, until the sweep is stopped."""
-        done = run([dvc(), "--wait-for-lock", *arguments], cwd=folder, env=environment(folder), stop=self.stop)
+        done = run_dvc(arguments, cwd=folder, env=environment(folder), stop=self.stop)
         if done.returncode != 0:
-            said = [line for line in done.lines if line.startswith("ERROR")] or list(done.lines[-1:]) or [""]
-            raise StageError(f"`dvc {arguments[0]}` failed in the cell's workspace: {said[0].removeprefix('ERROR: ')}")
+            raise StageError(f"`dvc {arguments[0]}` failed in the cell's workspace: {dvc_error(done.lines)}")
 
     def _run_stage(
         self, folder: Path, cell: Cell, stage: Stage, record: Record, on_line: Callable[[str], None]

@@ -1,9 +1,11 @@
 """What every flow's command does before the flow: looks whether it can run here, and has a Prefect server for it."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.forks import forks
 from flows.housekeeping import refuse_second
 from flows.server import prefect_server
 from taca.tracking import check_answers, tracking_uri
@@ -16,7 +18,14 @@ def ready(root: Path) -> Iterator[None]:
     Raises:
         StageError: another flow runs in it, or MLflow or Prefect does not answer or refuses the password.
     """
+    forks()
     refuse_second(root)
     check_answers(tracking_uri(root))
     with prefect_server(root):
+        # Collecting garbage while Prefect is imported, when there is none, takes a quarter of the time.
+        gc.disable()
+        import prefect  # noqa: F401 - it finds its server when it is imported
+
+        gc.freeze()
+        gc.enable()
         yield

@@ -23,14 +23,16 @@ from taca.tracking.tree import keep_tree
 ARTIFACT_BYTES = 50 * 2**20  # outputs up to this size, of up to this many files, are stored in the run itself
 ARTIFACT_FILES = 100
 VALUE_CHARACTERS = 5000  # MLflow takes 6000 for a parameter, 8000 for a tag
+PARENT_SECONDS = 60.0  # for a flow to open its run, which it begins before its stages
 BATCH = 100  # parameters or tags a call; metrics ten times that
 
 
 class RunLog:
     """A run that is open from construction to `end`.
 
-    `begin` is what the stage says of itself: uri, root, experiment, name, parent (a run id or null), pid, pid_started,
-    start_ms, params, tags, inputs, and the outs of the whole pipeline.
+    `begin` is what the stage says of itself: uri, root, experiment, name, parent (a run id or null) or parent_file (a
+    file that will soon hold one, or null), pid, pid_started, start_ms, params, tags, inputs, and the outs of the whole
+    pipeline.
     """
 
     def __init__(self, begin: Mapping):
@@ -125,8 +127,9 @@ class RunLog:
 
     def _create(self, begin: Mapping, tree: Mapping[str, str]) -> str:
         tags = {**tree, **machine_facts(), **begin["tags"], "pid": begin["pid"], "pid.started": begin["pid_started"]}
-        if begin["parent"]:
-            tags["mlflow.parentRunId"] = begin["parent"]
+        parent = _awaited(Path(begin["parent_file"])) if begin["parent_file"] else begin["parent"]
+        if parent:
+            tags["mlflow.parentRunId"] = parent
         tags = {tag_key(key): _short(value) for key, value in tags.items()}
         return self._client.create_run(self.experiment_id, begin["start_ms"], tags, begin["name"]).info.run_id
 
@@ -164,6 +167,16 @@ class RunLog:
         entries = [RunTag(tag_key(key), _short(value)) for key, value in tags.items()]
         for start in range(0, len(entries), BATCH):
             self._client.log_batch(self.run_id, tags=entries[start : start + BATCH])
+
+
+def _awaited(file: Path) -> str:
+    """What a file holds, as soon as it is there."""
+    deadline = time.monotonic() + PARENT_SECONDS
+    while not file.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the flow above has opened no run within {PARENT_SECONDS:.0f} s")
+        time.sleep(0.05)
+    return file.read_text()
 
 
 @contextmanager

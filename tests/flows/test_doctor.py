@@ -235,7 +235,14 @@ def begun(toy, pid, started):
     from taca.tracking.store import RunLog
 
     description = {"uri": f"sqlite:///{toy.root}/mlflow.db", "root": str(toy.root), "experiment": "taca"}
-    description |= {"name": "write@a", "parent": None, "pid": pid, "pid_started": str(started), "start_ms": 1000}
+    description |= {
+        "name": "write@a",
+        "parent": None,
+        "parent_file": None,
+        "pid": pid,
+        "pid_started": str(started),
+        "start_ms": 1000,
+    }
     return RunLog({**description, "params": {}, "tags": {}, "inputs": [], "pipeline_outs": []})
 
 

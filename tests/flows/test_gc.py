@@ -204,6 +204,7 @@ def begun(toy, name, **tags):
             "experiment": "taca",
             "name": name,
             "parent": None,
+            "parent_file": None,
             "pid": DEAD,
             "pid_started": "1.0",
             "start_ms": 1000,

@@ -237,6 +237,6 @@ def test_stages_that_do_not_need_each_other_run_at_once(flow):
         times.append(time.monotonic() - began)
         assert done.returncode == 0, done.stdout + done.stderr
     print(f"dvc repro {times[0]:.1f} s, flow {times[1]:.1f} s")
-    assert times[0] >= 1.25 * times[1]
+    assert times[0] >= 1.4 * times[1]
     if times[0] < 1.7 * times[1]:
         pytest.xfail(f"1.7 is the aim, and this was {times[0] / times[1]:.2f}: flow and dvc take time to start")
