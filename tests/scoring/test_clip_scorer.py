@@ -33,9 +33,9 @@ def test_score_is_the_raw_cosine_of_open_clips_own_features(clip, base_folder, p
 def test_clip_text_stands_for_the_prompt_where_there_is_one(clip, prompts, drawn):
     """Complex prompts lose their adjectives; an empty text is a text."""
     plain, without = Prompt(0, "circle", "complex"), Prompt(0, "red circle", "complex", clip_text="circle")
-    empty = Prompt(0, "red circle", "complex", clip_text="")
-    first, second, third = clip.score([drawn[0]] * 3, [plain, without, empty])
-    assert first == second != third
+    nothing, empty = Prompt(0, "", "complex"), Prompt(0, "red circle", "complex", clip_text="")
+    first, second, third, fourth = clip.score([drawn[0]] * 4, [plain, without, nothing, empty])
+    assert first == second != third == fourth
 
 
 def test_batch_agrees_with_single_images(clip, prompts, drawn):
