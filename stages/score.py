@@ -18,6 +18,7 @@ def score(run) -> None:
     import torch
 
     from taca.scoring.build import build_measures
+    from taca.scoring.choice import Choice
     from taca.scoring.interface import read_prompts
     from taca.scoring.run import score_folder, summarize
     from taca.scoring.table import write_scores
@@ -25,13 +26,13 @@ def score(run) -> None:
     arm, settings = run.key, run.params.score
     torch.set_num_threads(run.params.threads)
     prompts = read_prompts(Path("data/prompts.parquet"))
-    measures = build_measures(
-        [prompt.category for prompt in prompts],
+    choice = Choice(
         attribute=settings.attribute,
         spatial=settings.spatial,
         clip=settings.clip,
         base=Path("models/base") / run.params.base.name,
     )
+    measures = build_measures([prompt.category for prompt in prompts], choice)
     rows = score_folder(Path("results/images") / arm, prompts, measures, run.work / "chunks", settings.batch_size)
     summary = summarize(rows)
     write_scores(run.fresh(f"results/scores/{arm}.parquet"), rows)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from taca.errors import StageError
 from taca.scoring.build import build_measures
+from taca.scoring.choice import Choice
 from taca.scoring.interface import Measure, read_prompts
 from taca.scoring.run import score_folder, summarize
 from taca.scoring.table import SCHEMA, read_scores, write_scores
@@ -21,7 +22,7 @@ DETECTOR = {"attribute": "detector", "spatial": "detector", "clip": "base"}
 
 @pytest.fixture
 def measures(prompts, base_folder):
-    return build_measures([prompt.category for prompt in prompts], **DETECTOR, base=base_folder)
+    return build_measures([prompt.category for prompt in prompts], Choice(**DETECTOR, base=base_folder))
 
 
 def test_one_row_for_each_image_and_metric(arm_folder, prompts, measures, tmp_path):
@@ -96,7 +97,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(arm_folder, prompts, 
     finished = {path: path.stat().st_mtime_ns for path in work.glob("*.json")}
     assert len(finished) == 2
 
-    measures = build_measures(["color"], **DETECTOR, base=tmp_path)
+    measures = build_measures(["color"], Choice(**DETECTOR, base=tmp_path))
     measures = {prompt.category: measures["color"] for prompt in prompts}
     for name in ("killed", "whole"):
         rows = score_folder(arm_folder, prompts, measures, tmp_path / name, batch_size=2)
@@ -186,12 +187,12 @@ def test_an_empty_index_is_refused(arm_folder, prompts, measures, tmp_path):
 
 def test_an_unknown_category_or_scorer_is_refused(tmp_path):
     with pytest.raises(StageError, match="No score answers the category 'colour'; categories are color, shape"):
-        build_measures(["colour"], **DETECTOR, base=tmp_path)
-    with pytest.raises(StageError, match=r"`score\.spatial` is 'unidet', but must be one of: detector"):
-        build_measures(["spatial"], **{**DETECTOR, "spatial": "unidet"}, base=tmp_path)
+        build_measures(["colour"], Choice(**DETECTOR, base=tmp_path))
+    with pytest.raises(StageError, match=r"`score\.spatial` is 'nobody', but .* one of: detector, unidet"):
+        build_measures(["spatial"], Choice(**{**DETECTOR, "spatial": "nobody"}, base=tmp_path))
 
 
 def test_clip_is_loaded_only_for_categories_that_ask_for_it(tmp_path):
-    assert set(build_measures(["color", "spatial"], **DETECTOR, base=tmp_path)) == {"color", "spatial"}
+    assert set(build_measures(["color", "spatial"], Choice(**DETECTOR, base=tmp_path))) == {"color", "spatial"}
     with pytest.raises(StageError, match="holds no open_clip model"):
-        build_measures(["complex"], **DETECTOR, base=tmp_path)
+        build_measures(["complex"], Choice(**DETECTOR, base=tmp_path))

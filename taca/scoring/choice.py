@@ -1,0 +1,33 @@
+"""Who answers the questions of a scoring run, and how."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from taca.scoring.mode import Mode
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Scorers by name, and what they need.
+
+    Attributes:
+        attribute: "blip-vqa", or "detector" of the built-in world.
+        spatial: who finds objects, also in depth and to count them: "unidet", or "detector" of the built-in world.
+        clip: "openai" for ViT-B/32 by its weights, or "base" for the CLIP model in the folder `base`.
+        quality: image quality metrics beside them, of "musiq" and "maniqa".
+        mode: with the benchmark's errors, or without.
+        weights: the folder of the published files (`taca.scoring.weights`); None when no scorer needs it.
+        base: the pipeline's folder; None when no scorer needs it.
+        device, dtype: where the published models compute, and in what; "float16" is what the benchmark's own code does
+            on a GPU wherever it does.
+    """
+
+    attribute: str = "blip-vqa"
+    spatial: str = "unidet"
+    clip: str = "openai"
+    quality: tuple[str, ...] = ()
+    mode: Mode = Mode.OFFICIAL
+    weights: Path | None = None
+    base: Path | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
