@@ -67,10 +67,16 @@ class CascadeHeads(nn.Module):
         """
         probabilities = []
         for head, predictor, weights in zip(self.box_head, self.box_predictor, DELTA_WEIGHTS, strict=True):
-            logits, deltas = predictor(head(pool(features, boxes)))
+            logits, deltas = predictor(_read(head, features, boxes))
             check_finite("class logits", logits[None])
             check_finite("boxes", deltas[None])
             boxes = clip(decode(boxes, deltas, weights), height, width)
             # Sigmoids, not a softmax: the label spaces that UniDet joins overlap. The last one is for no class.
             probabilities.append(logits[:, :-1].sigmoid())
         return boxes, sum(probabilities) * (1 / len(probabilities))
+
+
+def _read(head: BoxHead, features: list[torch.Tensor], boxes: torch.Tensor) -> torch.Tensor:
+    """What the head makes of each box, shape (n, hidden)."""
+    indices, hidden_states = zip(*((chosen, head(pooled)) for chosen, pooled in pool(features, boxes)), strict=True)
+    return torch.cat(hidden_states)[torch.cat(indices).argsort()]

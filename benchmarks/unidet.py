@@ -1,0 +1,121 @@
+"""What UniDet costs against torchvision's Faster R-CNN, on random weights at the benchmark's image size.
+
+    python -m benchmarks.unidet [--repeats 5] [--out benchmarks/results/unidet/cpu.json]
+
+`plain` is torchvision's Faster R-CNN around the same backbone, with the same anchors, 1000 proposals and classes: one
+head of two linear layers, where UniDet has three in a cascade, of one linear layer after four convolutions for RS200.
+`backbone` is what both spend there, pyramid included; `stock` is `fasterrcnn_resnet50_fpn` as it comes. Random weights
+give random proposals and detections: their counts stand beside the times.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.ops import MultiScaleRoIAlign
+
+from benchmarks.timing import Run, compare, provenance, shown
+from taca.scoring.unidet.anchors import ASPECT_RATIOS, SIZES
+from taca.scoring.unidet.model import R50, RS200, UniDet
+
+SIDE = 480
+
+
+class NamedLevels(torch.nn.Module):
+    """A pyramid as torchvision's detectors take it."""
+
+    def __init__(self, pyramid: torch.nn.Module, channels: int):
+        super().__init__()
+        self.pyramid, self.out_channels = pyramid, channels
+
+    def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {f"p{level}": features for level, features in enumerate(self.pyramid(pixels), start=3)}
+
+
+def random_unidet(variant) -> UniDet:
+    """Logits that differ enough to sort, and a bias that leaves few of them above the threshold."""
+    torch.manual_seed(0)
+    model = UniDet(variant).eval().requires_grad_(False)
+    model.proposal_generator.rpn_head.objectness_logits.weight.mul_(20)
+    for predictor in model.roi_heads.box_predictor:
+        predictor.cls_score.weight.mul_(10)
+        predictor.cls_score.bias.fill_(-4)
+    return model
+
+
+def torchvision_around(model: UniDet) -> FasterRCNN:
+    variant = model.variant
+    return FasterRCNN(
+        NamedLevels(model.backbone, variant.channels),
+        num_classes=variant.classes + 1,
+        min_size=SIDE,
+        max_size=SIDE,
+        rpn_anchor_generator=AnchorGenerator(SIZES, (ASPECT_RATIOS,) * len(SIZES)),
+        box_roi_pool=MultiScaleRoIAlign(["p3", "p4", "p5"], output_size=7, sampling_ratio=2),
+        box_detections_per_img=300,
+    ).eval()
+
+
+def counts(model: UniDet, plain: FasterRCNN, pixels: torch.Tensor) -> dict[str, int]:
+    """Of one image."""
+    proposals: list[list[torch.Tensor]] = []
+    hook = plain.rpn.register_forward_hook(lambda _module, _inputs, output: proposals.append(output[0]))
+    detections = len(plain([pixels / 255])[0]["boxes"])
+    hook.remove()
+    features = model.backbone(model.padded(pixels[None]))
+    return {
+        "proposals": len(model.proposal_generator(features, SIDE, SIDE)[0]),
+        "detections": len(model(pixels[None])[0].scores),
+        "proposals_plain": len(proposals[0][0]),
+        "detections_plain": detections,
+    }
+
+
+@torch.inference_mode()
+def rows(repeats: int, device: str) -> Iterator[dict]:
+    coarse = torch.rand(1, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+    pixels = torch.nn.functional.interpolate(coarse, (SIDE, SIDE), mode="bicubic")[0].clamp(0, 1).to(device) * 255
+    torch.manual_seed(0)
+    stock = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, min_size=SIDE, max_size=SIDE).eval().to(device)
+    for name, variant in {"R50": R50, "RS200": RS200}.items():
+        model = random_unidet(variant).to(device)
+        yield {"model": name, **_measured(model, torchvision_around(model).to(device), stock, pixels, repeats, device)}
+
+
+def _measured(model, plain, stock, pixels: torch.Tensor, repeats: int, device: str) -> dict:
+    padded = model.padded(pixels[None])
+    runs = {
+        "plain": Run(lambda: plain([pixels / 255])),
+        "ours": Run(lambda: model(pixels[None])),
+        "backbone": Run(lambda: model.backbone(padded)),
+        "stock": Run(lambda: stock([pixels / 255])),
+        "stock backbone": Run(lambda: stock.backbone(padded)),
+    }
+    figures = compare(runs, repeats, device)
+    seconds = {key: figure["median_s"] for key, figure in figures.items()}
+    rest = {
+        "plain": seconds["plain"] - seconds["backbone"],
+        "ours": seconds["ours"] - seconds["backbone"],
+        "stock": seconds["stock"] - seconds["stock backbone"],
+    }
+    return {"counts": counts(model, plain, pixels), "figures": figures, "rest_s": rest}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/unidet/cpu.json"))
+    options = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    report = {"provenance": provenance(device), "repeats": options.repeats, "dtype": "torch.float32"}
+    report["unidet"] = shown(rows(options.repeats, device))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
