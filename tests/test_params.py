@@ -12,6 +12,13 @@ from taca.params import ParamsError, load, read_yaml, validate
 ROOT = Path(__file__).parent.parent
 DEFAULTS = ROOT / "experiments" / "defaults.yaml"
 ABSENT = object()
+BENCHMARK = {
+    "prompts__source": "compbench",
+    "score__attribute": "blip-vqa",
+    "score__spatial": "unidet",
+    "score__clip": "openai",
+    "score__weights": "weights",
+}
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +119,54 @@ def test_committed_parameters_are_the_defaults():
             "`sample.folder` is 'no/such', but must be a folder that exists",
         ),
         ({"prompts__folder": "here"}, "`prompts.folder` is 'here', but must be null, since `prompts.source` is world."),
+        ({"score__attribute": "blip"}, "`score.attribute` is 'blip', but must be one of detector, blip-vqa."),
+        ({"score__mode": "fixed"}, "`score.mode` is 'fixed', but must be one of official, corrected."),
+        ({"score__device": "gpu"}, "`score.device` is 'gpu', but must be one of cpu, cuda."),
+        ({"score__quality": "musiq"}, "`score.quality` is 'musiq', but must be a list of musiq, maniqa, both or none."),
+        ({"score__quality": ["niqe"]}, "`score.quality.0` is 'niqe', but must be one of musiq, maniqa."),
+        ({"flows__gpu_stages": ["Train"]}, "`flows.gpu_stages.0` is 'Train', but must be lower-case letters, digits,"),
+        (
+            {"score__attribute": "blip-vqa"},
+            "`score.weights` is null, but must be the folder that `python -m taca.scoring.weights` fills, since "
+            "`score.attribute` is blip-vqa.",
+        ),
+        ({"score__spatial": "unidet"}, "`score.weights` is null, but must be the folder that `python -m taca.scoring."),
+        ({"score__clip": "openai"}, "`score.weights` is null, but must be the folder that `python -m taca.scoring."),
+        (
+            {"score__quality": ["maniqa"]},
+            "`score.weights` is null, but must be the folder that `python -m taca.scoring.weights` fills, since "
+            "`score.quality` has maniqa.",
+        ),
+        (
+            {**BENCHMARK, "score__attribute": "detector"},
+            "`score.attribute` is 'detector', but must be blip-vqa, since `prompts.source` is compbench and the "
+            "detector knows the built-in world's words alone.",
+        ),
+        ({**BENCHMARK, "score__spatial": "detector"}, "`score.spatial` is 'detector', but must be unidet, since"),
+        (
+            {**BENCHMARK, "prompts__parser": "no/such.jsonl"},
+            "`prompts.parser` is 'no/such.jsonl', but must be rules, spacy, or a file that exists, such as "
+            "data/parses/compbench.jsonl, which `make parse` writes.",
+        ),
     ],
 )
 def test_fault_is_one_sentence_with_key_value_and_what_is_allowed(defaults, values, fault):
     (found,) = faults_of(changed(defaults, **values))
     assert found.startswith(f"params.yaml: {fault}")
     assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        BENCHMARK,
+        {**BENCHMARK, "prompts__parser": str(DEFAULTS)},  # any file: what it holds is for the stage to see
+        {**BENCHMARK, "prompts__source": "world", "score__quality": ["musiq", "maniqa"], "score__mode": "corrected"},
+    ],
+    ids=["rules", "parses", "world"],
+)
+def test_published_scorers_go_with_the_benchmarks_prompts_and_the_worlds(defaults, values):
+    assert validate(changed(defaults, **values)).score.spatial == "unidet"
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ PROFILES = sorted(path.stem for path in (ROOT / "experiments" / "profiles").glob
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A folder with the defaults, the overlays, and a params.yaml that somebody has edited."""
+    """A folder with the defaults, the overlays, `make parse`'s file, and a params.yaml that somebody has edited."""
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    (tmp_path / "data" / "parses").mkdir(parents=True)
+    (tmp_path / "data" / "parses" / "compbench.jsonl").touch()
     (tmp_path / "params.yaml").write_text("edited: by hand\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path

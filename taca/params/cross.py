@@ -4,7 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from taca.params.messages import closest, did_you_mean
-from taca.params.sections import Adapter, Flows, Params, Prompts, Sample
+from taca.params.sections import Adapter, Flows, Params, Prompts, Sample, Score
+
+PARSERS = ("rules", "spacy")  # whatever else `prompts.parser` says is a file's path
+# By key of `score`: who answers from published weights.
+PUBLISHED = {"attribute": "blip-vqa", "spatial": "unidet", "clip": "openai"}
 
 
 def cross_faults(params: Params) -> list[str]:
@@ -14,6 +18,9 @@ def cross_faults(params: Params) -> list[str]:
         *(fault for name, adapter in params.adapters.items() for fault in _adapter_faults(name, adapter, params)),
         *_folder_faults("prompts", params.prompts),
         *_folder_faults("sample", params.sample),
+        *_parser_faults(params.prompts),
+        *_detector_faults(params.score, params.prompts),
+        *_weights_faults(params.score),
         *_runner_faults(params.flows),
     ]
 
@@ -48,6 +55,34 @@ def _folder_faults(section: str, values: Prompts | Sample) -> Iterator[str]:
         yield f"`{section}.folder` is {values.folder!r}, but must be a folder that exists (there is none of that path)."
     elif values.source != "folder" and values.folder is not None:
         yield f"`{section}.folder` is {values.folder!r}, but must be null, since `{section}.source` is {values.source}."
+
+
+def _parser_faults(prompts: Prompts) -> Iterator[str]:
+    # The world's prompts bring their parse; that no other parser goes with them is said where they are made.
+    if prompts.source != "world" and prompts.parser not in PARSERS and not Path(prompts.parser).is_file():
+        yield (
+            f"`prompts.parser` is {prompts.parser!r}, but must be rules, spacy, or a file that exists, such as "
+            "data/parses/compbench.jsonl, which `make parse` writes."
+        )
+
+
+def _detector_faults(score: Score, prompts: Prompts) -> Iterator[str]:
+    for key in ("attribute", "spatial"):
+        if getattr(score, key) == "detector" and prompts.source != "world":
+            yield (
+                f"`score.{key}` is 'detector', but must be {PUBLISHED[key]}, since `prompts.source` is "
+                f"{prompts.source} and the detector knows the built-in world's words alone."
+            )
+
+
+def _weights_faults(score: Score) -> Iterator[str]:
+    chosen = [f"`score.{key}` is {name}" for key, name in PUBLISHED.items() if getattr(score, key) == name]
+    chosen += [f"`score.quality` has {metric}" for metric in score.quality]
+    if chosen and score.weights is None:
+        yield (
+            "`score.weights` is null, but must be the folder that `python -m taca.scoring.weights` fills, since "
+            f"{chosen[0]}."
+        )
 
 
 def _runner_faults(flows: Flows) -> Iterator[str]:

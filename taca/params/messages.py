@@ -68,6 +68,9 @@ def _node(location: Location) -> tuple[type, str | None]:
     for key in location:
         if get_origin(kind) is dict:
             kind, description = get_args(kind)[1], None
+        elif get_origin(kind) is list:
+            (kind,) = get_args(kind)
+            description = kind.__metadata__[0].description
         else:
             kind, description = kind.model_fields[key].annotation, kind.model_fields[key].description
     return kind, description

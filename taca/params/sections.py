@@ -131,11 +131,16 @@ class Arm(Section):
 
 
 class Score(Section):
-    """Stage `score`: which scorer answers each question."""
+    """Stage `score`: which scorer answers each question, how, and where it computes."""
 
-    attribute: one_of("detector")
-    spatial: one_of("detector")
-    clip: one_of("base")
+    attribute: one_of("detector", "blip-vqa")
+    spatial: one_of("detector", "unidet")
+    clip: one_of("base", "openai")
+    quality: Annotated[list[one_of("musiq", "maniqa")], Field(description="a list of musiq, maniqa, both or none")]
+    mode: one_of("official", "corrected")
+    weights: Annotated[str | None, Field(description="a folder's path, or null when no published scorer is chosen")]
+    device: one_of("cpu", "cuda")
+    dtype: one_of("float32", "float16")
     batch_size: Positive
 
 
