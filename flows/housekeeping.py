@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from flows.locks import drop_stale_locks
 from flows.process import end_noted, write_whole
 from taca.errors import StageError
 from taca.execution.lock import if_free
@@ -31,6 +32,8 @@ def only_flow(root: Path) -> Iterator[None]:
             if end_noted(note):
                 print(f"Ended what a killed flow had left running of {note.stem}.")
         drop_temporary(root)
+        if drop_stale_locks(root):
+            print("Removed what killed commands of DVC had locked.")
         yield
 
 

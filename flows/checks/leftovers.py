@@ -1,16 +1,13 @@
 """Checks of what killed processes have left, and of what an experiment would not see."""
 
-import json
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-
-import psutil
 
 from flows.checks import Finding
 from flows.checks.services import check_mlflow
 from flows.housekeeping import LOCK
+from flows.locks import holders, read_locks, stale_holders
 from taca.execution.lock import if_free
 from taca.tracking import tracking_uri
 from taca.tracking.place import sqlite_file
@@ -33,16 +30,16 @@ def check_killed(root: Path) -> Finding:
 
 def check_locks(root: Path) -> Finding:
     """Entries of dead processes in DVC's lock file: their numbers may be given to others, which then block it."""
-    path = root / ".dvc" / "tmp" / "rwlock"
-    remedy = f"delete {path.relative_to(root)} while no dvc runs"
-    try:
-        entries = list(_entries(json.loads(path.read_text()))) if path.exists() else []
-    except ValueError:
-        return Finding("DVC's locks", "the file is cut off; every command of DVC fails", remedy)
-    dead = {entry["pid"] for entry in entries if not psutil.pid_exists(entry["pid"])}
+    found = read_locks(root)
+    if found is None:
+        return Finding("DVC's locks", "the file is cut off; every command of DVC fails", "the next flow mends it")
+    dead = stale_holders(root)
     if dead:
-        return Finding("DVC's locks", f"held by dead processes: {', '.join(map(str, sorted(dead)))}", remedy)
-    return Finding("DVC's locks", f"{len(entries)} held, by living processes" if entries else "none held")
+        return Finding(
+            "DVC's locks", f"held by dead processes: {', '.join(map(str, sorted(dead)))}", "the next flow removes them"
+        )
+    held = len(list(holders(found)))
+    return Finding("DVC's locks", f"{held} held, by living processes" if held else "none held")
 
 
 def check_runs(root: Path) -> Finding:
@@ -92,9 +89,3 @@ def _held(lock: Path) -> bool:
         return False
     with if_free(lock) as free:
         return not free
-
-
-def _entries(lock: dict) -> Iterator[dict]:
-    yield from lock.get("write", {}).values()
-    for readers in lock.get("read", {}).values():
-        yield from readers
