@@ -53,8 +53,8 @@ def arm_settings(params, name: str) -> dict[str, object]:
 
 
 def protocol(params) -> dict[str, object]:
-    """What the arms share."""
-    prompts, generate, train, score = params.prompts, params.generate, params.train, params.score
+    """What the arms share; how they were scored stands in their manifests."""
+    prompts, generate, train = params.prompts, params.generate, params.train
     return {
         "base": params.base.name,
         "prompt source": f"{prompts.source}, split {prompts.split}, seed {prompts.seed}",
@@ -64,7 +64,6 @@ def protocol(params) -> dict[str, object]:
         "number type": generate.dtype,
         "training": f"{train.steps} steps, batch {train.batch_size}, learning rate {train.learning_rate:g}, "
         f"seed {train.seed}",
-        "scorers": f"attribute: {score.attribute}, spatial: {score.spatial}, clip: {score.clip}",
         "intervals": f"95 %, {params.report.bootstrap} bootstrap resamples of prompts, seed {params.report.seed}",
     }
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from taca.report import words
+from taca.report import provenance, words
 from taca.report.findings import chance, findings
 from taca.report.paper import PaperTable
-from taca.report.results import Results
+from taca.report.results import ALL, Results
 from taca.scoring.interface import SCORE_METRICS
 from taca.scoring.three_in_one import PARTS
 
@@ -20,6 +20,7 @@ MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 def render_page(
     results: Results,
     paper: PaperTable,
+    paper_quality: PaperTable,
     protocol: Mapping[str, object],
     figures: Mapping[str, Path],
     score_paths: Mapping[str, str],
@@ -28,6 +29,7 @@ def render_page(
 
     Args:
         paper: the paper's Table 1.
+        paper_quality: its Table 2, shown where image quality was scored.
         protocol: what else a reader needs to repeat the run, by label, in the order to print.
         figures: image files by the name that the template gives them: means, differences, grid and, if any adapter was
             trained, loss.
@@ -39,11 +41,16 @@ def render_page(
     return template.render(
         results=results,
         paper=paper,
-        protocol=protocol,
+        paper_quality=paper_quality,
+        protocol={**protocol, **provenance.protocol_lines(results.manifest)},
+        scored_by=provenance.scored_by(results.manifest),
+        never_scored=provenance.never_scored(results.manifest),
+        corrections=provenance.corrections(results.manifest),
         figures={name: data_address(path) for name, path in figures.items()},
         score_paths=score_paths,
         cells=[(category, SCORE_METRICS[category]) for category in results.categories],
         complex_cells=[("complex", metric) for metric in (*PARTS, "complex")],
+        all_categories=ALL,
         findings=findings(results),
         chance=chance(results),
         prompts={category: results.of(results.baseline, category).mean.n for category in results.categories},

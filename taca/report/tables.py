@@ -1,15 +1,16 @@
-"""The tables as files: every number as CSV, and the paper's Table 1 layout as Markdown."""
+"""The tables as files: every number as CSV, and the layouts of the paper's Tables 1 and 2 as Markdown."""
 
 import csv
 import io
 
 from taca.report.paper import PaperTable
-from taca.report.results import Result, Results
-from taca.report.words import CATEGORY_NAMES, bounds, number, signed, signed_bounds
+from taca.report.provenance import Manifest, corrections, never_scored, parsers, scored_by, scorer_of
+from taca.report.results import ALL, Result, Results
+from taca.report.words import CATEGORY_NAMES, QUALITY_NAMES, bounds, number, percent, signed, signed_bounds
 
 CSV_COLUMNS = (
     *("arm", "category", "metric", "prompts", "mean", "low", "high"),
-    *("difference", "difference_low", "difference_high", "scores_md5", "baseline_md5"),
+    *("difference", "difference_low", "difference_high", "scores_md5", "baseline_md5", "scorer", "mode", "parser"),
 )
 
 
@@ -19,7 +20,7 @@ def results_csv(results: Results) -> str:
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for result in results.table.values():
-        writer.writerow(_line(result, results.baseline.md5))
+        writer.writerow(_line(result, results.baseline.md5) | _origin(result.metric, results.manifest))
     return text.getvalue()
 
 
@@ -41,20 +42,70 @@ def results_markdown(results: Results, paper: PaperTable | None) -> str:
     return "\n".join(
         [
             "Means over prompts with 95 % intervals. `make run HASH=…` finds the run behind a row.\n",
+            *([f"{scored_by(results.manifest)}\n"] if results.manifest else []),
             _markdown(["Arm", *names, "Scores"], means),
             f"Difference to {results.baseline.name} on the same prompts, with 95 % intervals; bold where the interval "
             "excludes 0.\n",
             _markdown(["Arm", *names, "Scores"], differences),
-            *(_published(paper) if paper else []),
+            *(_effects(results, results.manifest) if results.manifest else []),
+            *(_published("Model", paper) if paper else []),
         ]
     )
 
 
-def _published(paper: PaperTable) -> list[str]:
+def quality_markdown(results: Results, paper: PaperTable) -> str:
+    """Means of the image quality metrics with their paired differences, in the layout of the paper's Table 2."""
+    rows = [
+        row for metric in results.quality for row in (_quality_row(results, metric), _quality_gains(results, metric))
+    ]
+    return "\n".join(
+        [
+            "Image quality: means over all prompts with 95 % intervals, and under them the difference to "
+            f"{results.baseline.name} on the same prompts; bold where the interval excludes 0.\n",
+            f"{scored_by(results.manifest)}\n",
+            _markdown(["Metric", *(arm.name for arm in results.arms)], [*rows, _hashes(results)]),
+            *_published("Metric", paper),
+        ]
+    )
+
+
+def _quality_row(results: Results, metric: str) -> list[str]:
+    return [QUALITY_NAMES[metric], *(_cell(results.of(arm, ALL, metric)) for arm in results.arms)]
+
+
+def _quality_gains(results: Results, metric: str) -> list[str]:
+    found = [results.of(arm, ALL, metric) for arm in results.arms]
+    return ["difference", *("" if one.difference is None else _difference_cell(one) for one in found)]
+
+
+def _hashes(results: Results) -> list[str]:
+    return ["Scores", *(f"`{arm.hash}`" for arm in results.arms)]
+
+
+def _effects(results: Results, manifest: Manifest) -> list[str]:
+    """What the mode does to the prompts."""
+    lost = [
+        f"- {CATEGORY_NAMES[category]}: {sum(reasons.values())} of {results.of(results.baseline, category).mean.n}"
+        for category, reasons in never_scored(manifest).items()
+    ]
+    mended = [
+        f"- {one['name']}: {percent(one['share'])} of the prompts; {one['what']}" for one in corrections(manifest)
+    ]
+    return [
+        *(
+            ["Prompts whose positions or numbers official mode scores 0 whatever the image:\n", *lost, ""]
+            if lost
+            else []
+        ),
+        *(["Corrections of the benchmark, with the prompts that each reaches:\n", *mended, ""] if mended else []),
+    ]
+
+
+def _published(first: str, paper: PaperTable) -> list[str]:
     rows = [[label, *(f"{value:.4f}" for value in values)] for label, values in paper.rows.items()]
     return [
         f"The paper's own numbers, on other models and prompts ({paper.source}).\n",
-        _markdown(["Model", *(CATEGORY_NAMES.get(column, column) for column in paper.columns)], rows),
+        _markdown([first, *(CATEGORY_NAMES.get(column, column) for column in paper.columns)], rows),
     ]
 
 
@@ -75,6 +126,12 @@ def _line(result: Result, baseline_md5: str) -> dict[str, object]:
         line["difference_low"] = f"{result.difference.low:.6f}"
         line["difference_high"] = f"{result.difference.high:.6f}"
     return line
+
+
+def _origin(metric: str, manifest: Manifest | None) -> dict[str, str]:
+    if manifest is None:
+        return {}
+    return {"scorer": scorer_of(metric, manifest), "mode": manifest["mode"], "parser": parsers(manifest)}
 
 
 def _cell(result: Result) -> str:

@@ -8,7 +8,7 @@ from taca.report.grid import write_grid
 from taca.report.page import render_page
 from taca.report.paper import paper_table
 from taca.report.results import Results
-from taca.report.tables import results_csv, results_markdown
+from taca.report.tables import quality_markdown, results_csv, results_markdown
 
 
 def write_report(
@@ -21,7 +21,8 @@ def write_report(
     histories: Mapping[str, Path],
     grid_prompts: int,
 ) -> None:
-    """Writes index.html, table1.csv, table1.md, grid.png and the figures as SVG into `folder`.
+    """Writes index.html, table1.csv, table1.md, grid.png and the figures as SVG into `folder`, and table2.md if image
+    quality was scored.
 
     Args:
         protocol: what a reader needs to repeat the run, by label.
@@ -29,9 +30,11 @@ def write_report(
         histories: loss history (columns step, loss, held_out_loss) by the adapter's name; only of trained adapters.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paper = paper_table("table1")
+    paper, paper_quality = paper_table("table1"), paper_table("table2")
     (folder / "table1.csv").write_text(results_csv(results), encoding="utf-8")
     (folder / "table1.md").write_text(results_markdown(results, paper), encoding="utf-8")
+    if results.quality:
+        (folder / "table2.md").write_text(quality_markdown(results, paper_quality), encoding="utf-8")
     figures = {"means": folder / "means.svg", "grid": folder / "grid.png"}
     means_figure(results, figures["means"])
     write_grid(results, image_folders, grid_prompts, figures["grid"])
@@ -41,5 +44,5 @@ def write_report(
     if histories:
         figures["loss"] = folder / "loss.svg"
         loss_figure(histories, figures["loss"])
-    page = render_page(results, paper, protocol, figures, score_paths)
+    page = render_page(results, paper, paper_quality, protocol, figures, score_paths)
     (folder / "index.html").write_text(page, encoding="utf-8")

@@ -1,5 +1,6 @@
 """Three scored arms with known differences, their images and loss histories, as the stages leave them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from PIL import Image
 
 from taca.report.results import Results, compare, load_arm
-from taca.scoring.interface import SCORE_METRICS
+from taca.scoring.choice import Choice
+from taca.scoring.interface import SCORE_METRICS, Prompt
+from taca.scoring.manifest import build_manifest
 from taca.scoring.table import ScoreRow, write_scores
 from taca.scoring.three_in_one import PARTS
 
@@ -16,18 +19,28 @@ GAIN = {"baseline": 0.0, "taca-free": 0.0, "taca-r16": 0.1}
 SETTINGS = {"gamma": 1.2, "threshold": 970.0, "guidance": 1.0, "adapter": "none", "rank": 0, "adapter scope": "early"}
 
 
-def score_rows(arm: str) -> list[ScoreRow]:
+CATEGORIES = ("color", "shape", "texture", "spatial", "non_spatial", "complex")
+
+
+def score_rows(arm: str, categories: tuple[str, ...] = CATEGORIES, quality: tuple[str, ...] = ()) -> list[ScoreRow]:
     """Scores that differ between prompts by much and between arms by the arm's gain and a little noise."""
     shared, own = np.random.default_rng(0), np.random.default_rng(len(arm))
     rows = []
-    for i, (category, metric) in enumerate(SCORE_METRICS.items()):
+    for i, category in enumerate(categories):
+        metric = SCORE_METRICS[category]
         for index in range(PROMPTS):
             prompt = f"a thing and {category.replace('_', ' ')} number {index}"
             path = f"{category}/samples/{prompt}_{index:06d}.png"
             score = float(shared.uniform(0.3, 0.8) + GAIN[arm] + own.normal(0, 0.02))
-            metrics = [*PARTS, "complex"] if metric == "complex" else [metric]
+            metrics = [*(PARTS if metric == "complex" else ()), metric, *quality]
             rows += [ScoreRow(index, prompt, category, 100 * i + index, path, name, score) for name in metrics]
     return rows
+
+
+def world_manifest() -> dict:
+    """Of the built-in world's scorers."""
+    choice = Choice(attribute="detector", spatial="detector", clip="base")
+    return build_manifest(choice, [Prompt(0, "a thing", "color", parser="world")], CATEGORIES, {})
 
 
 @pytest.fixture
@@ -38,6 +51,7 @@ def experiment(tmp_path) -> Path:
     for number, arm in enumerate(GAIN):
         rows = score_rows(arm)
         write_scores(scores / f"{arm}.parquet", rows)
+        (scores / f"{arm}.manifest.json").write_text(json.dumps(world_manifest()))
         for row in rows:
             path = tmp_path / "results" / "images" / arm / row.path
             path.parent.mkdir(parents=True, exist_ok=True)
