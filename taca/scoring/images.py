@@ -56,9 +56,9 @@ def check_folder(folder: Path, rows: Sequence[ImageRow], prompts: dict[int, Prom
         verify_image(folder / name, REMEDY)
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path, remedy: str = REMEDY) -> Image.Image:
     """The whole image, decoded, as RGB. Raises StageError naming the file when it cannot be read to its end."""
-    return read_image(path, REMEDY)
+    return read_image(path, remedy)
 
 
 def _check_row(folder: Path, row: ImageRow, prompts: dict[int, Prompt]) -> None:

@@ -1,18 +1,25 @@
-"""Scores an arm's folder in chunks, each kept as it is finished, so that a killed run goes on where it was."""
+"""Scores images in chunks, each kept as it is finished, so that a killed run goes on where it was.
+
+The images of one chunk are open at a time: memory does not grow with their number.
+"""
 
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from tqdm import tqdm
 
 from taca.errors import StageError
-from taca.scoring.images import ImageRow, check_folder, open_image, read_index
+from taca.scoring.images import REMEDY, ImageRow, check_folder, open_image, read_index
 from taca.scoring.interface import SCORE_METRICS, Measure, Prompt
 from taca.scoring.statistics import mean_interval
 from taca.scoring.table import ScoreRow, scores_by_prompt
+
+_PLACE = re.compile(r"image (\d+) of \d+")
 
 
 def score_folder(
@@ -31,19 +38,38 @@ def score_folder(
     Returns: one row per image and metric, category by category in the order of the index.
     Raises: StageError naming the image that is missing, unreadable, out of place, or scored NaN or infinite.
     """
-    prompts_by_index = {prompt.index: prompt for prompt in prompts}
     images = read_index(folder)
-    check_folder(folder, images, prompts_by_index)
+    check_folder(folder, images, {prompt.index: prompt for prompt in prompts})
+    return score_images(folder, images, prompts, measures, work, batch_size)
+
+
+def score_images(
+    folder: Path,
+    images: Sequence[ImageRow],
+    prompts: Sequence[Prompt],
+    measures: Mapping[str, Measure],
+    work: Path,
+    batch_size: int,
+    remedy: str = REMEDY,
+) -> list[ScoreRow]:
+    """Scores images that were checked before; the rest as in `score_folder`.
+
+    Args:
+        folder: what the images' paths are relative to.
+        remedy: what to do about an image that cannot be decoded.
+    """
+    prompts_by_index = {prompt.index: prompt for prompt in prompts}
     work.mkdir(parents=True, exist_ok=True)
     rows: list[ScoreRow] = []
     # disable=None: a bar on a terminal, nothing in a pipe.
     with tqdm(total=len(images), desc=f"score {folder.name}", unit="image", disable=None) as bar:
         for name, chunk in _chunks(images, batch_size):
-            part = work / f"{name}.json"
+            part, measure = work / f"{name}.json", measures[chunk[0].category]
+            scores = _read(part) if part.exists() else _score_chunk(folder, chunk, prompts_by_index, measure, remedy)
+            _check_scores(folder, chunk, scores, measure)
             if not part.exists():
-                scores = _score_chunk(folder, chunk, prompts_by_index, measures[chunk[0].category])
                 _write_whole(part, json.dumps(scores))
-            rows += _rows(chunk, json.loads(part.read_text()))
+            rows += _rows(chunk, scores)
             bar.update(len(chunk))
     return rows
 
@@ -68,18 +94,41 @@ def _chunks(images: Sequence[ImageRow], batch_size: int) -> Iterator[tuple[str, 
 
 
 def _score_chunk(
-    folder: Path, chunk: list[ImageRow], prompts: Mapping[int, Prompt], measure: Measure
+    folder: Path, chunk: list[ImageRow], prompts: Mapping[int, Prompt], measure: Measure, remedy: str
 ) -> dict[str, list[float]]:
-    images = [open_image(folder / row.path) for row in chunk]
-    scores = measure.score(images, [prompts[row.prompt_index] for row in chunk])
-    for metric, values in scores.items():
-        for row, value in zip(chunk, values, strict=True):
+    images = [open_image(folder / row.path, remedy) for row in chunk]
+    try:
+        return measure.score(images, [prompts[row.prompt_index] for row in chunk])
+    except StageError as error:
+        # A detector knows an image by its place in the list alone.
+        place = _PLACE.search(str(error))
+        raise StageError(f"{folder / chunk[int(place[1]) - 1].path}: {error}" if place else str(error)) from error
+
+
+def _read(part: Path) -> dict[str, list[float]]:
+    try:
+        return json.loads(part.read_text())
+    except ValueError:
+        raise StageError(
+            f"{part}, which holds finished scores, is damaged: delete it and run the command again."
+        ) from None
+
+
+def _check_scores(folder: Path, chunk: list[ImageRow], scores: Mapping[str, list[float]], measure: Measure) -> None:
+    """Raises: StageError naming the image and the metric where a score is missing or no number."""
+    metrics = [scorer.name for scorer in measure.scorers] + ([measure.combine[0]] if measure.combine else [])
+    for metric in metrics:
+        for row, value in zip_longest(chunk, scores.get(metric, ())):
+            if value is None:
+                raise StageError(
+                    f'The image {folder / row.path} ("{row.prompt}") has no {metric} score: delete the folder of '
+                    "finished scores and run the command again; nothing is counted as 0 for this."
+                )
             if not math.isfinite(value):
                 raise StageError(
                     f'The {metric} scorer gave {value} for the image {folder / row.path} ("{row.prompt}"), which is '
                     "no score: check the scorer's weights and precision; nothing is counted as 0 for this."
                 )
-    return scores
 
 
 def _rows(chunk: list[ImageRow], scores: Mapping[str, list[float]]) -> list[ScoreRow]:
