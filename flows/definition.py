@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from taca.errors import StageError
 from taca.params import read_yaml
+from taca.params.messages import closest, did_you_mean
 from taca.params.sections import Name, Positive, Section, Seed
 
 SWEEPS = Path("experiments") / "sweeps"
@@ -78,7 +79,7 @@ def read_sweep(root: Path, name: str) -> Sweep:
     if sweep.compare_with not in labels:
         raise StageError(
             f"{SWEEPS / name}.yaml: `compare_with` is {sweep.compare_with!r}, but must be one of its cells: "
-            f"{', '.join(labels)}."
+            f"{_first(labels)}{did_you_mean(closest(sweep.compare_with, labels))}."
         )
     return sweep
 
@@ -90,6 +91,12 @@ def labelled(sweep: Sweep) -> Iterator[tuple[str, Overrides]]:
         for choice in itertools.product(*(list(_points(axis, values)) for axis, values in sweep.grid.items())):
             merged = {key: value for _, overrides in choice for key, value in overrides.items()}
             yield "+".join(label for label, _ in choice), merged
+
+
+def _first(labels: Mapping[str, Overrides], shown: int = 8) -> str:
+    """The first of many cells."""
+    more = len(labels) - shown
+    return ", ".join(list(labels)[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def _points(axis: str, values: list[Value] | Mapping[str, Overrides]) -> Iterator[tuple[str, Overrides]]:
