@@ -20,7 +20,6 @@ def score(run) -> None:
     from taca.scoring.build import build_measures
     from taca.scoring.images import read_index
     from taca.scoring.interface import read_prompts
-    from taca.scoring.manifest import build_manifest
     from taca.scoring.run import score_folder, summarize
     from taca.scoring.table import write_scores
 
@@ -28,19 +27,16 @@ def score(run) -> None:
     torch.set_num_threads(run.params.threads)
     choice = chosen(run.params)
     prompts, images = read_prompts(Path("data/prompts.parquet")), read_index(folder)
-    drawn = {image.prompt_index for image in images}  # not all where `generate.limit` says so
-    scored = [prompt for prompt in prompts if prompt.index in drawn]
-    categories = [prompt.category for prompt in scored]
-    manifest = json.dumps(build_manifest(choice, scored, categories, protocol(images)), indent=2) + "\n"
-    for path in json.loads(manifest)["weights"]:
+    found = manifest(run.params, choice, prompts, images)
+    for path in found["weights"]:
         run.log_input(f"score.weights/{path}", choice.weights / path)
-    measures = build_measures(categories, choice)
-    rows = score_folder(folder, prompts, measures, chunks(run, manifest), run.params.score.batch_size)
+    measures = build_measures(found["categories"], choice)
+    rows = score_folder(folder, prompts, measures, chunks(run, found), run.params.score.batch_size)
     summary = summarize(rows)
     write_scores(run.fresh(f"results/scores/{arm}.parquet"), rows)
-    run.fresh(f"results/scores/{arm}.manifest.json").write_text(manifest, encoding="utf-8")
+    run.fresh(f"results/scores/{arm}.manifest.json").write_text(json.dumps(found, indent=2) + "\n")
     run.fresh(f"results/metrics/{arm}.json").write_text(json.dumps(summary, indent=2) + "\n")
-    run.log_metrics({category: found["mean"] for category, found in summary.items()})
+    run.log_metrics({category: of_category["mean"] for category, of_category in summary.items()})
 
 
 def chosen(params):
@@ -72,23 +68,24 @@ def chosen(params):
     )
 
 
-def protocol(images) -> dict[str, dict[str, int]]:
-    """How many images and prompts of each category."""
-    categories = dict.fromkeys(image.category for image in images)
-    return {
-        category: {
-            "prompts": len({image.prompt_index for image in images if image.category == category}),
-            "images": sum(image.category == category for image in images),
-        }
-        for category in categories
-    }
+def manifest(params, choice, prompts, images) -> dict:
+    """What the scores rest on. With `generate.limit` not all prompts have images; only those that have are scored."""
+    from taca.scoring.manifest import build_manifest
+    from taca.scoring.protocol import describe_protocol
+
+    categories = list(dict.fromkeys(image.category for image in images))
+    rows = {category: [image for image in images if image.category == category] for category in categories}
+    shown = {image.prompt_index for image in images}
+    scored = [prompt for prompt in prompts if prompt.index in shown]
+    return build_manifest(choice, scored, categories, describe_protocol(params.prompts.source, rows))
 
 
-def chunks(run, manifest: str) -> Path:
-    """Where finished chunks are kept: the weights are no dependency of the stage, so others leave other chunks."""
+def chunks(run, found: dict) -> Path:
+    """Where finished chunks are kept: the weights are no dependency of the stage, so other weights get other chunks."""
     import hashlib
+    import json
 
-    return run.work / "chunks" / hashlib.sha256(manifest.encode()).hexdigest()[:16]
+    return run.work / "chunks" / hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":

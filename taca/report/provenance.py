@@ -74,6 +74,7 @@ def protocol_lines(manifest: Manifest) -> dict[str, str]:
     return {
         "scorers": "; ".join(scorers),
         "scoring mode": manifest["mode"],
+        "scoring protocol": manifest["protocol"]["label"],
         "parser": parsers(manifest),
         "scored on": manifest["device"],
         **({"weights": ", ".join(weights)} if weights else {}),

@@ -1,6 +1,7 @@
 """Three scored arms with known differences, their images and loss histories, as the stages leave them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from PIL import Image
 
 from taca.report.results import Results, compare, load_arm
+from taca.report.words import QUALITY_NAMES
+from taca.report.write import write_report
 from taca.scoring.choice import Choice
 from taca.scoring.interface import SCORE_METRICS, Prompt
 from taca.scoring.manifest import build_manifest
@@ -20,9 +23,10 @@ SETTINGS = {"gamma": 1.2, "threshold": 970.0, "guidance": 1.0, "adapter": "none"
 
 
 CATEGORIES = ("color", "shape", "texture", "spatial", "non_spatial", "complex")
+BENCHMARK = (*CATEGORIES[:4], "3d_spatial", "numeracy", *CATEGORIES[4:])
 
 
-def score_rows(arm: str, categories: tuple[str, ...] = CATEGORIES, quality: tuple[str, ...] = ()) -> list[ScoreRow]:
+def make_rows(arm: str, categories: tuple[str, ...] = CATEGORIES, quality: tuple[str, ...] = ()) -> list[ScoreRow]:
     """Scores that differ between prompts by much and between arms by the arm's gain and a little noise."""
     shared, own = np.random.default_rng(0), np.random.default_rng(len(arm))
     rows = []
@@ -40,7 +44,9 @@ def score_rows(arm: str, categories: tuple[str, ...] = CATEGORIES, quality: tupl
 def world_manifest() -> dict:
     """Of the built-in world's scorers."""
     choice = Choice(attribute="detector", spatial="detector", clip="base")
-    return build_manifest(choice, [Prompt(0, "a thing", "color", parser="world")], CATEGORIES, {})
+    return build_manifest(
+        choice, [Prompt(0, "a thing", "color", parser="world")], CATEGORIES, {"label": "not the official protocol"}
+    )
 
 
 @pytest.fixture
@@ -49,10 +55,10 @@ def experiment(tmp_path) -> Path:
     scores = tmp_path / "results" / "scores"
     scores.mkdir(parents=True)
     for number, arm in enumerate(GAIN):
-        rows = score_rows(arm)
+        rows = make_rows(arm)
         write_scores(scores / f"{arm}.parquet", rows)
         (scores / f"{arm}.manifest.json").write_text(json.dumps(world_manifest()))
-        for row in rows:
+        for row in make_rows(arm, BENCHMARK):
             path = tmp_path / "results" / "images" / arm / row.path
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
@@ -69,3 +75,28 @@ def results(experiment) -> Results:
     """The three arms, compared."""
     scores = experiment / "results" / "scores"
     return compare([load_arm(name, SETTINGS, scores / f"{name}.parquet") for name in GAIN], "baseline", 500, 0)
+
+
+@pytest.fixture
+def benchmark(results) -> Results:
+    """The arms scored in the benchmark's eight categories and for image quality."""
+    arms = [replace(arm, rows=make_rows(arm.name, BENCHMARK, tuple(QUALITY_NAMES))) for arm in results.arms]
+    return compare(arms, "baseline", 200, 0)
+
+
+@pytest.fixture
+def write(experiment, results):
+    def write(name, results=results, histories=("taca-r16",), grid=8):
+        folder = experiment / name
+        write_report(
+            folder,
+            results,
+            protocol={"steps": 30, "base": "<builtin>"},
+            image_folders={arm.name: experiment / "results" / "images" / arm.name for arm in results.arms},
+            score_paths={arm.name: f"results/scores/{arm.name}.parquet" for arm in results.arms},
+            histories={name: experiment / "models" / "adapters" / name / "history.csv" for name in histories},
+            grid_prompts=grid,
+        )
+        return folder
+
+    return write

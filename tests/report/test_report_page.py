@@ -4,32 +4,12 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import pytest
 from PIL import Image
 
 from taca.report.grid import grid_prompts
 from taca.report.results import compare
-from taca.report.write import write_report
 
 FILES = {"index.html", "table1.csv", "table1.md", "grid.png", "means.svg", "differences.svg", "loss.svg"}
-
-
-@pytest.fixture
-def write(experiment, results):
-    def write(name, results=results, histories=("taca-r16",), grid=8):
-        folder = experiment / name
-        write_report(
-            folder,
-            results,
-            protocol={"steps": 30, "base": "<builtin>"},
-            image_folders={arm.name: experiment / "results" / "images" / arm.name for arm in results.arms},
-            score_paths={arm.name: f"results/scores/{arm.name}.parquet" for arm in results.arms},
-            histories={name: experiment / "models" / "adapters" / name / "history.csv" for name in histories},
-            grid_prompts=grid,
-        )
-        return folder
-
-    return write
 
 
 class Tags(HTMLParser):

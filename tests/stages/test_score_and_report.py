@@ -1,0 +1,166 @@
+"""The programs of the stages `score` and `report` on a small drawn arm: what they leave, and what they refuse."""
+
+import json
+import runpy
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from taca.data.prompts import SCHEMA, load_prompts
+from taca.data.tables import write_table
+from taca.errors import StageError
+from taca.execution.graph import read_stages
+from taca.generation.plan import SCHEMA as INDEX_SCHEMA
+from taca.generation.plan import plan_images
+from taca.params import read_yaml, validate
+from taca.scoring.table import read_scores
+from taca.scoring.weights.registry import NEEDS
+from taca.world.render import render
+from taca.world.scene import sample_scene
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"prompts": {"per_category": 3}, "report": {"bootstrap": 100, "grid_prompts": 2}}
+
+
+class Repository:
+    """The toy repository with the real pipeline, its code, and one arm's images; stages run in this process."""
+
+    def __init__(self, toy, monkeypatch):
+        self.toy, self.root, self._monkeypatch = toy, toy.root, monkeypatch
+        shutil.copy(ROOT / "dvc.yaml", self.root / "dvc.yaml")
+        self.set(**SMALL)
+        stages = read_stages(self.root)
+        for path in {*stages["score@baseline"].deps, *stages["report"].deps}:
+            if path.startswith(("stages/", "taca/", "models/base/")):
+                self._copy(path)
+        (self.root / "models" / "adapters" / "none").mkdir(parents=True)
+        self._draw()
+
+    def set(self, **sections):
+        """Changes parameters; the baseline is the only arm."""
+        params = read_yaml(ROOT / "experiments" / "defaults.yaml")
+        params["arms"] = {"baseline": params["arms"]["baseline"]}
+        for section, values in {**SMALL, **sections}.items():
+            params[section] |= values
+        with (self.root / "params.yaml").open("w") as file:
+            YAML().dump(params, file)
+
+    def run(self, *command):
+        """Runs a stage's program as its command line does."""
+        self._monkeypatch.chdir(self.root)
+        self._monkeypatch.setattr(sys, "argv", list(command))
+        runpy.run_path(str(self.root / command[0]), run_name="__main__")
+
+    def _copy(self, path):
+        copy = shutil.copytree if (ROOT / path).is_dir() else shutil.copy
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / path, self.root / path)
+
+    def _draw(self):
+        """Some scene for each prompt: what it shows plays no part here."""
+        rng = np.random.default_rng(0)
+        rows = load_prompts("world", None, "val", SMALL["prompts"]["per_category"], 7)
+        planned = plan_images(rows, images_per_prompt=1, seed=42, limit=2)
+        folder = self.root / "results" / "images" / "baseline"
+        for image in planned:
+            (folder / image.path).parent.mkdir(parents=True, exist_ok=True)
+            render(sample_scene(rng)).save(folder / image.path)
+        (self.root / "data").mkdir(exist_ok=True)
+        write_table(self.root / "data" / "prompts.parquet", rows, SCHEMA)
+        write_table(folder / "index.parquet", map(vars, planned), INDEX_SCHEMA)
+
+
+@pytest.fixture
+def repository(toy, monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "TACA_PARENT_RUN_ID", "TACA_PARENT_RUN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    threads = torch.get_num_threads()
+    yield Repository(toy, monkeypatch)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def clip_weights(repository, monkeypatch):
+    """A weights folder whose CLIP is the base's small one in OpenAI's kind of configuration; no hash is published."""
+    folder = repository.root / "weights" / "clip"
+    shutil.copytree(ROOT / "models" / "base" / "builtin" / "clip", folder)
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["quick_gelu"] = True
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    monkeypatch.setitem(NEEDS, "non_spatial", tuple(replace(file, sha256="") for file in NEEDS["non_spatial"]))
+    return folder
+
+
+def test_score_and_report_say_what_the_scores_rest_on(repository, clip_weights):
+    """By a published scorer beside the built-in ones, in a manifest, in MLflow, and in every table of the report."""
+    repository.set(score={"clip": "openai", "weights": "weights", "batch_size": 2})
+    repository.run("stages/score.py", "baseline")
+    scores = repository.root / "results" / "scores"
+    text = (scores / "baseline.manifest.json").read_text()
+    manifest = json.loads(text)
+    assert manifest["mode"] == "official"
+    assert manifest["scorers"]["clip"] == {"scorer": "openai", "dtype": "float32"}
+    assert manifest["parsers"] == [{"label": "world", "official": False}]
+    assert set(manifest["weights"]) == {"clip/open_clip_config.json", "clip/open_clip_model.safetensors"}
+    assert manifest["protocol"]["categories"]["color"]["images"] == 2, "only two of three prompts have images"
+    assert manifest["prompts"]["count"] == 6 * 2 == len({row.path for row in read_scores(scores / "baseline.parquet")})
+    assert str(repository.root) not in text
+    (run,) = repository.toy.ended_runs(1)
+    assert run.data.params["score.mode"] == "official"
+    inputs = {entry.dataset.name for entry in run.inputs.dataset_inputs}
+    assert {f"score.weights/{path}" for path in manifest["weights"]} <= inputs
+
+    repository.run("stages/report.py")
+    sentence = (
+        "Scored by the built-in detector (attributes, positions) and CLIP ViT-B/32 (similarity of image and text), in "
+        "official mode; parser: world."
+    )
+    report = repository.root / "results" / "report"
+    assert sentence in (report / "index.html").read_text()
+    assert sentence in (report / "table1.md").read_text()
+    assert not (report / "table2.md").exists()
+
+
+def test_default_scorers_give_their_numbers_with_no_weights(repository):
+    """The manifest is beside the scores, not in them."""
+    from taca.scoring.build import build_measures
+    from taca.scoring.choice import Choice
+    from taca.scoring.interface import read_prompts
+    from taca.scoring.run import score_folder
+
+    repository.run("stages/score.py", "baseline")
+    choice = Choice(attribute="detector", spatial="detector", clip="base", base=ROOT / "models" / "base" / "builtin")
+    prompts = read_prompts(repository.root / "data" / "prompts.parquet")
+    measures = build_measures([prompt.category for prompt in prompts], choice)
+    folder = repository.root / "results" / "images" / "baseline"
+    expected = score_folder(folder, prompts, measures, repository.root / "work", 50)
+    assert read_scores(repository.root / "results" / "scores" / "baseline.parquet") == expected
+    manifest = json.loads((repository.root / "results" / "scores" / "baseline.manifest.json").read_text())
+    assert manifest["weights"] == manifest["never_score"] == {}
+
+
+def test_missing_weights_stop_the_stage_with_the_command_that_fetches_them(repository, capsys):
+    repository.set(score={"clip": "openai", "weights": "weights"})
+    with pytest.raises(SystemExit) as caught:
+        repository.run("stages/score.py", "baseline")
+    assert caught.value.code == 1
+    told = capsys.readouterr().err
+    assert told.startswith("score@baseline: weights lacks clip/open_clip_config.json, ")
+    assert "`python -m taca.scoring.weights non_spatial" in told
+    assert not (repository.root / "results" / "scores").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_is_refused_where_there_is_no_gpu():
+    """By the stage: whoever writes the parameters may sit at another machine."""
+    program = runpy.run_path(str(ROOT / "stages" / "score.py"))
+    document = read_yaml(ROOT / "experiments" / "defaults.yaml")
+    document["score"]["device"] = "cuda"
+    with pytest.raises(StageError, match=r"`score\.device` is cuda, but torch finds no GPU here: set it to cpu"):
+        program["chosen"](validate(document))
