@@ -48,7 +48,7 @@ def table_lines(summary: Summary, manifest: Mapping) -> list[str]:
     """The means as a table of text."""
     labels = labels_of(manifest)
     lines = [
-        f"CompBench, {labels['mode']} mode, {labels['protocol']}, parsed by {labels['parser']}",
+        f"CompBench, {labels['mode']} mode, {labels['protocol']}, parser {labels['parser']}",
         f"{'category':<12} {'metric':<11} {'mean':>7}  {'95 % interval':<17} {'prompts':>7}",
     ]
     for category, metrics in summary.items():

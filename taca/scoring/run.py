@@ -8,7 +8,6 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 
 from tqdm import tqdm
@@ -118,7 +117,9 @@ def _check_scores(folder: Path, chunk: list[ImageRow], scores: Mapping[str, list
     """Raises: StageError naming the image and the metric where a score is missing or no number."""
     metrics = [scorer.name for scorer in measure.scorers] + ([measure.combine[0]] if measure.combine else [])
     for metric in metrics:
-        for row, value in zip_longest(chunk, scores.get(metric, ())):
+        values = scores.get(metric, [])
+        missing = [None] * (len(chunk) - len(values))
+        for row, value in zip(chunk, [*values, *missing], strict=True):
             if value is None:
                 raise StageError(
                     f'The image {folder / row.path} ("{row.prompt}") has no {metric} score: delete the folder of '
