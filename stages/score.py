@@ -20,6 +20,7 @@ def score(run) -> None:
     from taca.scoring.build import build_measures
     from taca.scoring.images import read_index
     from taca.scoring.interface import read_prompts
+    from taca.scoring.prompt_source import check_parses
     from taca.scoring.run import score_folder, summarize
     from taca.scoring.table import write_scores
 
@@ -27,7 +28,10 @@ def score(run) -> None:
     torch.set_num_threads(run.params.threads)
     choice = chosen(run.params)
     prompts, images = read_prompts(Path("data/prompts.parquet")), read_index(folder)
-    found = manifest(run.params, choice, prompts, images)
+    shown = {image.prompt_index for image in images}  # with `generate.limit` not all prompts have images
+    scored = [prompt for prompt in prompts if prompt.index in shown]
+    check_parses(scored, choice.mode)
+    found = manifest(run.params, choice, scored, images)
     for path in found["weights"]:
         run.log_input(f"score.weights/{path}", choice.weights / path)
     measures = build_measures(found["categories"], choice)
@@ -69,15 +73,13 @@ def chosen(params):
 
 
 def manifest(params, choice, prompts, images) -> dict:
-    """What the scores rest on. With `generate.limit` not all prompts have images; only those that have are scored."""
+    """What the scores of `images`, which show `prompts`, rest on."""
     from taca.scoring.manifest import build_manifest
     from taca.scoring.protocol import describe_protocol
 
     categories = list(dict.fromkeys(image.category for image in images))
     rows = {category: [image for image in images if image.category == category] for category in categories}
-    shown = {image.prompt_index for image in images}
-    scored = [prompt for prompt in prompts if prompt.index in shown]
-    return build_manifest(choice, scored, categories, describe_protocol(params.prompts.source, rows))
+    return build_manifest(choice, prompts, categories, describe_protocol(params.prompts.source, rows))
 
 
 def chunks(run, found: dict) -> Path:

@@ -14,6 +14,7 @@ DEFAULTS = ROOT / "experiments" / "defaults.yaml"
 ABSENT = object()
 BENCHMARK = {
     "prompts__source": "compbench",
+    "prompts__parser": "spacy",
     "score__attribute": "blip-vqa",
     "score__spatial": "unidet",
     "score__clip": "openai",
@@ -144,6 +145,10 @@ def test_committed_parameters_are_the_defaults():
         ),
         ({**BENCHMARK, "score__spatial": "detector"}, "`score.spatial` is 'detector', but must be unidet, since"),
         (
+            {**BENCHMARK, "prompts__parser": "rules"},
+            "`prompts.parser` is 'rules', but must be spacy or the file that `make parse` writes, since ",
+        ),
+        (
             {**BENCHMARK, "prompts__parser": "no/such.jsonl"},
             "`prompts.parser` is 'no/such.jsonl', but must be rules, spacy, or a file that exists, such as "
             "data/parses/compbench.jsonl, which `make parse` writes.",
@@ -161,9 +166,15 @@ def test_fault_is_one_sentence_with_key_value_and_what_is_allowed(defaults, valu
     [
         BENCHMARK,
         {**BENCHMARK, "prompts__parser": str(DEFAULTS)},  # any file: what it holds is for the stage to see
-        {**BENCHMARK, "prompts__source": "world", "score__quality": ["musiq", "maniqa"], "score__mode": "corrected"},
+        {
+            **BENCHMARK,
+            "prompts__source": "world",
+            "prompts__parser": "rules",
+            "score__quality": ["musiq", "maniqa"],
+            "score__mode": "corrected",
+        },
     ],
-    ids=["rules", "parses", "world"],
+    ids=["spacy", "parses", "world"],
 )
 def test_published_scorers_go_with_the_benchmarks_prompts_and_the_worlds(defaults, values):
     assert validate(changed(defaults, **values)).score.spatial == "unidet"

@@ -58,8 +58,13 @@ def _folder_faults(section: str, values: Prompts | Sample) -> Iterator[str]:
 
 
 def _parser_faults(prompts: Prompts) -> Iterator[str]:
+    if prompts.source == "compbench" and prompts.parser == "rules":
+        yield (
+            "`prompts.parser` is 'rules', but must be spacy or the file that `make parse` writes, since "
+            "`prompts.source` is compbench and the rules find no noun phrases in most of its complex prompts."
+        )
     # The world's prompts bring their parse; that no other parser goes with them is said where they are made.
-    if prompts.source != "world" and prompts.parser not in PARSERS and not Path(prompts.parser).is_file():
+    elif prompts.source != "world" and prompts.parser not in PARSERS and not Path(prompts.parser).is_file():
         yield (
             f"`prompts.parser` is {prompts.parser!r}, but must be rules, spacy, or a file that exists, such as "
             "data/parses/compbench.jsonl, which `make parse` writes."

@@ -13,7 +13,7 @@ import torch
 from ruamel.yaml import YAML
 
 from taca.data.prompts import SCHEMA, load_prompts
-from taca.data.tables import write_table
+from taca.data.tables import read_table, write_table
 from taca.errors import StageError
 from taca.execution.graph import read_stages
 from taca.generation.plan import SCHEMA as INDEX_SCHEMA
@@ -154,6 +154,17 @@ def test_missing_weights_stop_the_stage_with_the_command_that_fetches_them(repos
     assert told.startswith("score@baseline: weights lacks clip/open_clip_config.json, ")
     assert "`python -m taca.scoring.weights non_spatial" in told
     assert not (repository.root / "results" / "scores").exists()
+
+
+def test_a_prompt_without_the_parse_that_its_scorer_needs_stops_the_stage_before_any_model(repository, capsys):
+    table = repository.root / "data" / "prompts.parquet"
+    rows = [
+        row | ({"phrases": [], "parser": "rules"} if row["category"] == "color" else {}) for row in read_table(table)
+    ]
+    write_table(table, rows, SCHEMA)
+    with pytest.raises(SystemExit):
+        repository.run("stages/score.py", "baseline")
+    assert "finds no noun phrase in 2 prompts, first in" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
