@@ -33,13 +33,12 @@ def read_source(
     Raises: StageError when prompts, a parser or a parse are missing, or a prompt stands twice.
     """
     category_of = {prompt: category for category in CATEGORIES for prompt in read_compbench_prompts(category)}
-    if source == COMPBENCH:
-        prompts = _from_benchmark(categories, parser or _found_parser())
-    elif source.endswith(".parquet"):
-        prompts = _from_table(Path(source), parser)
-        category_of |= {prompt.prompt: prompt.category for prompt in prompts}
-    else:
-        prompts = _from_text(Path(source), categories, parser or _found_parser())
+    try:
+        prompts = _read(source, categories, parser)
+    except StageError as error:
+        # Parsers are asked for by the pipeline's parameter elsewhere.
+        raise StageError(str(error).replace("`prompts.parser`", "`--parser`")) from None
+    category_of |= {prompt.prompt: prompt.category for prompt in prompts}
     by_category = {category: [one for one in prompts if one.category == category] for category in categories}
     for category, found in by_category.items():
         _check_texts(source, category, found)
@@ -67,12 +66,18 @@ def check_parses(prompts: Sequence[Prompt], mode: Mode) -> None:
         )
 
 
+def _read(source: str, categories: Sequence[str], parser: str | None) -> list[Prompt]:
+    """Of a table, the prompts of other categories too."""
+    if source.endswith(".parquet"):
+        return _from_table(Path(source), parser)
+    parser = parser or (str(PARSES) if PARSES.exists() else SPACY)
+    if source == COMPBENCH:
+        return _from_benchmark(categories, parser)
+    return _from_text(Path(source), categories, parser)
+
+
 def _needs_phrases(prompt: Prompt) -> bool:
     return prompt.category == "complex" or SCORE_METRICS[prompt.category] == "attribute"
-
-
-def _found_parser() -> str:
-    return str(PARSES) if PARSES.exists() else SPACY
 
 
 def _from_benchmark(categories: Sequence[str], parser: str) -> list[Prompt]:

@@ -38,7 +38,8 @@ def write_images(samples: Path, prompts=PROMPTS, each: int = 2) -> list[Path]:
 
 def write_table_of_prompts(folder: Path, categories: list[str]) -> Path:
     """`PROMPTS` as the `prompts` stage writes them, numbered from 5."""
-    shared = dict.fromkeys(SCHEMA.names) | {"phrases": ["a red circle"], "objects": [], "counts": [], "parser": "x"}
+    parse = {"phrases": ["a red circle"], "objects": ["circle"], "counts": [1], "parser": "x"}
+    shared = dict.fromkeys(SCHEMA.names) | parse
     texts = enumerate(zip(PROMPTS, categories, strict=True), start=5)
     path = folder / "prompts.parquet"
     rows = [shared | {"index": index, "prompt": text, "category": category} for index, (text, category) in texts]

@@ -13,7 +13,15 @@ import pytest
 
 from taca.scoring.__main__ import main
 from taca.scoring.statistics import mean_interval
-from tests.scoring.command.running import COMPLEX, PROMPTS, chunks, results, scores_of, write_images
+from tests.scoring.command.running import (
+    COMPLEX,
+    PROMPTS,
+    chunks,
+    results,
+    scores_of,
+    write_images,
+    write_table_of_prompts,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -78,6 +86,24 @@ def test_complex_gives_four_metrics_in_one_run_and_the_benchmarks_files_of_each(
     said = capsys.readouterr().err
     assert "1 of 2 complex prompts (see manifest.json) have the spatial term 0 whatever the image:" in said
     assert '  1 x the benchmark has no rule for "on top of"' in said
+
+
+def test_several_categories_are_scored_in_one_run_each_from_its_folder(command):
+    categories = ["numeracy", "color", "non_spatial"]
+    table = str(write_table_of_prompts(command.root, categories))
+    for prompt, category in zip(PROMPTS, categories, strict=True):
+        write_images(command.root / "arm" / category / "samples", [prompt])
+    folder = command.run("--category", *categories, "--prompts", table, images="arm", parser=False)
+    rows = pq.read_table(folder / "scores.parquet").to_pylist()
+    assert [(row["category"], row["metric"], row["index"]) for row in rows] == [
+        (category, metric, index)
+        for category, metric in zip(categories, ("numeracy", "attribute", "clip"), strict=True)
+        for index in (0, 1)
+    ]
+    assert [row["path"].split("/")[0] for row in rows[::2]] == categories
+    assert {path.parent.name for path in folder.glob("official/*/annotation_*")} == set(categories)
+    hashed = json.loads((folder / "manifest.json").read_text())["weights"]
+    assert {path.split("/")[0] for path in hashed} == {"blip", "unidet", "clip"}
 
 
 def test_corrected_mode_is_named_everywhere_and_lists_its_corrections(command, capsys):

@@ -147,7 +147,9 @@ def test_a_device_that_is_not_here(refused):
 def test_no_parser(command, refused, monkeypatch):
     """Neither the file of `make parse` nor spaCy's model."""
     monkeypatch.chdir(command.root)
-    assert "run `make parse`" in refused(parser=False)
+    said = refused(parser=False)
+    assert "`--parser` spacy needs spaCy and its model" in said
+    assert "run `make parse`" in said
 
 
 def test_the_file_of_make_parse_is_found(command, monkeypatch):

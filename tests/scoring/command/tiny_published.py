@@ -38,14 +38,15 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_weights(folder: Path, clip: Path) -> None:
-    """BLIP, UniDet RS200 and CLIP; `clip` is the folder of a tiny open_clip model."""
+    """BLIP, both UniDets and CLIP; `clip` is the folder of a tiny open_clip model."""
     for name in ("blip", "unidet"):
         (folder / name).mkdir(parents=True)
     torch.manual_seed(0)
     torch.save({"model": random_checkpoint(TINY)}, folder / "blip" / f"{NAME}.pth")
     (folder / "blip" / "vocab.txt").write_text("\n".join(vocabulary_lines(WORDS)) + "\n")
-    model = randomised(UniDet(VARIANTS["rs200"]))
-    torch.save({"model": dict(model.state_dict())}, folder / detector.FILES["rs200"])
+    for name, variant in VARIANTS.items():
+        model = randomised(UniDet(variant))
+        torch.save({"model": dict(model.state_dict())}, folder / detector.FILES[name])
     categories = [{"id": index, "name": f"{word}__"} for index, word in enumerate(LABELS)]
     (folder / detector.LABEL_SPACE).write_text(json.dumps({"categories": categories}))
     shutil.copytree(clip, folder / "clip")
