@@ -49,12 +49,12 @@ def table_lines(summary: Summary, manifest: Mapping) -> list[str]:
     labels = labels_of(manifest)
     lines = [
         f"CompBench, {labels['mode']} mode, {labels['protocol']}, parser {labels['parser']}",
-        f"{'category':<12} {'metric':<11} {'mean':>7}  {'95 % interval':<17} {'prompts':>7}",
+        f"{'category':<12} {'metric':<11} {'mean':>7}  {'95 % interval':<18} {'prompts':>7}",
     ]
     for category, metrics in summary.items():
         for metric, found in metrics.items():
-            interval = "-" if found["low"] is None else f"{found['low']:.4f} - {found['high']:.4f}"
-            lines.append(f"{category:<12} {metric:<11} {found['mean']:>7.4f}  {interval:<17} {found['n']:>7}")
+            interval = "-" if found["low"] is None else f"{found['low']:.4f} to {found['high']:.4f}"
+            lines.append(f"{category:<12} {metric:<11} {found['mean']:>7.4f}  {interval:<18} {found['n']:>7}")
     return lines
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from taca.scoring.__main__ import main
+from taca.scoring.blip.scorer import BlipVqaScorer
 from taca.scoring.statistics import mean_interval
 from tests.scoring.command.running import (
     COMPLEX,
@@ -53,7 +54,7 @@ def test_summary_and_printed_table_have_mean_and_interval_over_prompts(command, 
     assert summary == labels
     printed = capsys.readouterr().out
     assert all(label in printed for label in labels.values())
-    assert "{mean:.4f}  {low:.4f} - {high:.4f}".format(**found["color"]["attribute"]) in printed
+    assert "{mean:.4f}  {low:.4f} to {high:.4f}".format(**found["color"]["attribute"]) in printed
 
 
 def test_it_says_what_it_uses_before_it_scores(command, capsys):
@@ -173,7 +174,7 @@ main(sys.argv[1:])
 """
 
 
-def test_a_run_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(command):
+def test_a_run_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(command, monkeypatch):
     """SIGKILL in the third of three chunks: two are kept, and none of them is scored again."""
     output = command.root / "out"
     arguments = command.arguments("--output", str(output))
@@ -182,7 +183,10 @@ def test_a_run_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(command
     finished = chunks(output)
     assert len(finished) == 2
     assert results(output) == {}
+    scored, score = [], BlipVqaScorer.score
+    monkeypatch.setattr(BlipVqaScorer, "score", lambda *given: scored.append(given[1]) or score(*given))
     command.run()
+    assert len(scored) == 1
     assert finished.items() < chunks(output).items()
     resumed = results(output)
     output.rename(command.root / "resumed")
