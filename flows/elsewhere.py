@@ -8,7 +8,7 @@ from flows import exchange, experiments
 from flows.cells import Cell
 from flows.remote_cell import specification
 from flows.run_cell import Source
-from flows.sweep_report import scores
+from flows.sweep_report import in_cache, score_files
 from taca.execution.graph import Stage, read_recorded, stages_of
 from taca.params import Params, read_yaml
 from taca.tracking import tracking_uri
@@ -61,10 +61,10 @@ class Elsewhere:
         experiments.fetch(self._root, self.repository, self.commit, f"{self._sweep}-{cell.name}")
 
     def fetch_scores(self, cell: Cell, commit: str) -> None:
-        """Brings the scores of an experiment into DVC's cache."""
-        md5, place = scores(self._root, cell, commit)
-        if not place.exists():
-            exchange.fetch_file(self._root, md5)
+        """Brings the scores of an experiment and their manifest into DVC's cache."""
+        for md5 in score_files(self._root, cell, commit):
+            if not in_cache(self._root, md5).exists():
+                exchange.fetch_file(self._root, md5)
 
 
 def waves(cells: Iterable[Cell], stages: Callable[[Cell], list[Stage]]) -> Iterator[list[Cell]]:

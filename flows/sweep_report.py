@@ -15,12 +15,13 @@ FOLDER = Path("results") / "sweeps"
 
 @dataclass(frozen=True)
 class Done:
-    """A finished cell: its experiment's commit and the hash and place of its scores."""
+    """A finished cell: its experiment's commit, the hash and place of its scores, and the place of their manifest."""
 
     cell: Cell
     commit: str
     md5: str
     scores: Path
+    manifest: Path
 
 
 def done(root: Path, cell: Cell, commit: str) -> Done:
@@ -29,21 +30,28 @@ def done(root: Path, cell: Cell, commit: str) -> Done:
     Raises:
         StageError: they are not there.
     """
-    md5, place = scores(root, cell, commit)
-    if not place.exists():
+    md5, manifest_md5 = score_files(root, cell, commit)
+    scores, manifest = in_cache(root, md5), in_cache(root, manifest_md5)
+    if not (scores.exists() and manifest.exists()):
         raise StageError(
             f"The scores of {cell.label} ({md5}) are not in DVC's cache: `dvc fetch` them, or remove its "
             f"experiment (`dvc exp remove {commit[:10]}`) to have it run again."
         )
-    return Done(cell, commit, md5, place)
+    return Done(cell, commit, md5, scores, manifest)
 
 
-def scores(root: Path, cell: Cell, commit: str) -> tuple[str, Path]:
-    """Hash of a finished cell's scores, and their place in DVC's cache."""
-    path = f"results/scores/{cell.arm}.parquet"
-    outs = lock_of(root, commit)["stages"][f"score@{cell.arm}"]["outs"]
-    md5 = next(out["md5"] for out in outs if out["path"] == path)
-    return md5, cache(root) / "files" / "md5" / md5[:2] / md5[2:]
+def score_files(root: Path, cell: Cell, commit: str) -> tuple[str, str]:
+    """The hashes of a finished cell's scores and of their manifest."""
+    from taca.report.provenance import manifest_path
+
+    outs = {out["path"]: out["md5"] for out in lock_of(root, commit)["stages"][f"score@{cell.arm}"]["outs"]}
+    path = Path(f"results/scores/{cell.arm}.parquet")
+    return outs[str(path)], outs[str(manifest_path(path))]
+
+
+def in_cache(root: Path, md5: str) -> Path:
+    """Where DVC keeps the file with this hash."""
+    return cache(root) / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def cache(root: Path) -> Path:
@@ -55,12 +63,16 @@ def cache(root: Path) -> Path:
 
 def compared(sweep: Sweep, finished: Sequence[Done], report: Mapping):
     """`taca.report.results.Results` of the finished cells; None as long as the one to compare with is missing."""
+    from taca.report.provenance import read_manifest
     from taca.report.results import Arm, compare
     from taca.scoring.table import read_scores
 
     if sweep.compare_with not in {one.cell.label for one in finished}:
         return None
-    arms = [Arm(one.cell.label, one.cell.overrides, one.md5, read_scores(one.scores)) for one in finished]
+    arms = [
+        Arm(one.cell.label, one.cell.overrides, one.md5, read_scores(one.scores), read_manifest(one.manifest))
+        for one in finished
+    ]
     return compare(arms, sweep.compare_with, report["bootstrap"], report["seed"])
 
 
@@ -77,6 +89,7 @@ def write(root: Path, name: str, sweep: Sweep, finished: Sequence[Done], notes: 
     from taca.report.figures import differences_figure, means_figure
     from taca.report.page import data_address
     from taca.report.paper import paper_table
+    from taca.report.provenance import scored_by
     from taca.report.tables import results_csv, results_markdown
 
     folder = root / FOLDER / name
@@ -94,7 +107,7 @@ def write(root: Path, name: str, sweep: Sweep, finished: Sequence[Done], notes: 
             differences_figure(results, folder / "differences.svg")
             figures["differences"] = data_address(folder / "differences.svg")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals.update(vars(words))
+    environment.globals.update(vars(words), scored_by=scored_by)
     template = environment.from_string(Path(__file__).with_name("sweep.html.j2").read_text())
     cells = {one.cell.label: {**_facts(one)} for one in finished}
     page = template.render(

@@ -32,7 +32,7 @@ def read_manifest(path: Path) -> Manifest:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def check_same(name: str, manifest: Manifest | None, reference_name: str, reference: Manifest | None) -> None:
+def check_same(name: str, manifest: Manifest, reference_name: str, reference: Manifest) -> None:
     """Raises: StageError naming the first fact in which the two arms' manifests differ."""
     own, other = dict(_facts(manifest)), dict(_facts(reference))
     for fact in {**other, **own}:
@@ -99,11 +99,11 @@ def corrections(manifest: Manifest) -> list[Mapping[str, object]]:
 
 
 def _facts(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Paths and values of nested mappings; a manifest that is not there has none."""
+    """Paths and values of nested mappings."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _facts(inner, f"{path}.{key}" if path else key)
-    elif value is not None:
+    else:
         yield path, value
 
 

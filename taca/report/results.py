@@ -20,15 +20,14 @@ ALL = "all"  # stands for all categories together, which image quality is measur
 class Arm:
     """One way of generating, as it was set and as it was scored.
 
-    `md5` is the score file's, as DVC computes it. `manifest` says how it was scored; the cells of a sweep come without,
-    since theirs is one set of parameters.
+    `md5` is the score file's, as DVC computes it. `manifest` says how it was scored.
     """
 
     name: str
     settings: Mapping[str, object]
     md5: str
     rows: Sequence[ScoreRow] = field(repr=False)
-    manifest: Manifest | None = field(default=None, repr=False)
+    manifest: Manifest = field(repr=False)
 
     @property
     def hash(self) -> str:
@@ -73,7 +72,7 @@ class Results:
         return [metric for metric in QUALITY_NAMES if (self.baseline.name, ALL, metric) in self.table]
 
     @property
-    def manifest(self) -> Manifest | None:
+    def manifest(self) -> Manifest:
         """How all arms were scored."""
         return self.baseline.manifest
 

@@ -42,12 +42,12 @@ def results_markdown(results: Results, paper: PaperTable | None) -> str:
     return "\n".join(
         [
             "Means over prompts with 95 % intervals. `make run HASH=…` finds the run behind a row.\n",
-            *([f"{scored_by(results.manifest)}\n"] if results.manifest else []),
+            f"{scored_by(results.manifest)}\n",
             _markdown(["Arm", *names, "Scores"], means),
             f"Difference to {results.baseline.name} on the same prompts, with 95 % intervals; bold where the interval "
             "excludes 0.\n",
             _markdown(["Arm", *names, "Scores"], differences),
-            *(_effects(results, results.manifest) if results.manifest else []),
+            *_effects(results, results.manifest),
             *(_published("Model", paper) if paper else []),
         ]
     )
@@ -128,9 +128,7 @@ def _line(result: Result, baseline_md5: str) -> dict[str, object]:
     return line
 
 
-def _origin(metric: str, manifest: Manifest | None) -> dict[str, str]:
-    if manifest is None:
-        return {}
+def _origin(metric: str, manifest: Manifest) -> dict[str, str]:
     return {"scorer": scorer_of(metric, manifest), "mode": manifest["mode"], "parser": parsers(manifest)}
 
 

@@ -70,7 +70,7 @@ def hash_weights(choice: Choice, categories: Iterable[str]) -> dict[str, str]:
     """
     needed = [name for category in categories for name in _weights_of(choice, category)]
     needed += ["quality"] if choice.quality else []
-    return verify(choice.weights, needed) if needed else {}
+    return verify(choice.weights, dict.fromkeys(needed)) if needed else {}
 
 
 def parsers_of(prompts: Iterable[Prompt]) -> list[dict]:

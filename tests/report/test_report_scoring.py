@@ -148,10 +148,3 @@ def test_report_on_modes_without_effect_has_no_section_on_them(write):
 def test_manifest_beside_the_scores_is_the_one_that_is_read(results, experiment):
     text = (experiment / "results" / "scores" / "taca-free.manifest.json").read_text()
     assert results.arms[1].manifest == json.loads(text)
-
-
-def test_tables_of_arms_without_manifests_name_no_scorer(results):
-    """The cells of a sweep are such arms."""
-    bare = compare([replace(arm, manifest=None) for arm in results.arms], "baseline", 200, 0)
-    assert "Scored by" not in results_markdown(bare, None)
-    assert {line["mode"] for line in csv.DictReader(io.StringIO(results_csv(bare)))} == {""}

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from taca.data.tables import read_table
 from taca.execution import stage
-from taca.scoring.interface import SCORE_METRICS
+from taca.scoring.choice import Choice
+from taca.scoring.interface import SCORE_METRICS, Prompt
+from taca.scoring.manifest import build_manifest
 from taca.scoring.run import summarize
 from taca.scoring.table import ScoreRow, write_scores
 
@@ -20,6 +22,10 @@ def main() -> None:
             score = float((folder / image["path"]).read_text())
             rows.append(ScoreRow(**facts, metric=SCORE_METRICS[image["category"]], score=score))
         write_scores(run.fresh(f"results/scores/{run.key}.parquet"), rows)
+        prompts = [Prompt(row.prompt_index, row.prompt, row.category, parser="world") for row in rows]
+        choice = Choice(attribute="detector", spatial="detector", clip="base")
+        found = build_manifest(choice, prompts, [row.category for row in rows], {"label": "numbers"})
+        run.fresh(f"results/scores/{run.key}.manifest.json").write_text(json.dumps(found))
         run.fresh(f"results/metrics/{run.key}.json").write_text(json.dumps(summarize(rows)) + "\n")
 
 
