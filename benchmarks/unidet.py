@@ -1,6 +1,6 @@
 """What UniDet costs against torchvision's Faster R-CNN, on random weights at the benchmark's image size.
 
-    python -m benchmarks.unidet [--repeats 3] [--out benchmarks/results/unidet/cpu.json]
+    python -m benchmarks.unidet [--repeats 3] [--out benchmarks/results/scoring/unidet-cpu.json]
 
 `plain` is torchvision's Faster R-CNN around the same backbone, with the same anchors, 1000 proposals and classes: one
 head of two linear layers, where UniDet has three in a cascade, for RS200 each of four convolutions and a linear layer.
@@ -123,7 +123,7 @@ def _seconds(call: Callable[[], object], device: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/unidet/cpu.json"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/scoring/unidet-cpu.json"))
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(1)

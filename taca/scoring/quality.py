@@ -7,7 +7,6 @@ pyiqa's licence, PolyForm-Noncommercial-1.0.0, allows non-commercial use only. S
 installation: `make quality` adds it.
 """
 
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,7 @@ from torchvision.transforms.functional import to_tensor
 
 from taca.errors import StageError
 from taca.scoring.interface import Prompt
-
-COMMAND = "python -m taca.scoring.weights quality"
+from taca.scoring.weights.checkpoint import Checkpoint, load
 
 
 class ImageQualityScorer:
@@ -41,8 +39,9 @@ class ImageQualityScorer:
 
         Raises: StageError when pyiqa is not installed, or when the checkpoint is missing or does not fit the model.
         """
-        model = build(metric)
-        _load(model, weights / _metric(metric).file)
+        # Other versions of pyiqa may have other tensors.
+        named = f"the {metric} model that `make quality` installs"
+        model = load(build(metric), Checkpoint(weights, _metric(metric).file, named))
         return cls(metric, model, device)
 
     @torch.inference_mode()
@@ -109,27 +108,3 @@ def _metric(name: str) -> _Metric:
     if name not in _METRICS:
         raise StageError(f"There is no image quality metric {name!r}; choose {' or '.join(_METRICS)}.")
     return _METRICS[name]
-
-
-def _load(model: torch.nn.Module, path: Path) -> None:
-    """Raises: StageError unless the checkpoint has exactly the model's keys and shapes."""
-    if not path.is_file():
-        raise StageError(f"{path} is missing: fetch it with `{COMMAND}`.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
-        raise StageError(f"{path} is not a checkpoint of tensors alone: fetch it again with `{COMMAND}`.") from None
-    state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
-    wanted = {(key, tensor.shape) for key, tensor in model.state_dict().items()}
-    found = {(key, tensor.shape) for key, tensor in state.items()}
-    if wanted != found:
-        raise StageError(
-            f"{path} does not fit its model: it lacks {_few(wanted - found)} and has {_few(found - wanted)} beyond it; "
-            f"fetch it again with `{COMMAND}`, and pyiqa with `make quality`."
-        )
-    model.load_state_dict(state)
-
-
-def _few(keys: set[tuple[str, torch.Size]]) -> str:
-    named = [f"{key} {tuple(shape)}" for key, shape in sorted(keys)]
-    return ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "") if named else "nothing"

@@ -15,11 +15,11 @@ from PIL import Image
 
 from taca.errors import StageError
 from taca.scoring.detection import Detector, LabelledBox
+from taca.scoring.finite import NotFiniteError
 from taca.scoring.geometry import Box, intersection_over_union
 from taca.scoring.interface import Prompt
 from taca.scoring.mode import Mode
 from taca.scoring.spatial import Pair, check_two_objects, distinct_pairs, pair_score
-from taca.scoring.unidet.finite import NotFiniteError
 from taca.scoring.vocabulary import as_person
 
 IOU_THRESHOLD = 0.5

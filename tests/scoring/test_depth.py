@@ -9,14 +9,12 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import DPTConfig, DPTForDepthEstimation
 
-from taca.errors import StageError
-from taca.scoring.depth.backbone import Sizes
-from taca.scoring.depth.checkpoint import UNUSED, load_network
-from taca.scoring.depth.model import FILE, DepthModel, quantise, stretch
+from taca.scoring.depth.checkpoint import UNUSED
+from taca.scoring.depth.model import DepthModel, quantise, stretch
 from taca.scoring.depth.network import DptHybrid
-from taca.scoring.unidet.finite import NotFiniteError
-
-TINY = Sizes(width=32, heads=2, stem=32, layers=(1, 2, 1), channels=(128, 128, 256), features=16, grid=4)
+from taca.scoring.finite import NotFiniteError
+from tests.scoring.tiny_checkpoints import TINY_DPT as TINY
+from tests.scoring.tiny_checkpoints import published_dpt
 
 
 @pytest.fixture(scope="module")
@@ -123,77 +121,12 @@ def test_depth_agrees_with_transformers(network, side):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def published(network: DptHybrid) -> dict[str, torch.Tensor]:
-    """The tensors as they are published: with a classifier and the unit that nothing goes through."""
-    unused = {
-        "pretrained.model.head.weight": torch.zeros(10, TINY.width),
-        "pretrained.model.head.bias": torch.zeros(10),
-        "scratch.refinenet4.resConfUnit1.conv1.weight": torch.zeros(16, 16, 3, 3),
-    }
-    return network.state_dict() | unused
-
-
-def test_checkpoint_is_converted_once_and_gives_the_same_network(network, tmp_path):
-    path = tmp_path / "dpt.pt"
-    torch.save(published(network), path)
-    loaded = load_network(path, TINY)
-    assert all(torch.equal(value, network.state_dict()[key]) for key, value in loaded.state_dict().items())
-    pixels = torch.zeros(1, 3, 64, 64)
-    assert torch.equal(loaded(pixels), network(pixels))
-    converted = path.with_suffix(".safetensors")
-    assert not any(UNUSED.fullmatch(key) for key in load_file(converted))
-    made = converted.stat().st_mtime_ns
-    load_network(path, TINY)
-    assert converted.stat().st_mtime_ns == made
-    path.unlink()
-    load_network(path, TINY)
-
-
-def test_a_changed_checkpoint_is_converted_again(network, tmp_path):
-    path = tmp_path / "dpt.pt"
-    torch.save(published(network), path)
-    load_network(path, TINY)
-    torch.save({key: value + 1 for key, value in published(network).items()}, path)
-    key = "scratch.output_conv.0.bias"
-    assert torch.equal(load_network(path, TINY).state_dict()[key], network.state_dict()[key] + 1)
-
-
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        (lambda tensors: tensors.pop("scratch.layer1_rn.weight"), r"it lacks scratch\.layer1_rn\.weight;"),
-        (lambda tensors: tensors.update(other=torch.zeros(1)), "it has besides other;"),
-        (lambda tensors: tensors.update({"pretrained.model.cls_token": torch.zeros(1, 1, 7)}), "in another shape"),
-    ],
-)
-def test_missing_extra_and_misshapen_tensors_are_named(network, tmp_path, change, complaint):
-    tensors = published(network)
-    change(tensors)
-    torch.save(tensors, tmp_path / "dpt.pt")
-    with pytest.raises(StageError, match=complaint):
-        load_network(tmp_path / "dpt.pt", TINY)
-    assert not (tmp_path / "dpt.safetensors").exists()
-
-
-class Evil:
-    def __reduce__(self):
-        return print, ("run",)
-
-
-@pytest.mark.parametrize("content", [[1, 2], {"model": Evil()}, {"a": 1}])
-def test_a_file_that_is_no_checkpoint_is_refused_and_runs_nothing(content, tmp_path, capsys):
-    torch.save(content, tmp_path / "dpt.pt")
-    with pytest.raises(StageError, match="is not DPT-Hybrid's published checkpoint"):
-        load_network(tmp_path / "dpt.pt", TINY)
-    assert "run" not in capsys.readouterr().out
-
-
-def test_missing_and_damaged_weights_are_named(tmp_path):
-    with pytest.raises(StageError, match=rf"{re.escape(FILE)} are missing"):
-        DepthModel.from_weights(tmp_path)
-    (tmp_path / "dpt.safetensors").write_bytes(b"no tensors here")
-    with pytest.raises(StageError, match="delete it; it is made again"):
-        load_network(tmp_path / "dpt.pt", TINY)
+def test_what_has_no_part_in_depth_is_not_kept(tmp_path):
+    published = published_dpt()
+    converted = published.write(tmp_path).with_suffix(".safetensors")
+    network = published.load(tmp_path)
+    assert load_file(converted).keys() == network.state_dict().keys()
+    assert any(UNUSED.fullmatch(key) for key in published.tensors)
 
 
 def test_the_published_file_would_hold_these_tensors(tmp_path):

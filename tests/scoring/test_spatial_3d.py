@@ -9,10 +9,10 @@ import pytest
 
 from taca.errors import StageError
 from taca.scoring.detection import LabelledBox
+from taca.scoring.finite import NotFiniteError
 from taca.scoring.interface import Prompt
 from taca.scoring.mode import Mode
 from taca.scoring.spatial_3d import Spatial3dScorer, depth_position_score, mean_depth, spatial_3d_score, substring_pair
-from taca.scoring.unidet.finite import NotFiniteError
 
 RELATIONS = ("in front of", "behind", "hidden", None)
 LABELS = ["cat", "cattle, cow", "car", "carrot", "person", "personal care", "dog", "hot dog"]

@@ -61,7 +61,7 @@ class BlipVqaScorer:
         if dtype not in DTYPES:
             raise StageError(f"BLIP's dtype is {dtype!r}, but must be one of: {', '.join(DTYPES)}.")
         tokenizer = QuestionTokenizer.from_file(weights / "blip" / "vocab.txt")
-        model = load_model(weights / "blip", config)
+        model = load_model(weights, config)
         return cls(model.to(getattr(torch, dtype)), tokenizer, mode, device)
 
     def score(self, images: list[Image.Image], prompts: list[Prompt]) -> list[float]:

@@ -10,10 +10,9 @@ from PIL import Image
 
 from taca.scoring.depth.checkpoint import load_network
 from taca.scoring.depth.network import DptHybrid
+from taca.scoring.finite import NotFiniteError, check_finite
 from taca.scoring.geometry import frame_size
-from taca.scoring.unidet.finite import NotFiniteError, check_finite
 
-FILE = "dpt/dpt_hybrid-midas-501f0c75.pt"
 SIDE = 480  # pixels of the network's input, whatever the image's shape
 BATCH_SIZE = 8  # images in one pass, so that memory does not grow with the number of images
 
@@ -36,7 +35,7 @@ class DepthModel:
 
         Raises: StageError when its file is missing or is not what was published.
         """
-        return cls(load_network(weights / FILE), device, dtype)
+        return cls(load_network(weights), device, dtype)
 
     def depth(self, images: list[Image.Image]) -> list[np.ndarray]:
         """How near each pixel of each RGB image is: 0 for its farthest, 1 for its nearest.

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from taca.scoring.finite import check_finite
 from taca.scoring.unidet.boxes import clip, decode
-from taca.scoring.unidet.finite import check_finite
 from taca.scoring.unidet.layers import NormedConv
 from taca.scoring.unidet.pooling import SIDE, pool
 

@@ -10,11 +10,11 @@ from PIL import Image
 
 from taca.errors import StageError
 from taca.scoring.detection import LabelledBox
+from taca.scoring.finite import NotFiniteError
 from taca.scoring.geometry import frame_size
 from taca.scoring.mode import Mode
 from taca.scoring.unidet.checkpoint import load_model
 from taca.scoring.unidet.detections import Detections
-from taca.scoring.unidet.finite import NotFiniteError
 from taca.scoring.unidet.labels import read_labels
 from taca.scoring.unidet.model import R50, RS200, UniDet
 
@@ -59,7 +59,7 @@ class UniDetDetector:
 
         Raises: StageError when a file is missing or is not what was published.
         """
-        model = load_model(VARIANTS[variant], weights / FILES[variant])
+        model = load_model(VARIANTS[variant], weights, FILES[variant])
         return cls(model, read_labels(weights / LABEL_SPACE), mode, device, dtype)
 
     def detect(self, images: list[Image.Image]) -> list[list[LabelledBox]]:

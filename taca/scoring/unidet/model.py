@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from taca.scoring.finite import NotFiniteError, check_finite
 from taca.scoring.unidet.backbone import BottomUp
 from taca.scoring.unidet.cascade import CascadeHeads
 from taca.scoring.unidet.detections import Detections, detections_of
-from taca.scoring.unidet.finite import NotFiniteError, check_finite
 from taca.scoring.unidet.fpn import FeaturePyramid
 from taca.scoring.unidet.pooling import LEVELS
 from taca.scoring.unidet.resnest import resnest

@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import batched_nms
 
+from taca.scoring.finite import check_finite
 from taca.scoring.unidet.anchors import PER_CELL, grid_anchors
 from taca.scoring.unidet.boxes import clip, decode, not_empty
-from taca.scoring.unidet.finite import check_finite
 
 BEFORE_NMS = 1000  # of each level
 AFTER_NMS = 1000  # of all levels together

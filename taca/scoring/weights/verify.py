@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from taca.errors import StageError
+from taca.scoring.weights.command import command
 from taca.scoring.weights.hashes import check, known_sha256
 from taca.scoring.weights.registry import NEEDS, WeightFile, files_of
 
@@ -21,15 +22,10 @@ def verify(
     missing = [file.path for file in files if not (weights / file.path).is_file()]
     if missing:
         raise StageError(
-            f"{weights} lacks {', '.join(missing)}: fetch with `{_command(weights, categories)}`, "
+            f"{weights} lacks {', '.join(missing)}: fetch with `{command(weights, categories)}`, "
             "which can also take them from a folder (--from)."
         )
     hashes = {file.path: known_sha256(weights, file.path) for file in files}
     for file in files:
         check(weights, file, hashes[file.path])
     return hashes
-
-
-def _command(weights: Path, categories: tuple[str, ...]) -> str:
-    place = "" if weights == Path("weights") else f" --weights {weights}"
-    return f"python -m taca.scoring.weights {' '.join(categories)}{place}"

@@ -1,21 +1,13 @@
 """A reduced-width model in the published file's layout, with a vocabulary of BERT's size."""
 
 import pytest
-import torch
 
-from benchmarks.blip_vqa import PlainBlip, random_checkpoint, vocabulary_lines
-from taca.scoring.blip.checkpoint import NAME, load_model
-from taca.scoring.blip.config import BlipConfig
+from benchmarks.blip_layout import random_checkpoint
+from benchmarks.plain_blip import PlainBlip
+from taca.scoring.blip.checkpoint import load_model
 from taca.scoring.blip.tokenizer import QuestionTokenizer
+from tests.scoring.blip.tiny_blip import TINY, write_blip
 
-TINY = BlipConfig(
-    image_size=64,
-    hidden_size=48,
-    num_attention_heads=4,
-    num_hidden_layers=2,
-    intermediate_size=96,
-    max_position_embeddings=40,
-)
 WORDS = ("a", "the", "green", "blue", "bench", "bowl", "##y", "##s", "bo", "##wler", "?", "-", ",", "'", "left", "e")
 
 
@@ -39,15 +31,13 @@ def plain(tensors):
 def weights(tmp_path_factory, tensors):
     """The folder of all weights, as fetched."""
     folder = tmp_path_factory.mktemp("weights")
-    (folder / "blip").mkdir()
-    torch.save({"model": tensors}, folder / "blip" / f"{NAME}.pth")
-    (folder / "blip" / "vocab.txt").write_text("\n".join(vocabulary_lines(WORDS)) + "\n")
+    write_blip(folder, WORDS, tensors)
     return folder
 
 
 @pytest.fixture(scope="session")
 def model(weights):
-    return load_model(weights / "blip", TINY)
+    return load_model(weights, TINY)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,10 @@ import torch
 from transformers import BlipConfig as PublicConfig
 from transformers import BlipForQuestionAnswering
 
-from benchmarks.blip_vqa import PlainBlip, random_checkpoint
-from taca.scoring.blip.checkpoint import NAME, load_model
+from benchmarks.blip_layout import random_checkpoint
+from benchmarks.plain_blip import PlainBlip
+from taca.scoring.blip.checkpoint import load_model
+from tests.scoring.blip.tiny_blip import write_blip
 
 QUESTIONS = ["a green bench?", "the blue bowl, the green bowl and the left bench?", "bowl"]
 
@@ -18,7 +20,7 @@ def pair(request, config, tmp_path):
     """The model and the plain one on the same checkpoint."""
     config = replace(config, **request.param)
     tensors = random_checkpoint(config, seed=3)
-    torch.save({"model": tensors}, tmp_path / f"{NAME}.pth")
+    write_blip(tmp_path, (), tensors)
     return load_model(tmp_path, config), PlainBlip(tensors, config)
 
 

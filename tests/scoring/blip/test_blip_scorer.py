@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.blip_vqa import measure, pixels, plain_scores
+from benchmarks.blip_vqa import measure
+from benchmarks.plain_blip import pixels, plain_scores
 from taca.errors import StageError
 from taca.scoring.blip.scorer import BATCH, BlipVqaScorer, combine
 from taca.scoring.interface import Prompt

@@ -7,7 +7,7 @@ import pytest
 import torch
 from random_unidet import assert_same_detections
 
-from taca.scoring.unidet.finite import NotFiniteError
+from taca.scoring.finite import NotFiniteError
 from taca.scoring.unidet.model import R50, RS200, UniDet
 
 PUBLISHED_KEYS = Path(__file__).parents[4] / "shared" / "compbench"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from random_unidet import randomised
 
+from taca.scoring.finite import NotFiniteError
 from taca.scoring.unidet.anchors import cell_anchors, grid_anchors
 from taca.scoring.unidet.boxes import clip, decode, not_empty
-from taca.scoring.unidet.finite import NotFiniteError
 from taca.scoring.unidet.rpn import ProposalGenerator
 
 
