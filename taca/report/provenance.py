@@ -82,7 +82,7 @@ def protocol_lines(manifest: Manifest) -> dict[str, str]:
 
 
 def never_scored(manifest: Manifest) -> dict[str, dict[str, int]]:
-    """{category: {reason: number of prompts}} of those that official mode scores 0 whatever the image; most first."""
+    """{category: {reason: number of prompts}} of those that are scored 0 whatever the image; most first."""
     found = manifest.get("never_score", {})
     return {
         category: dict(

@@ -93,7 +93,7 @@ def _effects(results: Results, manifest: Manifest) -> list[str]:
     ]
     return [
         *(
-            ["Prompts whose positions or numbers official mode scores 0 whatever the image:\n", *lost, ""]
+            [f"Prompts whose positions or numbers {manifest['mode']} mode scores 0 whatever the image:\n", *lost, ""]
             if lost
             else []
         ),

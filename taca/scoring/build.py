@@ -77,7 +77,7 @@ class Models:
     def clip(self) -> Scorer:
         from taca.scoring.clip import ClipScorer
 
-        return ClipScorer.from_weights(self.choice.weights, self.choice.device, self.choice.dtype)
+        return ClipScorer.from_weights(self.choice.weights, self.choice.device, self.choice.clip_dtype)
 
     def base_clip(self) -> Scorer:
         from taca.scoring.clip import ClipScorer

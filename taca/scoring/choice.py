@@ -31,3 +31,8 @@ class Choice:
     base: Path | None = None
     device: str = "cpu"
     dtype: str = "float32"
+
+    @property
+    def clip_dtype(self) -> str:
+        """What CLIPScore is computed in: the steps that float16 rounds cosines to are mended in corrected mode."""
+        return self.dtype if self.mode is Mode.OFFICIAL else "float32"

@@ -1,6 +1,6 @@
 """What corrected mode changes in the benchmark (Huang et al., 2023, arXiv 2307.06350), and which prompts it reaches.
 
-Also which prompts can never score in official mode, so that their zeros are no surprise.
+Also which prompts can never score, in either mode, so that their zeros are no surprise.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -10,6 +10,7 @@ from functools import partial
 from taca.scoring.blip.questions import POSITIONS, SLOTS
 from taca.scoring.geometry import UNSCORED
 from taca.scoring.interface import Prompt
+from taca.scoring.mode import Mode
 from taca.scoring.numeracy import RENAMED
 from taca.scoring.three_in_one import parts_of
 from taca.scoring.vocabulary import as_person, stands_for
@@ -51,27 +52,29 @@ def shares(prompts: Iterable[Prompt], labels: Collection[str]) -> dict[str, floa
     }
 
 
-def never_scores(prompt: Prompt, labels: Collection[str]) -> str | None:
-    """Why the detector's score of a prompt is 0 in official mode whatever the image; None where it need not be.
+def never_scores(prompt: Prompt, labels: Collection[str], mode: Mode = Mode.OFFICIAL) -> str | None:
+    """Why the detector's score of a prompt is 0 in a mode whatever the image; None where it need not be.
 
     Of complex prompts it is one term of the 3-in-1 score, so only those whose score has it are asked. Two detections
     with a confidence of exactly 1 would be an exception to some of the reasons: they earn a half without a position.
     """
     if prompt.category in ("3d_spatial", "numeracy"):
-        return _never_by_part(prompt, labels)
+        return _never_anywhere(prompt, labels, mode)
     if prompt.category in ("spatial", "complex") and _has_spatial_term(prompt):
-        return _never_in_plane(prompt, labels)
+        return _never_in_plane(prompt, labels, mode)
     return None
 
 
-def _never_in_plane(prompt: Prompt, labels: Collection[str]) -> str | None:
-    missing = [noun for noun in dict.fromkeys(prompt.objects) if as_person(noun) not in labels]
+def _never_in_plane(prompt: Prompt, labels: Collection[str], mode: Mode) -> str | None:
+    missing = [noun for noun in dict.fromkeys(prompt.objects) if not _labels_of(prompt, noun, labels, mode)]
     if not prompt.objects:
         return "its parse has no two objects"
     if missing:
-        return f"no label of the detector is {_quoted(missing)}"
+        return _without_label(prompt, missing, mode)
     if prompt.relation is None:
         return "its parse has no relation"
+    if mode is Mode.CORRECTED:
+        return None
     if prompt.relation == UNSCORED:
         return f'the benchmark has no rule for "{UNSCORED}"'
     if _one_detection_for_both(prompt) and prompt.relation.startswith("on the "):
@@ -79,10 +82,24 @@ def _never_in_plane(prompt: Prompt, labels: Collection[str]) -> str | None:
     return None
 
 
-def _never_by_part(prompt: Prompt, labels: Collection[str]) -> str | None:
-    if any(_containing(prompt, noun, labels) for noun in prompt.objects):
+def _never_anywhere(prompt: Prompt, labels: Collection[str], mode: Mode) -> str | None:
+    if any(_labels_of(prompt, noun, labels, mode) for noun in prompt.objects):
         return None
-    return f"no label of the detector contains {_quoted(dict.fromkeys(prompt.objects))}"
+    return _without_label(prompt, dict.fromkeys(prompt.objects), mode)
+
+
+def _without_label(prompt: Prompt, nouns: Iterable[str], mode: Mode) -> str:
+    official = "contains" if prompt.category in ("3d_spatial", "numeracy") else "is"
+    return f"no label of the detector {official if mode is Mode.OFFICIAL else 'means'} {_quoted(nouns)}"
+
+
+def _labels_of(prompt: Prompt, noun: str, labels: Collection[str], mode: Mode) -> set[str]:
+    """The labels that a mode takes for a noun."""
+    if mode is Mode.CORRECTED:
+        return _named(noun, labels)
+    if prompt.category in ("3d_spatial", "numeracy"):
+        return _containing(prompt, noun, labels)
+    return {as_person(noun)}.intersection(labels)
 
 
 def _quoted(nouns: Iterable[str]) -> str:

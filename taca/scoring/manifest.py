@@ -100,7 +100,8 @@ def _scorers(choice: Choice, categories: Sequence[str]) -> dict[str, dict[str, s
 
 def _scorer(choice: Choice, question: str) -> dict[str, str]:
     name = getattr(choice, _PUBLISHED[question][0])
-    return {"scorer": name, "dtype": choice.dtype if name in ("unidet", "openai") else "float32"}
+    dtypes = {"unidet": choice.dtype, "openai": choice.clip_dtype}
+    return {"scorer": name, "dtype": dtypes.get(name, "float32")}
 
 
 def _versions(choice: Choice) -> dict[str, str]:
@@ -118,9 +119,10 @@ def _effects(choice: Choice, prompts: Sequence[Prompt]) -> dict:
     published = [prompt for prompt in prompts if all(_is_published(choice, q) for q in questions(prompt.category))]
     detected = any(question in _DETECTED for prompt in published for question in questions(prompt.category))
     labels = read_labels(choice.weights / LABEL_SPACE) if detected else ()
+    never_score = {"never_score": _never_score(published, labels, choice.mode)}
     if choice.mode is Mode.CORRECTED:
-        return {"corrections": _corrections(published, labels)}
-    return {"never_score": _never_score(published, labels)}
+        return never_score | {"corrections": _corrections(published, labels)}
+    return never_score
 
 
 def _corrections(prompts: Sequence[Prompt], labels: Sequence[str]) -> list[dict]:
@@ -128,11 +130,11 @@ def _corrections(prompts: Sequence[Prompt], labels: Sequence[str]) -> list[dict]
     return [{"name": name, "what": told[name], "share": round(share, 6)} for name, share in found.items()]
 
 
-def _never_score(prompts: Sequence[Prompt], labels: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+def _never_score(prompts: Sequence[Prompt], labels: Sequence[str], mode: Mode) -> dict[str, dict[str, list[str]]]:
     """{category: {reason: prompts}}. Of a complex prompt it is the spatial term that stays 0."""
     found: dict[str, dict[str, list[str]]] = {}
     for prompt in prompts:
-        reason = never_scores(prompt, labels)
+        reason = never_scores(prompt, labels, mode)
         if reason is not None:
             found.setdefault(prompt.category, {}).setdefault(reason, []).append(prompt.prompt)
     return found

@@ -10,8 +10,11 @@ import pytest
 import torch
 
 from taca.errors import StageError
+from taca.scoring.build import Models
+from taca.scoring.choice import Choice
 from taca.scoring.clip import ClipScorer
 from taca.scoring.interface import Prompt
+from taca.scoring.mode import Mode
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +96,12 @@ def test_half_precision_rounds_scores_as_on_the_benchmarks_gpu(weights, prompts,
     assert scores == np.float16(scores).tolist()
     assert scores == pytest.approx(whole.score(images, prompts), abs=0.01)
     assert scores != whole.score(images, prompts)
+
+
+def test_corrected_mode_computes_in_float32_whatever_the_detector_computes_in(weights):
+    """Rounded cosines are an error of the benchmark that this mode says it mends."""
+    dtypes = {mode: Models(Choice(weights=weights, mode=mode, dtype="float16")).clip().dtype for mode in Mode}
+    assert dtypes == {Mode.OFFICIAL: torch.float16, Mode.CORRECTED: torch.float32}
 
 
 def test_a_model_without_quick_gelu_is_refused(weights):

@@ -118,4 +118,12 @@ def test_corrected_mode_lists_each_correction_with_its_share_of_prompts(weights)
     assert shares["color: no rounding"] == 1
     assert not any(name.startswith("shape") for name in shares)
     assert all(one["what"] for one in found["corrections"])
-    assert "never_score" not in found
+    assert found["never_score"] == {"spatial": {'no label of the detector means "wallet"': ["a dog near a wallet"]}}
+
+
+def test_corrected_mode_computes_cosines_in_float32_and_says_so(weights):
+    """Its list of corrections says that cosines are not rounded to half precision."""
+    choice = Choice(weights=weights, mode=Mode.CORRECTED, dtype="float16")
+    found = build_manifest(choice, SPATIAL, CATEGORIES, {})["scorers"]
+    assert found["clip"] == {"scorer": "openai", "dtype": "float32"}
+    assert found["spatial"] == {"scorer": "unidet", "dtype": "float16"}
