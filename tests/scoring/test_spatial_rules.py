@@ -19,7 +19,10 @@ CENTRE = box(240, 240)
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((80, 80), (479, 479)), ((512, 512), (479, 479)), ((1344, 768), (480, 274)), ((768, 1344), (274, 480))],
+    [
+        *[((80, 80), (479, 479)), ((512, 512), (479, 479)), ((1344, 768), (480, 274)), ((768, 1344), (274, 480))],
+        ((640, 427), (480, 320)),  # of 320.7: sides are cut off, not rounded
+    ],
 )
 def test_frame_is_the_benchmarks_resize(size, expected):
     assert frame_size(*size) == expected
