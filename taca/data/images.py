@@ -31,6 +31,6 @@ def verify_image(path: Path, remedy: str = SAMPLE_REMEDY) -> None:
 def _naming(path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises any of them for bytes that are no image
         reason = "does not exist" if isinstance(error, FileNotFoundError) else "is damaged or cut short"
         raise StageError(f"The image {path} {reason}: {remedy}.") from error

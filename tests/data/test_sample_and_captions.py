@@ -1,12 +1,14 @@
 """Samples from the world and from a user's folder, and what captioners say of them."""
 
 import csv
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from taca.data.captions import caption_images
+from taca.data.images import read_image, verify_image
 from taca.data.sample import sample
 from taca.errors import StageError
 from taca.world.captions import MAX_TOKENS
@@ -58,6 +60,18 @@ def test_a_truncated_image_is_named(tmp_path, user_folder):
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(StageError, match=r"3\.png is damaged or cut short"):
         sample("folder", str(user_folder), 6, 0, tmp_path / "out", tmp_path / "cache")
+
+
+def test_an_image_whose_header_is_cut_short_is_named(tmp_path):
+    """Pillow's error for a PNG whose first block says that it is 12 bytes long is neither OSError nor SyntaxError."""
+    path = tmp_path / "3.png"
+    Image.new("RGB", (4, 4)).save(path)
+    signature, kind, header, rest = path.read_bytes()[:8], b"IHDR", path.read_bytes()[16:28], path.read_bytes()[33:]
+    checksum = zlib.crc32(kind + header).to_bytes(4)
+    path.write_bytes(signature + (12).to_bytes(4) + kind + header + checksum + rest)
+    for read in (read_image, verify_image):
+        with pytest.raises(StageError, match=r"3\.png is damaged or cut short"):
+            read(path)
 
 
 def test_the_detectors_captions_name_what_is_drawn(tmp_path):
