@@ -79,9 +79,9 @@ class Record:
             found[run.data.tags.get("stage", run.info.run_name)] = run
         return found
 
-    def maker(self, md5: str) -> str | None:
+    def maker(self, md5: str, stage: str) -> str | None:
         """The id of the newest finished run that made the output with this DVC hash."""
-        return self._log.maker(md5)
+        return self._log.maker(md5, stage)
 
     def sum_costs(self) -> dict[str, float]:
         """Adds the costs of all runs below to this one, and returns them."""

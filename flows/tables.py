@@ -40,7 +40,7 @@ def stage_rows(root: Path, names: list[str], outcomes: Mapping[str, Outcome], re
     rows = []
     for name in names:
         outcome = outcomes.get(name)
-        run_id = ran[name].info.run_id if name in ran else _maker(made.get(name), record)
+        run_id = ran[name].info.run_id if name in ran else _maker(name, made.get(name), record)
         rows.append(
             {
                 "stage": name,
@@ -55,6 +55,6 @@ def stage_rows(root: Path, names: list[str], outcomes: Mapping[str, Outcome], re
     return rows
 
 
-def _maker(made: tuple[str, Mapping[str, str]] | None, record: Record) -> str | None:
+def _maker(stage: str, made: tuple[str, Mapping[str, str]] | None, record: Record) -> str | None:
     """The run behind a stage's outputs, by the hash of the first."""
-    return record.maker(next(iter(made[1].values()))) if made and made[1] else None
+    return record.maker(next(iter(made[1].values())), stage) if made and made[1] else None

@@ -112,11 +112,17 @@ class RunLog:
             found += page
         return found
 
-    def maker(self, md5: str) -> str | None:
-        """The id of the newest finished run with an output of this DVC hash; one that only repeated another is none."""
+    def maker(self, md5: str, stage: str) -> str | None:
+        """The id of the newest finished run with an output of this DVC hash; one that only repeated another is none.
+
+        A run of `stage` comes before others: small outputs of different stages may be the same.
+        """
         made = f"tags.`dvc.outs` LIKE '%{md5}%' and tags.`rebuild.of` IS NULL and attributes.status = 'FINISHED'"
-        found = self._client.search_runs([self.experiment_id], made, max_results=1, order_by=["start_time DESC"])
-        return found[0].info.run_id if found else None
+        for asked in (f"{made} and tags.stage = '{stage}'", made):
+            found = self._client.search_runs([self.experiment_id], asked, max_results=1, order_by=["start_time DESC"])
+            if found:
+                return found[0].info.run_id
+        return None
 
     def end(self, status: str, message: str) -> None:
         """Writes what is buffered and closes the run."""
