@@ -3,19 +3,22 @@
 import json
 from pathlib import Path
 
+from benchmarks.markdown import line
+from benchmarks.scoring_table import blip_lines, unidet_lines
+
 RESULTS = Path("benchmarks/results")
 PAGE = Path("docs/benchmarks.md")
 VARIANTS = ("plain again", "ours", "ours below the threshold", "recomposed", "explicit", "flex", "flex, compiled alone")
 
 INTRODUCTION = """\
-# What TACA costs
+# What TACA and its scorers cost
 
-Written by `python -m benchmarks.table` from `benchmarks/results/`; `python -m benchmarks.attention` and
-`python -m benchmarks.steps` measure.
+Written by `python -m benchmarks.table` from `benchmarks/results/`; `python -m benchmarks.attention`, `.steps`,
+`.blip_vqa` and `.unidet` measure.
 
-A figure is a median: of seconds for `plain`, the attention or the model without TACA, and of ratios to `plain`, each
-to the call of the same turn, for all others; the quartiles of the ratio are in brackets. All variants are called in
-turn in one run. `plain again` is `plain` a second time: what it differs from 1 by is the spread.
+For TACA, a figure is a median: of seconds for `plain`, the attention or the model without TACA, and of ratios to
+`plain`, each to the call of the same turn, for all others; the quartiles of the ratio are in brackets. All variants are
+called in turn in one run. `plain again` is `plain` a second time: what it differs from 1 by is the spread.
 
 | variant | what it does |
 |---|---|
@@ -33,27 +36,38 @@ SCHEDULE = "A whole schedule of 30 steps, TACA acting in the first three, eager:
 
 def page(reports: list[dict]) -> str:
     """The whole page, one section for each result."""
-    return "\n".join([INTRODUCTION, *(_section(report) for report in reports)])
+    return "\n".join([INTRODUCTION, *("\n".join([*_section(report), ""]) for report in reports)])
 
 
-def _section(report: dict) -> str:
-    made = report["provenance"]
-    heads, state = report["heads"], " and changes since" if made["changed_since"] else ""
-    lines = [
-        f"## {_title(report)}",
-        "",
-        f"{made['device']}, {made['threads']} threads, {report['dtype'].removeprefix('torch.')}, {heads} "
-        f"head{'s' if heads > 1 else ''}, {report['repeats']} turns; torch {made['torch']}, commit "
-        f"{made['commit'][:10]}{state}.",
-        "",
-    ]
+def _section(report: dict) -> list[str]:
+    head = [f"## {_title(report)}", "", _provenance(report), ""]
+    if "unidet" in report:
+        return [*head, *unidet_lines(report)]
+    if "questions_per_image" in report:
+        return [*head, *blip_lines(report)]
     if "attention" in report:
-        return "\n".join([*lines, *_table(report["attention"], ("model", "image_tokens", "text_tokens")), ""])
-    schedule = _table(report["schedule"], ("model",))
-    return "\n".join([*lines, *_table(report["step"], ("model",)), "", SCHEDULE, "", *schedule, ""])
+        return [*head, *_table(report["attention"], ("model", "image_tokens", "text_tokens"))]
+    return [*head, *_table(report["step"], ("model",)), "", SCHEDULE, "", *_table(report["schedule"], ("model",))]
+
+
+def _provenance(report: dict) -> str:
+    made = report["provenance"]
+    state = " and changes since" if made["changed_since"] else ""
+    parts = [made["device"], _counted(made["threads"], "thread"), report["dtype"].removeprefix("torch.")]
+    parts += [_counted(report["heads"], "head")] if "heads" in report else []
+    parts += [_counted(report["repeats"], "turn")] if "repeats" in report else []
+    return f"{', '.join(parts)}; torch {made['torch']}, commit {made['commit'][:10]}{state}."
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count > 1 else ''}"
 
 
 def _title(report: dict) -> str:
+    if "unidet" in report:
+        return "Scoring: UniDet against torchvision's Faster R-CNN"
+    if "questions_per_image" in report:
+        return "Scoring: BLIP-VQA against the benchmark's own procedure"
     if "attention" in report:
         return "One attention"
     layers = report["layers"]
@@ -65,11 +79,11 @@ def _table(rows: list[dict], keys: tuple[str, ...]) -> list[str]:
     found = [name for name in VARIANTS if any(name in row["figures"] for row in rows)]
     modes = ["pass"] if "backward" in rows[0] else []
     header = [*(key.replace("_", " ") for key in keys), *modes, "plain, s", *found]
-    lines = [_line(header), _line(["---"] * len(header))]
+    lines = [line(header), line(["---"] * len(header))]
     for row in rows:
         named = [str(row[key]) for key in keys]
         figures = [f"{row['figures']['plain']['median_s']:.3g}", *(_cell(row["figures"].get(name)) for name in found)]
-        lines.append(_line([*named, *([_mode(row)] if modes else []), *figures]))
+        lines.append(line([*named, *([_mode(row)] if modes else []), *figures]))
     return lines
 
 
@@ -86,12 +100,10 @@ def _cell(figure: dict | None) -> str:
     return f"{figure['ratio']:.3f} ({low:.3f}-{high:.3f})"
 
 
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def reports() -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    """Of TACA, then of the scorers."""
+    paths = [*sorted(RESULTS.glob("*.json")), *sorted(RESULTS.glob("scoring/*.json"))]
+    return [json.loads(path.read_text()) for path in paths]
 
 
 if __name__ == "__main__":

@@ -5,14 +5,16 @@ import torch
 from tiny_models import CASES, predict
 from tiny_sd3 import relative_error
 
-from benchmarks import table
+from benchmarks import scoring_table, table
 from benchmarks.attention import attention_runs
 from benchmarks.models import schedule
 from benchmarks.steps import step_runs
 from benchmarks.timing import Run, compare
+from benchmarks.unidet import torchvision_around
 from benchmarks.variants import GAMMA, variants, with_variant
 from taca import TacaConfig, taca
 from taca.processors.swap import swapped
+from taca.scoring.unidet.model import R50, RS200, UniDet
 
 
 @pytest.mark.parametrize("text_first", [True, False])
@@ -59,3 +61,25 @@ def test_the_schedule_is_that_of_flux_dev():
 
 def test_the_page_is_written_from_the_results():
     assert table.PAGE.read_text() == table.page(table.reports())
+
+
+def multiply_adds(head: torch.nn.Module) -> int:
+    """Of one proposal: a convolution's weights are used at each of 7 x 7 places, a linear layer's once."""
+    weights = [parameter for parameter in head.parameters() if parameter.ndim > 1]
+    return sum(weight.numel() * (49 if weight.ndim == 4 else 1) for weight in weights)
+
+
+@pytest.mark.parametrize(("name", "variant"), [("R50", R50), ("RS200", RS200)])
+def test_the_page_counts_the_heads_that_were_measured(name, variant):
+    with torch.device("meta"):
+        model = UniDet(variant)
+        plain = torchvision_around(model).roi_heads
+    ours = [multiply_adds(getattr(model.roi_heads, part)) for part in ("box_head", "box_predictor")]
+    assert scoring_table.MULTIPLY_ADDS[name, "ours"] * scoring_table.STAGES["ours"] == sum(ours)
+    assert scoring_table.MULTIPLY_ADDS[name, "plain"] == multiply_adds(plain)
+
+
+def test_the_page_shows_every_result_once():
+    text = table.PAGE.read_text()
+    results = list(table.RESULTS.rglob("*.json"))
+    assert len(table.reports()) == len(results) == text.count("; torch ")
