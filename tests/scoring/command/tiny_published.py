@@ -8,22 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.blip_vqa import random_checkpoint, vocabulary_lines
-from taca.scoring.blip.checkpoint import NAME
-from taca.scoring.blip.config import BlipConfig
 from taca.scoring.unidet import detector
 from taca.scoring.unidet.model import UniDet
 from taca.scoring.weights.registry import NEEDS
+from tests.scoring.blip.tiny_blip import TINY, write_blip
 from tests.scoring.unidet.random_unidet import VARIANTS, randomised
 
-TINY = BlipConfig(
-    image_size=32,
-    hidden_size=24,
-    num_attention_heads=2,
-    num_hidden_layers=1,
-    intermediate_size=48,
-    max_position_embeddings=40,
-)
 LABELS = ("Circle", "Square", "Star", "Heart", "Bench")
 WORDS = ("a", "circle", "square", "star", "heart", "red", "blue", "green", "orange", "?")
 
@@ -39,11 +29,9 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def write_weights(folder: Path, clip: Path) -> None:
     """BLIP, both UniDets and CLIP; `clip` is the folder of a tiny open_clip model."""
-    for name in ("blip", "unidet"):
-        (folder / name).mkdir(parents=True)
     torch.manual_seed(0)
-    torch.save({"model": random_checkpoint(TINY)}, folder / "blip" / f"{NAME}.pth")
-    (folder / "blip" / "vocab.txt").write_text("\n".join(vocabulary_lines(WORDS)) + "\n")
+    write_blip(folder, WORDS)
+    (folder / "unidet").mkdir()
     for name, variant in VARIANTS.items():
         model = randomised(UniDet(variant))
         torch.save({"model": dict(model.state_dict())}, folder / detector.FILES[name])
