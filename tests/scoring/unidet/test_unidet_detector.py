@@ -62,6 +62,20 @@ def test_only_rs200_corrected_sees_rgb(model, seen, mode, channels):
     assert seen[0].unique(dim=-1).unique(dim=-2).flatten().tolist() == colours
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("rs200", [(50 - 123.68) / 58.393, (100 - 116.779) / 57.12, (200 - 103.939) / 57.375]),
+        ("r50", [50 - 103.53, 100 - 116.28, 200 - 123.675]),
+    ],
+    indirect=["name"],
+)
+def test_official_colours_are_normalised_by_the_published_numbers(model, seen, expected):
+    """RS200's are those of red, green and blue, and meet blue, green and red."""
+    UniDetDetector(model, LABELS, Mode.OFFICIAL).detect([Image.new("RGB", (479, 479), (200, 100, 50))])
+    assert model.padded(seen[0])[0, :, 0, 0].tolist() == pytest.approx(expected, rel=1e-5)
+
+
 def test_boxes_lie_in_the_frame_and_come_best_first(detector):
     (found,) = detector.detect([picture(1344, 768)])
     assert len(found) > 50
