@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from taca.errors import StageError
-from tests.scoring.tiny_checkpoints import PUBLISHED, Published
+from tests.scoring.tiny_checkpoints import PUBLISHED, Published, published_unidet
 
 
 @pytest.fixture(scope="module", params=PUBLISHED)
@@ -145,6 +145,18 @@ def test_a_file_cut_short_is_refused(published, tmp_path, keep):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
     assert "is not the published checkpoint" in refused(published, tmp_path)
+
+
+def test_a_file_of_the_former_format_cut_anywhere_is_refused(tmp_path):
+    """PyTorch's before 1.6, as files of these years can be in: not an archive, and read from its beginning."""
+    published = published_unidet()
+    path = published.write(tmp_path)
+    content = {"model": {published.bias: published.tensors[published.bias]}}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    for keep in range(0, len(whole), len(whole) // 20):
+        path.write_bytes(whole[:keep])
+        assert "is not the published checkpoint" in refused(published, tmp_path)
 
 
 @pytest.mark.parametrize("with_original", [True, False])
