@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from taca.errors import StageError
 from taca.scoring.interface import Prompt
+from taca.scoring.weights.command import command_for
 
 CONFIG, TENSORS = "open_clip_config.json", "open_clip_model.safetensors"
 _PRECISIONS = {"float32": "fp32", "float16": "fp16"}  # open_clip's names
@@ -52,7 +53,9 @@ class ClipScorer:
         folder = weights / "clip"
         missing = [name for name in (CONFIG, TENSORS) if not (folder / name).is_file()]
         if missing:
-            raise StageError(f"CLIP's weights {folder / missing[0]} are missing: fetch them first.")
+            raise StageError(
+                f"CLIP's weights {folder / missing[0]} are missing: run `{command_for(weights, f'clip/{missing[0]}')}`."
+            )
         _check_quick_gelu(folder / CONFIG)
         try:
             return cls.from_pretrained(f"local-dir:{folder}", device=device, dtype=dtype)

@@ -113,7 +113,7 @@ def test_a_model_without_quick_gelu_is_refused(weights):
 @pytest.mark.parametrize("name", ["open_clip_config.json", "open_clip_model.safetensors"])
 def test_missing_weights_are_named(weights, name):
     (weights / "clip" / name).unlink()
-    with pytest.raises(StageError, match=rf"{name} are missing: fetch them"):
+    with pytest.raises(StageError, match=rf"{name} are missing: run `python -m taca.scoring.weights non_spatial"):
         ClipScorer.from_weights(weights)
 
 
