@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from flows.process import Finished, follow
+from taca.errors import StageError
 
 
 def run_dvc(
@@ -52,11 +54,16 @@ class Forks:
             )
 
     def start(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> "Forked":
-        """Starts `dvc <arguments>` in a process group of its own."""
+        """Starts `dvc <arguments>` in a process group of its own.
+
+        Raises:
+            StageError: the process that forks is gone.
+        """
         read, write = os.pipe()
         reply, theirs = socket.socketpair()
         request = json.dumps({"arguments": list(arguments), "cwd": str(cwd), "env": dict(env)}).encode()
-        with self._guard, theirs:
+        # Where nobody reads any more, no answer comes either, which says it.
+        with self._guard, theirs, suppress(BrokenPipeError):
             socket.send_fds(self._flow, [struct.pack("!I", len(request))], [write, theirs.fileno()])
             self._flow.sendall(request)
         os.close(write)
@@ -69,8 +76,15 @@ class Forked:
     def __init__(self, reply: socket.socket, output: int):
         with reply:
             self._numbers = reply.makefile("r")
+        pid = self._numbers.readline()
+        if not pid:
+            os.close(output)
+            raise StageError(
+                "DVC's commands cannot be started: the process that imports DVC has ended, and said why; `make doctor` "
+                "looks at the installation, and then start again."
+            )
+        self.pid = int(pid)
         self.stdout = os.fdopen(output, errors="replace")
-        self.pid = int(self._numbers.readline())
         self.returncode: int | None = None
         self._ended = threading.Event()
         threading.Thread(target=self._follow, daemon=True).start()

@@ -5,7 +5,11 @@ import signal
 import threading
 import time
 
-from flows.forks import forks, run_dvc
+import psutil
+import pytest
+
+from flows.forks import Forks, forks, run_dvc
+from taca.errors import StageError
 
 
 def run(toy, *arguments, **more):
@@ -58,3 +62,13 @@ def test_commands_start_faster_than_alone(toy):
     for _ in range(4):
         toy.run("dvc", "status", "check")
     assert forked < time.monotonic() - began
+
+
+def test_without_the_process_that_forks_the_remedy_is_said(toy):
+    before = set(psutil.Process().children())
+    mine = Forks()
+    (server,) = set(psutil.Process().children()) - before
+    server.kill()
+    server.wait()
+    with pytest.raises(StageError, match=r"DVC's commands cannot be started: .* `make doctor`"):
+        mine.start(["status"], cwd=toy.root, env=toy.env)
