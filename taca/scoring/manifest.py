@@ -8,7 +8,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from taca.data.parsing import describe_parser, is_official
 from taca.scoring.build import questions
@@ -16,6 +16,7 @@ from taca.scoring.choice import Choice
 from taca.scoring.corrections import corrections, never_scores, shares
 from taca.scoring.interface import Prompt
 from taca.scoring.mode import Mode
+from taca.scoring.quality import needs_pyiqa
 from taca.scoring.statistics import QUANTILES, RESAMPLES
 from taca.scoring.unidet.detector import LABEL_SPACE
 from taca.scoring.unidet.labels import read_labels
@@ -44,7 +45,8 @@ def build_manifest(choice: Choice, prompts: Sequence[Prompt], categories: Iterab
         categories: theirs, in the order of the results.
         protocol: how many images of which prompts, in the caller's words.
 
-    Raises: StageError for a category that does not exist, or weights that are missing or not the published ones.
+    Raises: StageError for a category that does not exist, weights that are missing or not the published ones, or image
+        quality without pyiqa.
     """
     categories = tuple(dict.fromkeys(categories))
     weights = hash_weights(choice, categories)
@@ -106,7 +108,12 @@ def _scorer(choice: Choice, question: str) -> dict[str, str]:
 
 def _versions(choice: Choice) -> dict[str, str]:
     packages = (*PACKAGES, "pyiqa") if choice.quality else PACKAGES
-    return {"python": platform.python_version()} | {package: version(package) for package in packages}
+    try:
+        return {"python": platform.python_version()} | {package: version(package) for package in packages}
+    except PackageNotFoundError as fault:
+        if fault.name != "pyiqa":
+            raise
+        raise needs_pyiqa(choice.quality[0]) from None
 
 
 def _hash_prompts(prompts: Iterable[Prompt]) -> str:

@@ -62,10 +62,15 @@ def build(metric: str, **sizes: int) -> torch.nn.Module:
     except ModuleNotFoundError as fault:
         if fault.name.split(".")[0] != "pyiqa":
             raise
-        raise StageError(
-            f"The {metric} scorer needs pyiqa, which is no part of the ordinary installation because its licence "
-            "(PolyForm-Noncommercial-1.0.0) allows non-commercial use only: if yours is, run `make quality`."
-        ) from None
+        raise needs_pyiqa(metric) from None
+
+
+def needs_pyiqa(metric: str) -> StageError:
+    """What to say where pyiqa is not installed."""
+    return StageError(
+        f"The {metric} scorer needs pyiqa, which is no part of the ordinary installation because its licence "
+        "(PolyForm-Noncommercial-1.0.0) allows non-commercial use only: if yours is, run `make quality`."
+    )
 
 
 def _musiq(**sizes: int) -> torch.nn.Module:

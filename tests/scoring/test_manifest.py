@@ -3,13 +3,14 @@
 import hashlib
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 
 from taca.errors import StageError
 from taca.scoring.choice import Choice
 from taca.scoring.interface import Prompt
-from taca.scoring.manifest import build_manifest
+from taca.scoring.manifest import build_manifest, hash_weights
 from taca.scoring.mode import Mode
 from taca.scoring.weights.registry import NEEDS, WeightFile
 
@@ -52,21 +53,33 @@ def test_same_inputs_give_the_same_bytes_without_any_absolute_path(weights):
 
 
 def test_manifest_says_mode_protocol_device_and_what_each_metric_computes_in(weights):
-    choice = Choice(weights=weights, device="cpu", dtype="float16", quality=("musiq",))
+    choice = Choice(weights=weights, device="cpu", dtype="float16")
     found = build_manifest(choice, SPATIAL, CATEGORIES, {"images": 10})
     assert (found["mode"], found["device"], found["protocol"]) == ("official", "cpu", {"images": 10})
     assert found["scorers"] == {
         "attribute": {"scorer": "blip-vqa", "dtype": "float32"},
         "spatial": {"scorer": "unidet", "dtype": "float16"},
         "clip": {"scorer": "openai", "dtype": "float16"},
-        "musiq": {"scorer": "musiq", "dtype": "float32"},
     }
-    assert {"python", "torch", "spacy", "pyiqa"} <= found["versions"].keys()
+    assert {"python", "torch", "spacy"} <= found["versions"].keys()
 
 
 def test_weights_are_named_with_their_hashes(weights):
-    found = build_manifest(Choice(weights=weights, quality=("maniqa",)), SPATIAL, ("color",), {})["weights"]
+    found = hash_weights(Choice(weights=weights, quality=("maniqa",)), ("color",))
     assert found == {path: hashlib.sha256(path.encode()).hexdigest() for path in ("blip/net.pth", "quality/net")}
+
+
+@pytest.mark.skipif(find_spec("pyiqa") is None, reason="pyiqa is an extra: `make quality`")
+def test_image_quality_is_named_with_the_version_behind_it(weights):
+    found = build_manifest(Choice(weights=weights, quality=("musiq",)), SPATIAL, CATEGORIES, {})
+    assert found["scorers"]["musiq"] == {"scorer": "musiq", "dtype": "float32"}
+    assert found["versions"]["pyiqa"]
+
+
+@pytest.mark.skipif(find_spec("pyiqa") is not None, reason="pyiqa is installed")
+def test_image_quality_without_pyiqa_is_refused_with_the_remedy(weights):
+    with pytest.raises(StageError, match=r"The maniqa scorer needs pyiqa, .* run `make quality`"):
+        build_manifest(Choice(weights=weights, quality=("maniqa",)), SPATIAL, CATEGORIES, {})
 
 
 def test_scorers_of_the_built_in_world_need_no_weights():
