@@ -1,5 +1,6 @@
 """A workspace of its own: a git worktree of a commit, with edits applied, that shares cache and remotes with `root`."""
 
+import fcntl
 import shutil
 import subprocess
 import tarfile
@@ -41,7 +42,8 @@ def add_workspace(
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Hooks are for people's checkouts: that of `dvc install` would fetch all data of the commit.
     without_hooks = ["-c", "core.hooksPath=/dev/null"]
-    _git(root, *without_hooks, "worktree", "add", "--quiet", "--detach", *TWICE, str(folder), commit)
+    with _alone(root):
+        _git(root, *without_hooks, "worktree", "add", "--quiet", "--detach", *TWICE, str(folder), commit)
     if diff:
         # Into the index too, so that a file that was added there is one that git tracks.
         _git(folder, "apply", "--index", "--whitespace=nowarn", "-", content=diff)
@@ -56,15 +58,26 @@ def remove_workspace(root: Path, folder: Path) -> None:
     if not folder.exists():
         return
     command = ["git", "-C", str(root), "worktree", "remove", *TWICE, str(folder)]
-    if subprocess.run(command, capture_output=True).returncode != 0:  # a kill has left half of it
-        shutil.rmtree(folder, ignore_errors=True)
-        _git(root, "worktree", "prune")
+    with _alone(root):
+        if subprocess.run(command, capture_output=True).returncode != 0:  # a kill has left half of it
+            shutil.rmtree(folder, ignore_errors=True)
+            _git(root, "worktree", "prune")
 
 
 def has_commit(root: Path, commit: str) -> bool:
     """Whether git has the commit here."""
     found = subprocess.run(["git", "-C", str(root), "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True)
     return found.returncode == 0
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Lets one at a time change worktrees: git reads the notes of all, and fails at one that is half written."""
+    lock = root / ".work" / "locks" / "worktrees.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _share(root: Path, folder: Path) -> None:
