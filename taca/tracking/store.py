@@ -57,8 +57,8 @@ class RunLog:
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
     def add_metrics(self, values: Mapping[str, float], step: int, time_ms: int) -> None:
-        """Keeps one point of each curve for the next flush."""
-        self._metrics += [Metric(key, value, time_ms, step) for key, value in values.items()]
+        """Keeps one point of each curve for the next flush; what MLflow does not take in a name becomes `_`."""
+        self._metrics += [Metric(tag_key(key), value, time_ms, step) for key, value in values.items()]
 
     def try_flush(self) -> None:
         """Writes what is buffered; what cannot be written now waits for the next time."""

@@ -133,6 +133,14 @@ def test_paths_with_any_characters_and_long_values_are_taken(store):
     assert len(run.data.params) == 150
 
 
+def test_names_of_metrics_with_any_characters_are_taken(store):
+    """A cell of a grid is called "gamma-on+lora-off"."""
+    log = RunLog(begin(store))
+    log.add_metrics({"gamma-on+lora-off/color": 0.5}, step=0, time_ms=1)
+    log.end("FINISHED", "")
+    assert stored(log).data.metrics == {"gamma-on_lora-off/color": 0.5}
+
+
 def test_runs_whose_process_is_gone_are_marked_killed(store):
     """A number that another process has by now does not count as alive; a run of another host is left alone."""
     gone = RunLog(begin(store, pid=2**22 + 1, name="gone"))
