@@ -1,13 +1,12 @@
-"""A command in a process group of its own, which goes when it is told to stop, with all that it started."""
+"""A process in a group of its own, which goes when it is told to stop, with all that it started."""
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -39,35 +38,6 @@ class Finished:
     stopped: bool
 
 
-def run(
-    command: Sequence[str],
-    *,
-    cwd: Path,
-    env: Mapping[str, str],
-    stop: threading.Event,
-    on_line: Callable[[str], None] = lambda line: None,
-    note: Path | None = None,
-) -> Finished:
-    """Runs `command` to its end, or until `stop` is set.
-
-    Args:
-        on_line: called with each line of its output, errors included, as it comes.
-        note: a file that names the process group while it lives, for whoever finds this process killed.
-    """
-    # A group of its own: what the command starts is stopped with it, and a Ctrl-C for the flow is not one for it.
-    process = subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    return follow(process, stop=stop, on_line=on_line, note=note)
-
-
 def follow(
     process: Running,
     *,
@@ -75,7 +45,12 @@ def follow(
     on_line: Callable[[str], None] = lambda line: None,
     note: Path | None = None,
 ) -> Finished:
-    """Stays with a process to its end, or until `stop` is set, and ends what it leaves; see `run`."""
+    """Stays with a process that leads a group of its own to its end, or until `stop` is set, and ends what it leaves.
+
+    Args:
+        on_line: called with each line of its output, errors included, as it comes.
+        note: a file that names the process group while it lives, for whoever finds this process killed.
+    """
     if note is not None:
         leave_note(note, process.pid)
     lines: deque[str] = deque(maxlen=KEPT)

@@ -1,6 +1,6 @@
 """Commands end with all that they started; places and GPUs are lent to one at a time."""
 
-import os
+import subprocess
 import sys
 import threading
 import time
@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from flows.leases import Leases, gpus
-from flows.process import end_noted, run
+from flows.process import end_noted, follow
 
 # Starts a child that outlives a polite request, and both write their numbers down.
 STUBBORN = """
@@ -21,6 +21,13 @@ else:
 open(sys.argv[1] + ".pid", "w").write(str(os.getpid()))
 time.sleep(60)
 """
+
+
+def run(command, *, cwd, stop, **options):
+    process = subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    return follow(process, stop=stop, **options)
 
 
 def pid_in(path) -> int:
@@ -37,7 +44,7 @@ def test_output_comes_line_by_line_and_the_status_is_the_commands(tmp_path):
     lines = []
     script = "import sys; print('one'); print('two', file=sys.stderr); sys.exit(3)"
     stop = threading.Event()
-    finished = run([sys.executable, "-u", "-c", script], cwd=tmp_path, env=os.environ, stop=stop, on_line=lines.append)
+    finished = run([sys.executable, "-u", "-c", script], cwd=tmp_path, stop=stop, on_line=lines.append)
     assert (finished.returncode, finished.stopped) == (3, False)
     assert lines == ["one", "two"]
     assert finished.lines == ("one", "two")
@@ -49,9 +56,7 @@ def test_a_stop_ends_the_whole_group(tmp_path, monkeypatch):
     (tmp_path / "stubborn.py").write_text(STUBBORN)
     stop, note = threading.Event(), tmp_path / "note.txt"
     command, results = [sys.executable, "stubborn.py", "parent"], []
-    thread = threading.Thread(
-        target=lambda: results.append(run(command, cwd=tmp_path, env=os.environ, stop=stop, note=note))
-    )
+    thread = threading.Thread(target=lambda: results.append(run(command, cwd=tmp_path, stop=stop, note=note)))
     thread.start()
     pids = [pid_in(tmp_path / f"{name}.pid") for name in ("parent", "child")]
     assert note.exists()
