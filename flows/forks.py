@@ -26,7 +26,7 @@ def run_dvc(
     on_line: Callable[[str], None] = lambda line: None,
     note: Path | None = None,
 ) -> Finished:
-    """Runs `dvc <arguments>` behind DVC's locks to its end or until `stop` is set; see `flows.process.follow`."""
+    """Runs `dvc <arguments>`, which waits for DVC's locks, until it ends or `stop` is set (`flows.process.follow`)."""
     process = forks().start(["--wait-for-lock", *arguments], cwd=cwd, env=env)
     return follow(process, stop=stop, on_line=on_line, note=note)
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from taca.data.images import read_image, verify_image
 from taca.errors import StageError
+from taca.scoring.geometry import LONG_SIDE, frame_size
 from taca.scoring.interface import Prompt
 
 NAME = re.compile(r"(?P<prompt>[^_]+)_(?P<index>\d{6,})\.png")
@@ -57,8 +58,17 @@ def check_folder(folder: Path, rows: Sequence[ImageRow], prompts: dict[int, Prom
 
 
 def open_image(path: Path, remedy: str = REMEDY) -> Image.Image:
-    """The whole image, decoded, as RGB. Raises StageError naming the file when it cannot be read to its end."""
-    return read_image(path, remedy)
+    """The whole image, decoded, as RGB.
+
+    Raises: StageError naming the file when it cannot be read to its end, or is too long for the benchmark's frame.
+    """
+    image = read_image(path, remedy)
+    if min(frame_size(*image.size)) < 1:
+        raise StageError(
+            f"The image {path} has {image.width} x {image.height} pixels, of which nothing is left in the benchmark's "
+            f"frame of {LONG_SIDE} pixels at most: {remedy}."
+        )
+    return image
 
 
 def _check_row(folder: Path, row: ImageRow, prompts: dict[int, Prompt]) -> None:

@@ -178,6 +178,13 @@ def test_an_index_that_does_not_fit_the_prompts_is_refused(arm_folder, prompts, 
         score_folder(arm_folder, prompts, measures, tmp_path / "work", batch_size=50)
 
 
+def test_an_image_that_is_too_long_for_the_frame_is_named(arm_folder, prompts, measures, tmp_path):
+    path = next(arm_folder.glob("color/samples/*.png"))
+    Image.new("RGB", (1000, 1)).save(path)
+    with pytest.raises(StageError, match=rf"{path.name} has 1000 x 1 pixels, of which nothing is left"):
+        score_folder(arm_folder, prompts, measures, tmp_path / "work", batch_size=50)
+
+
 def test_an_empty_index_is_refused(arm_folder, prompts, measures, tmp_path):
     table = pq.read_table(arm_folder / "index.parquet")
     pq.write_table(table.slice(0, 0), arm_folder / "index.parquet")
