@@ -22,7 +22,7 @@ help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 repro: $(READY)  ## run the whole experiment; what is up to date is skipped
-	@python -m taca.params
+	@python -m lab.params
 	dvc repro
 
 test: $(READY)  ## fast tests: no network, no GPU
@@ -48,10 +48,10 @@ ui: $(READY)  ## open the runs in MLflow (PORT=5000)
 	esac
 
 run: $(READY)  ## find the MLflow run that made an output, by its hash (HASH=... from dvc.lock or the report)
-	@python -m taca.tracking.find $(HASH)
+	@python -m runtime.tracking.find $(HASH)
 
 profile: $(READY)  ## rewrite params.yaml for a profile and show the change (PROFILE=quick, PROFILE=default)
-	@python -m taca.profile $(PROFILE)
+	@python -m lab.params.profile $(PROFILE)
 
 remote: $(READY)  ## share data through a folder or s3:// (URL=...); then `dvc push` and `dvc pull`
 	@[ -n "$(URL)" ] || { echo "Say where: make remote URL=/a/folder or URL=s3://bucket/path." >&2; exit 1; }
@@ -83,7 +83,7 @@ rebuild: $(READY)  ## make an MLflow run of a stage again and say whether it com
 # The benchmark's tagger does not install beside this stack; its model's release publishes no hash, so this one is that
 # which others' lists of packages have.
 PARSER := .venv-parse
-PROMPTS ?= taca/data/compbench
+PROMPTS ?= compbench/val_prompts
 RELEASE := https://github.com/explosion/spacy-models/releases/download/en_core_web_sm-3.5.0
 WHEEL := $(RELEASE)/en_core_web_sm-3.5.0-py3-none-any.whl
 MODEL ?= $(WHEEL)\#sha256=0964370218b7e1672a30ac50d72cdc6b16f7c867496f1d60925691188f4d2510
@@ -95,7 +95,7 @@ parse: $(READY)  ## parse the benchmark's prompts, or those in PROMPTS=folder, w
 	@uv pip install -q --python $(PARSER)/bin/python --no-deps "$(MODEL)" || { \
 		echo "The tagger's model was not installed; without network, fetch $(WHEEL)" \
 		"elsewhere and run 'make parse MODEL=<its path>'." >&2; exit 1; }
-	@$(PARSER)/bin/python -P taca/data/parsing/make_parses.py "$(PROMPTS)" "$(PARSES)"
+	@$(PARSER)/bin/python -P compbench/parsing/make_parses.py "$(PROMPTS)" "$(PARSES)"
 
 quality: $(READY)  ## install the image quality metrics MUSIQ and MANIQA; their licence allows non-commercial use only
 	@echo "pyiqa is licensed under PolyForm-Noncommercial-1.0.0: non-commercial use only. Installing it into $(VENV)."

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from taca.scoring.blip.config import BlipConfig
+from compbench.scorers.blip.config import BlipConfig
 
 
 def layout(config: BlipConfig) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -18,12 +18,12 @@ from PIL import Image
 from benchmarks.blip_layout import random_checkpoint, vocabulary_lines
 from benchmarks.plain_blip import PlainBlip, plain_scores
 from benchmarks.timing import provenance
-from taca.scoring.blip.checkpoint import NAME
-from taca.scoring.blip.config import BlipConfig
-from taca.scoring.blip.scorer import BlipVqaScorer
-from taca.scoring.blip.tokenizer import QuestionTokenizer
-from taca.scoring.interface import Prompt
-from taca.scoring.mode import Mode
+from compbench.scorers.blip.checkpoint import NAME
+from compbench.scorers.blip.config import BlipConfig
+from compbench.scorers.blip.scorer import BlipVqaScorer
+from compbench.scorers.blip.tokenizer import QuestionTokenizer
+from compbench.scorers.interface import Prompt
+from compbench.scorers.mode import Mode
 
 CHUNKS = ("a green bench", "a blue bowl")  # two, as most prompts of the benchmark have
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torchvision import transforms
 
-from taca.scoring.blip.config import BlipConfig
-from taca.scoring.blip.tokenizer import QuestionTokenizer
+from compbench.scorers.blip.config import BlipConfig
+from compbench.scorers.blip.tokenizer import QuestionTokenizer
 
 PLACES, BATCH = 8, 32
 

@@ -22,8 +22,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
 from benchmarks.timing import Run, provenance, seconds, shown
-from taca.scoring.unidet.anchors import ASPECT_RATIOS, SIZES
-from taca.scoring.unidet.model import R50, RS200, UniDet
+from compbench.scorers.unidet.anchors import ASPECT_RATIOS, SIZES
+from compbench.scorers.unidet.model import R50, RS200, UniDet
 
 SIDE = 480
 

@@ -4,15 +4,15 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed, State
 
+from flows.errors import TOLD
 from flows.remote_cell import run_remote_cell
-from taca.errors import StageError
 
 
 def run(spec: dict) -> State:
     """Runs a cell; the message of the state is its experiment's commit, or why it failed."""
     try:
         return Completed(message=run_remote_cell(spec, get_run_logger().info))
-    except StageError as error:
+    except TOLD as error:
         return Failed(message=str(error))
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from flows.definition import Overrides, Sweep
 from flows.graph import Graph, graph_of
-from taca.errors import StageError
-from taca.execution.graph import read_recorded, stages_of
-from taca.execution.hashes import Hasher
-from taca.params import ParamsError, read_yaml, validate
-from taca.params.messages import closest, did_you_mean
-from taca.params.sections import Adapter, Arm
+from lab.params import validate
+from lab.params.sections import Adapter, Arm
+from runtime.errors import StageError
+from runtime.execution.graph import read_recorded, stages_of
+from runtime.execution.hashes import Hasher
+from runtime.params import ParamsError, read_yaml
+from runtime.params.messages import closest, did_you_mean
 
 # A cell's own arm and adapter are called so in its params.yaml.
 OWN = "cell"

@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flows.runs import StageRun
-from taca.execution.graph import Stage
-from taca.execution.hashes import Hashed, Hasher
+from runtime.execution.graph import Stage
+from runtime.execution.hashes import Hashed, Hasher
 
 NAMED = 3  # files of a folder that are named
 

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from taca.errors import StageError
-from taca.params import read_yaml
-from taca.params.messages import closest, did_you_mean
-from taca.params.sections import Name, Positive, Section, Seed
+from runtime.errors import StageError
+from runtime.params import Name, Positive, Section, Seed, read_yaml
+from runtime.params.messages import closest, did_you_mean
 
 SWEEPS = Path("experiments") / "sweeps"
 Value = str | int | float | bool

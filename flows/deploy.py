@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from taca.errors import StageError
+from runtime.errors import StageError
 
 POOL = "taca"  # as in prefect.yaml
 ZOMBIES = "crash flow runs without heartbeat"

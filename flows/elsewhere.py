@@ -9,10 +9,11 @@ from flows.cells import Cell
 from flows.remote_cell import specification
 from flows.run_cell import Source
 from flows.sweep_report import in_cache, score_files
-from taca.execution.graph import Stage, read_recorded, stages_of
-from taca.params import Params, read_yaml
-from taca.tracking import tracking_uri
-from taca.tracking.place import shown
+from lab.params import Params
+from runtime.execution.graph import Stage, read_recorded, stages_of
+from runtime.params import read_yaml
+from runtime.tracking import tracking_uri
+from runtime.tracking.place import shown
 
 # Of a DVC remote; passwords and keys come from each machine's own environment, not through a cluster's records.
 SETTINGS = ("url", "endpointurl", "region", "profile", "use_ssl", "ssl_verify", "account_name", "projectname", "user")

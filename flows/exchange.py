@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
 
-from taca.errors import StageError
+from runtime.errors import StageError
 
 
 def push(folder: Path, stages: Iterable[str]) -> None:

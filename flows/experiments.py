@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from taca.errors import StageError
+from runtime.errors import StageError
 
 # What a cell leaves in git: its settings, the hashes of its outputs, its metrics.
 FILES = ("params.yaml", "dvc.lock", "results/metrics")

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from flows.process import Finished, follow
-from taca.errors import StageError
+from runtime.errors import StageError
 
 
 def run_dvc(

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from flows.errors import TOLD
 from flows.garbage import Garbage
-from taca.errors import StageError
+from runtime.errors import StageError
 
 SHOWN = 20  # items of a store that are listed
 
@@ -34,7 +35,7 @@ def main() -> None:
                 size += garbage.size
                 if options.remove:
                     garbage.remove()
-    except StageError as error:
+    except TOLD as error:
         sys.exit(str(error))
     print(f"{_shown(size)} removed." if options.remove else f"{_shown(size)}; `make gc REMOVE=1` removes it.")
     sys.stdout.flush()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from flows.forks import run_dvc
 from flows.repro import dvc_error, environment
-from taca.errors import StageError
-from taca.execution.graph import Stage, overlap, read_stages
+from runtime.errors import StageError
+from runtime.execution.graph import Stage, overlap, read_stages
 
 
 @dataclass(frozen=True)

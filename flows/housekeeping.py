@@ -10,9 +10,9 @@ import psutil
 
 from flows.locks import drop_stale_locks
 from flows.process import end_noted, write_whole
-from taca.errors import StageError
-from taca.execution.lock import if_free
-from taca.tracking.system import find_process
+from runtime.errors import StageError
+from runtime.execution.lock import if_free
+from runtime.tracking.system import find_process
 
 LOCK = Path(".work") / "locks" / "flow.lock"
 NOTES = Path(".work") / "flows"  # a file for each flow that runs: its Prefect id, its process

@@ -8,10 +8,10 @@ from ruamel.yaml import YAML
 
 from flows.forks import run_dvc
 from flows.repro import dvc_error, environment
-from taca.errors import StageError
-from taca.execution.graph import Stage, overlap, read_stages
-from taca.execution.hashes import Hasher
-from taca.params import read_yaml
+from runtime.errors import StageError
+from runtime.execution.graph import Stage, overlap, read_stages
+from runtime.execution.hashes import Hasher
+from runtime.params import read_yaml
 
 LOCK = "dvc.lock"
 

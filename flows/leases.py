@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from taca.execution.graph import Stage
+from runtime.execution.graph import Stage
 
 
 class Leases:

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+from flows.errors import TOLD
 from flows.graph import Graph, changed, chosen, read_graph
 from flows.leases import Leases, gpus, places
 from flows.process import end_on_sigterm, write_whole
@@ -16,8 +17,7 @@ from flows.record import Record
 from flows.repro import Outcome, Retry, State, environment, reproduce
 from flows.start import ready
 from flows.tables import plan_table, stage_rows
-from taca.errors import StageError
-from taca.params import load
+from lab.params import load
 
 PARENT = Path(".work") / "flows" / "parent"  # holds the id of the flow's MLflow run
 
@@ -43,7 +43,7 @@ def main() -> None:
             from flows.tasks import pipeline
 
             state = pipeline(options.targets, return_state=True)
-    except StageError as error:
+    except TOLD as error:
         sys.exit(str(error))
     if not state.is_completed():
         sys.exit(f"The pipeline did not finish: {state.message}")

@@ -17,7 +17,7 @@ from prefect.states import Cancelling, Completed, Failed, State
 from flows.cell_flow import cell as cell_flow
 from flows.cells import Cell
 from flows.elsewhere import Elsewhere, waves
-from taca.errors import StageError
+from runtime.errors import StageError
 
 LOOK = 2.0  # seconds between looks at a flow run
 

@@ -111,7 +111,7 @@ def end_noted(note: Path) -> bool:
     """Ends the process group that a killed flow has left behind, by its note; whether there was one."""
     import psutil
 
-    from taca.tracking.system import find_process
+    from runtime.tracking.system import find_process
 
     group, started = note.read_text().split()
     # Without its leader a group is known only by its number, which no other process gets while a member lives.

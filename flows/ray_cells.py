@@ -17,8 +17,8 @@ from flows.elsewhere import Elsewhere, waves
 from flows.leases import places
 from flows.process import GRACE
 from flows.run_cell import Source
-from taca.errors import StageError
-from taca.params import Params
+from lab.params import Params
+from runtime.errors import StageError
 
 
 class RayCluster(Elsewhere):

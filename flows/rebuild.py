@@ -13,15 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.compare import metric_differences, output_differences
+from flows.errors import TOLD
 from flows.process import end_noted
 from flows.rerun import prepared, run_again
 from flows.runs import StageRun, find_run
 from flows.verdict import Kind, Verdict, judged, surroundings
 from flows.workspace import has_commit
-from taca.errors import StageError
-from taca.execution.lock import if_free
-from taca.execution.watch import Stopped, stoppable
-from taca.tracking.tree import SKIPPED
+from runtime.errors import StageError
+from runtime.execution.lock import if_free
+from runtime.execution.watch import Stopped, stoppable
+from runtime.tracking.tree import SKIPPED
 
 TOLERANCE = 1e-6
 
@@ -40,7 +41,7 @@ def main() -> None:
     try:
         with stoppable(lambda: None):
             verdict = rebuild(Path.cwd(), options.run_id, options.tolerance)
-    except StageError as error:
+    except TOLD as error:
         sys.exit(str(error))
     except Stopped as stop:
         print(f"The rebuild stopped: {stop}; nothing of it is left, and there is no verdict.", file=sys.stderr)
@@ -87,7 +88,7 @@ def _verdict(root: Path, original: StageRun, tolerance: float) -> Verdict:
         with prepared(root, original, folder) as (stage, other_code):
             fresh = run_again(root, original, folder, _note(root, original.id))
             found = [*other_code, *output_differences(original, stage, folder), *metric_differences(original, fresh)]
-    except StageError as error:
+    except TOLD as error:
         lost = original.tags.get(SKIPPED)
         hint = f" Untracked files that the run did not keep: {lost}." if lost else ""
         return Verdict(kind=Kind.CANNOT, why=f"{error}{hint}", **common)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import psutil
 
-from taca.tracking import check_answers, tracking_uri
-from taca.tracking.place import is_server, shown
+from runtime.tracking import check_answers, tracking_uri
+from runtime.tracking.place import is_server, shown
 
-# What stage runs log of their cost (see `taca.execution`); the flow's run has the sums.
+# What stage runs log of their cost (see `runtime.execution`); the flow's run has the sums.
 COSTS = ("cost/device_seconds", "cost/gpu_hours", "cost/price")
 
 
@@ -105,7 +105,7 @@ class Record:
 
 
 def _open(begin: Mapping):
-    from taca.tracking.store import RunLog
+    from runtime.tracking.store import RunLog
 
     log = RunLog(begin)
     log.kill_orphans()

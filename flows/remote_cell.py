@@ -18,9 +18,9 @@ from flows.cells import Cell
 from flows.leases import Leases, gpus
 from flows.process import end_noted
 from flows.run_cell import CellRunner, Source
-from taca.errors import StageError
-from taca.execution.graph import Stage
-from taca.params import Params, validate
+from lab.params import Params, validate
+from runtime.errors import StageError
+from runtime.execution.graph import Stage
 
 
 def specification(

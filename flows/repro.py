@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from flows.forks import run_dvc
-from taca.execution.faults import read_failure
+from runtime.execution.faults import read_failure
 
 
 class State(StrEnum):
@@ -86,7 +86,7 @@ def reproduce(
 
 def environment(root: Path, **more: str) -> dict[str, str]:
     """For commands in `root`: this environment's programs first, an absolute store, no telemetry."""
-    from taca.tracking import tracking_uri
+    from runtime.tracking import tracking_uri
 
     quiet = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"

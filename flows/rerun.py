@@ -13,11 +13,11 @@ from flows.inputs import fetch_data, link_data_from_outside, made_by_pipeline, u
 from flows.repro import dvc_error, environment
 from flows.runs import StageRun
 from flows.workspace import workspace
-from taca.errors import StageError
-from taca.execution.faults import read_failure
-from taca.execution.graph import Stage, read_stages
-from taca.tracking import tracking_uri
-from taca.tracking.tree import COPIED, DIFF, UNTRACKED
+from runtime.errors import StageError
+from runtime.execution.faults import read_failure
+from runtime.execution.graph import Stage, read_stages
+from runtime.tracking import tracking_uri
+from runtime.tracking.tree import COPIED, DIFF, UNTRACKED
 
 
 @contextmanager

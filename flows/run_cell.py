@@ -17,9 +17,10 @@ from flows.leases import Leases, places
 from flows.record import Record, recorded
 from flows.repro import Outcome, Retry, State, dvc_error, environment, reproduce
 from flows.workspace import workspace
-from taca.errors import StageError
-from taca.execution.graph import Stage, overlap, stages_of
-from taca.params import Params, read_yaml
+from lab.params import Params
+from runtime.errors import StageError
+from runtime.execution.graph import Stage, overlap, stages_of
+from runtime.params import read_yaml
 
 
 @dataclass(frozen=True)

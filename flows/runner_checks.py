@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from flows import experiments
 from flows.checks.remote import check_remote
 from flows.elsewhere import remote_settings, repository
-from taca.errors import StageError
-from taca.params import Params
-from taca.tracking import check_answers, tracking_uri
-from taca.tracking.place import TIMEOUT, is_server, shown
+from lab.params import Params
+from runtime.errors import StageError
+from runtime.tracking import check_answers, tracking_uri
+from runtime.tracking.place import TIMEOUT, is_server, shown
 
 
 def check_runner(root: Path, params: Params) -> None:

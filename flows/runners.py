@@ -15,10 +15,10 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed, State
 
 from flows.cells import Cell
+from flows.errors import TOLD
 from flows.leases import Leases, gpus
 from flows.run_cell import CellRunner, Source
-from taca.errors import StageError
-from taca.params import Params
+from lab.params import Params
 
 
 def runner_of(root: Path, sweep: str, source: Source, params: Params):
@@ -76,5 +76,5 @@ def _run(runner: CellRunner, cell: Cell, parent: str, free: threading.Semaphore)
     with free:
         try:
             return Completed(message=runner.run(cell, parent, log.info))
-        except StageError as error:
+        except TOLD as error:
             return Failed(message=str(error))

@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from taca.errors import StageError
-from taca.tracking import check_answers, tracking_uri
-from taca.tracking.place import shown, sqlite_file
+from runtime.errors import StageError
+from runtime.tracking import check_answers, tracking_uri
+from runtime.tracking.place import shown, sqlite_file
 
 PACKAGES = "environment/packages.txt"
 # Metrics of the execution, not of what it computed.
@@ -31,7 +31,7 @@ class StageRun:
 
     def recorded(self, kind: str, path: str) -> str | None:
         """The DVC hash of a dependency (`kind` is "dep") or an output ("out"); None if the run has none."""
-        from taca.tracking.store import tag_key
+        from runtime.tracking.store import tag_key
 
         return self.tags.get(tag_key(f"dvc.{kind}.{path}"))
 

@@ -8,10 +8,10 @@ below the best lower bound so far: not when its mean is lower, which with few pr
 import random
 from collections.abc import Callable, Iterator
 
+from compbench.statistics import Interval
 from flows.cells import Cell, Planner
 from flows.definition import Overrides, Search, Sweep, labelled
-from taca.errors import StageError
-from taca.scoring.statistics import Interval
+from runtime.errors import StageError
 
 RunCells = Callable[[list[Cell]], None]
 DIGITS = 3  # of drawn values: what is drawn is what is written and read

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from taca.errors import StageError
-from taca.tracking import tracking_uri
-from taca.tracking.place import is_server
+from flows.errors import TOLD
+from runtime.errors import StageError
+from runtime.tracking import tracking_uri
+from runtime.tracking.place import is_server
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -28,7 +29,7 @@ def main() -> None:
         with _only_one(root):
             _check_ports(root, options.port, options.prefect_port)
             serve(root, options.port, options.prefect_port)
-    except StageError as error:
+    except TOLD as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         print("Stopped.")
@@ -63,7 +64,7 @@ def _only_one(root: Path) -> Iterator[None]:
     """Holds the repository for one `make serve`, and ends what a killed one has left running."""
     from flows.process import end_noted
     from flows.services import NOTES
-    from taca.execution.lock import if_free
+    from runtime.execution.lock import if_free
 
     with if_free(root / ".work" / "locks" / "serve.lock") as free:
         if not free:

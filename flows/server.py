@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.process import end_group, end_noted, leave_note
-from taca.errors import StageError
-from taca.tracking.place import shown
+from runtime.errors import StageError
+from runtime.tracking.place import shown
 
 SERVED = "http://127.0.0.1:4200/api"  # by `make serve`
 TIMEOUT = 5.0  # seconds for an answer

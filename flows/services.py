@@ -17,9 +17,9 @@ from flows.deploy import POOL, deploy
 from flows.process import end_group, leave_note
 from flows.repro import environment
 from flows.server import QUIET, start_server
-from taca.errors import StageError
-from taca.tracking import tracking_uri
-from taca.tracking.place import is_server, shown
+from runtime.errors import StageError
+from runtime.tracking import tracking_uri
+from runtime.tracking.place import is_server, shown
 
 NOTES = Path(".work") / "serve"  # a file for each service: its process group
 START = 120.0  # seconds for MLflow's start

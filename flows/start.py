@@ -8,7 +8,7 @@ from pathlib import Path
 from flows.forks import forks
 from flows.housekeeping import refuse_second
 from flows.server import prefect_server
-from taca.tracking import check_answers, tracking_uri
+from runtime.tracking import check_answers, tracking_uri
 
 
 @contextmanager

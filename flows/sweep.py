@@ -13,13 +13,14 @@ from pathlib import Path
 from flows import experiments
 from flows.cells import Cell, Planner
 from flows.definition import labelled, read_sweep
+from flows.errors import TOLD
 from flows.process import end_on_sigterm
 from flows.run_cell import Source
 from flows.start import ready
-from taca.errors import StageError
-from taca.execution.graph import read_stages
-from taca.params import load
-from taca.tracking.tree import DIFF, UNTRACKED, keep_tree
+from lab.params import load
+from runtime.errors import StageError
+from runtime.execution.graph import read_stages
+from runtime.tracking.tree import DIFF, UNTRACKED, keep_tree
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
             from flows.sweep_tasks import sweep
 
             state = sweep(options.name, return_state=True)
-    except StageError as error:
+    except TOLD as error:
         sys.exit(str(error))
     if not state.is_completed():
         sys.exit(f"The sweep did not finish: {state.message}")

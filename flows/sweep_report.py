@@ -8,7 +8,7 @@ from pathlib import Path
 from flows.cells import Cell
 from flows.definition import Sweep
 from flows.experiments import lock_of
-from taca.errors import StageError
+from runtime.errors import StageError
 
 FOLDER = Path("results") / "sweeps"
 
@@ -42,7 +42,7 @@ def done(root: Path, cell: Cell, commit: str) -> Done:
 
 def score_files(root: Path, cell: Cell, commit: str) -> tuple[str, str]:
     """The hashes of a finished cell's scores and of their manifest."""
-    from taca.report.provenance import manifest_path
+    from lab.report.provenance import manifest_path
 
     outs = {out["path"]: out["md5"] for out in lock_of(root, commit)["stages"][f"score@{cell.arm}"]["outs"]}
     path = Path(f"results/scores/{cell.arm}.parquet")
@@ -62,10 +62,10 @@ def cache(root: Path) -> Path:
 
 
 def compared(sweep: Sweep, finished: Sequence[Done], report: Mapping):
-    """`taca.report.results.Results` of the finished cells; None as long as the one to compare with is missing."""
-    from taca.report.provenance import read_manifest
-    from taca.report.results import Arm, compare
-    from taca.scoring.table import read_scores
+    """`lab.report.results.Results` of the finished cells; None as long as the one to compare with is missing."""
+    from compbench.table import read_scores
+    from lab.report.provenance import read_manifest
+    from lab.report.results import Arm, compare
 
     if sweep.compare_with not in {one.cell.label for one in finished}:
         return None
@@ -85,12 +85,12 @@ def write(root: Path, name: str, sweep: Sweep, finished: Sequence[Done], notes: 
     """
     from jinja2 import Environment, StrictUndefined
 
-    from taca.report import words
-    from taca.report.figures import differences_figure, means_figure
-    from taca.report.page import data_address
-    from taca.report.paper import paper_table
-    from taca.report.provenance import scored_by
-    from taca.report.tables import results_csv, results_markdown
+    from lab.report import words
+    from lab.report.figures import differences_figure, means_figure
+    from lab.report.page import data_address
+    from lab.report.paper import paper_table
+    from lab.report.provenance import scored_by
+    from lab.report.tables import results_csv, results_markdown
 
     folder = root / FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from compbench.statistics import Interval
 from flows import experiments, sweep_report
 from flows.cells import Cell, Planner
 from flows.definition import Sweep, labelled, read_sweep
@@ -23,9 +24,9 @@ from flows.record import Record, recorded
 from flows.repro import State as StageState
 from flows.runners import runner_of
 from flows.sweep import is_finished, source
-from taca.errors import StageError
-from taca.params import load, read_yaml
-from taca.scoring.statistics import Interval
+from lab.params import load
+from runtime.errors import StageError
+from runtime.params import read_yaml
 
 
 class Progress:

@@ -6,7 +6,7 @@ from pathlib import Path
 from flows.graph import Graph
 from flows.record import Record
 from flows.repro import Outcome
-from taca.execution.graph import read_recorded
+from runtime.execution.graph import read_recorded
 
 
 def plan_table(graph: Graph, names: list[str], changed: Mapping[str, list[str]]) -> str:

@@ -16,7 +16,7 @@ from flows.graph import chosen, read_graph
 from flows.housekeeping import noted_flow, only_flow
 from flows.pipeline import Stages, conclude
 from flows.record import recorded
-from taca.params import load
+from lab.params import load
 
 # A task waits in its thread for what it needs; how many stages run at once is decided by `flows.leases`.
 THREADS = 256

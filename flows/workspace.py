@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from taca.errors import StageError
+from runtime.errors import StageError
 
 TWICE = ("--force", "--force")  # also what a kill of git has left locked
 

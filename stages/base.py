@@ -2,11 +2,13 @@
 
 import sys
 
-from taca.execution import stage
+from lab.errors import LabError
+from lab.params import load
+from runtime.execution import stage
 
 
 def main() -> None:
-    with stage("base", sys.argv[1:]) as run:
+    with stage("base", sys.argv[1:], load, (LabError,)) as run:
         base(run)
 
 
@@ -14,9 +16,9 @@ def base(run) -> None:
     """Writes the pipeline's folder."""
     import torch
 
-    from taca.models.builtin.config import BuiltinConfig
-    from taca.models.builtin.pipeline import train_builtin
-    from taca.models.builtin.save import save_builtin
+    from lab.models.builtin.config import BuiltinConfig
+    from lab.models.builtin.pipeline import train_builtin
+    from lab.models.builtin.save import save_builtin
 
     torch.set_num_threads(run.params.threads)
     settings = run.params.base.model_dump(exclude={"name", "source"})

@@ -3,20 +3,22 @@
 import sys
 from pathlib import Path
 
-from taca.execution import stage
+from lab.errors import LabError
+from lab.params import load
+from runtime.execution import stage
 
 OUTPUT = "data/captions.parquet"
 
 
 def main() -> None:
-    with stage("caption", sys.argv[1:]) as run:
+    with stage("caption", sys.argv[1:], load, (LabError,)) as run:
         caption(run)
 
 
 def caption(run) -> None:
     """Writes one caption an image."""
-    from taca.data.captions import SCHEMA, caption_images
-    from taca.data.tables import read_table, write_table
+    from compbench.tables import read_table, write_table
+    from lab.data.captions import SCHEMA, caption_images
 
     folder = Path("data/sample")
     rows = caption_images(run.params.caption.captioner, folder, read_table(folder / "index.parquet"))

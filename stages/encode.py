@@ -3,13 +3,15 @@
 import sys
 from pathlib import Path
 
-from taca.execution import stage
+from lab.errors import LabError
+from lab.params import load
+from runtime.execution import stage
 
 OUTPUT = "data/encoded"
 
 
 def main() -> None:
-    with stage("encode", sys.argv[1:]) as run:
+    with stage("encode", sys.argv[1:], load, (LabError,)) as run:
         encode(run)
 
 
@@ -17,9 +19,9 @@ def encode(run) -> None:
     """Writes safetensors shards."""
     import torch
 
-    from taca.data.encode import encode as encode_samples
-    from taca.data.tables import read_table
-    from taca.models.load import load_base
+    from compbench.tables import read_table
+    from lab.data.encode import encode as encode_samples
+    from lab.models.load import load_base
 
     torch.set_num_threads(run.params.threads)
     settings = run.params.encode

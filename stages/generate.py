@@ -5,11 +5,14 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from taca.execution import stage
+from lab.errors import LabError
+from lab.params import load
+from runtime.execution import stage
+from taca.errors import TacaError
 
 
 def main() -> None:
-    with stage("generate", sys.argv[1:]) as run:
+    with stage("generate", sys.argv[1:], load, (LabError, TacaError)) as run:
         generate(run)
 
 
@@ -17,15 +20,15 @@ def generate(run) -> None:
     """Writes the images in the benchmark's layout, and `index.parquet`."""
     import torch
 
-    from taca.data.tables import read_table, write_table
-    from taca.generation.adapter import adapter
-    from taca.generation.earlier import take_over
-    from taca.generation.generate import Sampling
-    from taca.generation.generate import generate as make_images
-    from taca.generation.plan import SCHEMA, plan_images
-    from taca.generation.sheet import contact_sheet
-    from taca.hooks import TacaConfig, taca
-    from taca.models.load import load_base
+    from compbench.tables import read_table, write_table
+    from lab.generation.adapter import adapter
+    from lab.generation.earlier import take_over
+    from lab.generation.generate import Sampling
+    from lab.generation.generate import generate as make_images
+    from lab.generation.plan import SCHEMA, plan_images
+    from lab.generation.sheet import contact_sheet
+    from lab.models.load import load_base
+    from taca import TacaConfig, taca
 
     torch.set_num_threads(run.params.threads)
     arm, settings = run.params.arms[run.key], run.params.generate

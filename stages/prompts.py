@@ -2,21 +2,25 @@
 
 import sys
 
-from taca.execution import stage
+from compbench.errors import CompbenchError
+from lab.errors import LabError
+from lab.params import load
+from runtime.execution import stage
 
 OUTPUT = "data/prompts.parquet"
 
 
 def main() -> None:
-    with stage("prompts", sys.argv[1:]) as run:
+    with stage("prompts", sys.argv[1:], load, (CompbenchError, LabError)) as run:
         prompts(run)
 
 
 def prompts(run) -> None:
     """Writes one row a prompt."""
-    from taca.data.parsing import RULES, SPACY
-    from taca.data.prompts import SCHEMA, load_prompts
-    from taca.data.tables import write_table
+    from compbench.parsing import RULES, SPACY
+    from compbench.prompts import SCHEMA
+    from compbench.tables import write_table
+    from lab.prompts import load_prompts
 
     settings = run.params.prompts
     if settings.folder is not None:

@@ -1,21 +1,24 @@
-"""Writes the report on all arms: `python stages/report.py`."""
+"""Writes the report on all arms: `python -m stages.report`."""
 
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from taca.execution import stage
+from compbench.errors import CompbenchError
+from lab.errors import LabError
+from lab.params import load
+from runtime.execution import stage
 
 
 def main() -> None:
-    with stage("report", sys.argv[1:]) as run:
+    with stage("report", sys.argv[1:], load, (CompbenchError, LabError)) as run:
         report(run)
 
 
 def report(run) -> None:
     """Reads the scores, images and loss histories of the arms in the parameters; writes `results/report/`."""
-    from taca.report.results import compare, load_arm
-    from taca.report.write import write_report
+    from lab.report.results import compare, load_arm
+    from lab.report.write import write_report
 
     params = run.params
     score_paths = {name: f"results/scores/{name}.parquet" for name in params.arms}

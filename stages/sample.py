@@ -2,21 +2,23 @@
 
 import sys
 
-from taca.execution import stage
+from lab.errors import LabError
+from lab.params import load
+from runtime.execution import stage
 
 OUTPUT = "data/sample"
 
 
 def main() -> None:
-    with stage("sample", sys.argv[1:]) as run:
+    with stage("sample", sys.argv[1:], load, (LabError,)) as run:
         sample(run)
 
 
 def sample(run) -> None:
     """Writes `images/` and `index.parquet`."""
-    from taca.data.sample import SCHEMA
-    from taca.data.sample import sample as sample_images
-    from taca.data.tables import write_table
+    from compbench.tables import write_table
+    from lab.data.sample import SCHEMA
+    from lab.data.sample import sample as sample_images
 
     settings = run.params.sample
     if settings.folder is not None:

@@ -1,13 +1,16 @@
-"""Scores the images of one arm: `python stages/score.py <arm>`."""
+"""Scores the images of one arm: `python -m stages.score <arm>`."""
 
 import sys
 from pathlib import Path
 
-from taca.execution import stage
+from compbench.errors import CompbenchError
+from lab.errors import LabError
+from lab.params import load
+from runtime.execution import stage
 
 
 def main() -> None:
-    with stage("score", sys.argv[1:]) as run:
+    with stage("score", sys.argv[1:], load, (CompbenchError, LabError)) as run:
         score(run)
 
 
@@ -17,12 +20,13 @@ def score(run) -> None:
 
     import torch
 
-    from taca.scoring.build import build_measures
-    from taca.scoring.images import read_index
-    from taca.scoring.interface import read_prompts
-    from taca.scoring.prompt_source import check_parses
-    from taca.scoring.run import score_folder, summarize
-    from taca.scoring.table import write_scores
+    from compbench.images import read_index
+    from compbench.prompt_source import check_parses
+    from compbench.run import score_folder, summarize
+    from compbench.scorers.build import build_measures
+    from compbench.scorers.interface import read_prompts
+    from compbench.table import write_scores
+    from lab.world.scorers import world_scorers
 
     arm, folder = run.key, Path("results/images") / run.key
     torch.set_num_threads(run.params.threads)
@@ -34,7 +38,9 @@ def score(run) -> None:
     found = manifest(run.params, choice, scored, images)
     for path in found["weights"]:
         run.log_input(f"score.weights/{path}", choice.weights / path)
-    measures = build_measures(found["categories"], choice)
+    base = Path("models/base") / run.params.base.name
+    brought = world_scorers(base, choice.mode, choice.device)
+    measures = build_measures(found["categories"], choice, brought)
     rows = score_folder(folder, prompts, measures, chunks(run, found), run.params.score.batch_size)
     summary = summarize(rows)
     write_scores(run.fresh(f"results/scores/{arm}.parquet"), rows)
@@ -46,19 +52,16 @@ def score(run) -> None:
 def chosen(params):
     """The scorers that the parameters name.
 
-    Raises: StageError when they are to compute on a GPU, and this machine has none that can be used.
+    Raises: LabError when they are to compute on a GPU, and this machine has none that can be used.
     """
     import torch
 
-    from taca.errors import StageError
-    from taca.scoring.choice import Choice
-    from taca.scoring.mode import Mode
+    from compbench.scorers.choice import Choice
+    from compbench.scorers.mode import Mode
 
     settings = params.score
     if settings.device == "cuda" and not torch.cuda.is_available():
-        raise StageError(
-            "`score.device` is cuda, but torch finds no GPU here: set it to cpu, or score where there is one."
-        )
+        raise LabError("Torch finds no GPU here: set `score.device` to cpu, or score where there is one.")
     return Choice(
         attribute=settings.attribute,
         spatial=settings.spatial,
@@ -66,7 +69,6 @@ def chosen(params):
         quality=tuple(settings.quality),
         mode=Mode(settings.mode),
         weights=None if settings.weights is None else Path(settings.weights),
-        base=Path("models/base") / params.base.name,
         device=settings.device,
         dtype=settings.dtype,
     )
@@ -74,8 +76,8 @@ def chosen(params):
 
 def manifest(params, choice, prompts, images) -> dict:
     """What the scores of `images`, which show `prompts`, rest on."""
-    from taca.scoring.manifest import build_manifest
-    from taca.scoring.protocol import describe_protocol
+    from compbench.manifest import build_manifest
+    from compbench.protocol import describe_protocol
 
     categories = list(dict.fromkeys(image.category for image in images))
     rows = {category: [image for image in images if image.category == category] for category in categories}

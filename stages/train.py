@@ -4,11 +4,14 @@ import json
 import sys
 from pathlib import Path
 
-from taca.execution import stage
+from lab.errors import LabError
+from lab.params import load
+from runtime.execution import stage
+from taca.errors import TacaError
 
 
 def main() -> None:
-    with stage("train", sys.argv[1:]) as run:
+    with stage("train", sys.argv[1:], load, (LabError, TacaError)) as run:
         adapter = run.params.adapters[run.key]
         if adapter.rank == 0:
             mark_none(run)
@@ -27,12 +30,12 @@ def train(run, adapter) -> None:
     """Writes the adapter's weights and its loss history."""
     import torch
 
-    from taca.data.encode import read_encoded
-    from taca.hooks import TacaConfig
-    from taca.models.load import load_transformer
-    from taca.training.history import write_history
-    from taca.training.loop import TrainConfig, Trainer
-    from taca.training.lora import add_lora, save_lora
+    from lab.data.encode import read_encoded
+    from lab.models.load import load_transformer
+    from lab.training.history import write_history
+    from lab.training.loop import TrainConfig, Trainer
+    from lab.training.lora import add_lora, save_lora
+    from taca import TacaConfig
 
     torch.set_num_threads(run.params.threads)
     settings = run.params.train

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from taca.errors import TacaError
+
 
 class ScopedAdapter:
     """Switches one adapter of a transformer on or off for single passes; other adapters stay as they are.
@@ -16,7 +18,7 @@ class ScopedAdapter:
         name: the adapter's.
 
     Raises:
-        ValueError: the transformer has no such adapter, or an adapter is fused into the weights.
+        TacaError: the transformer has no such adapter, or an adapter is fused into the weights.
     """
 
     def __init__(self, transformer: nn.Module, name: str):
@@ -31,13 +33,13 @@ class ScopedAdapter:
         layers = [layer for layer in tuned if self.name in layer._get_available_adapters()]
         if not layers:
             known = sorted({found for layer in tuned for found in layer._get_available_adapters()})
-            raise ValueError(
+            raise TacaError(
                 f"`adapter` is {self.name!r}, and this {type(transformer).__name__} has "
                 f"{', '.join(map(repr, known)) if known else 'none'}: load it first, by that `adapter_name`."
             )
         # A layer with any fused adapter would be unfused for good when it is switched off.
         if any(layer.merged for layer in layers):
-            raise ValueError(
+            raise TacaError(
                 f"An adapter is fused into the weights, so {self.name!r} cannot be left out of later steps: "
                 "call `pipe.unfuse_lora()` first."
             )

@@ -11,6 +11,8 @@ from types import MethodType
 
 from torch import nn
 
+from taca.errors import TacaError
+
 
 class BatchedBranches:
     """Both branches in one batch, the unconditional one first (SD3, CogVideoX)."""
@@ -23,7 +25,7 @@ class BatchedBranches:
         """For each of the `batch` samples of a pass with these arguments, whether it is conditional."""
         scale = getattr(self.pipeline(), "_guidance_scale", None)
         if scale is None:
-            raise ValueError(
+            raise TacaError(
                 "`branches` is conditional, and the pipeline that TACA was given is not drawing: call that pipeline, "
                 "and keep it as long as TACA is applied."
             )
@@ -46,7 +48,7 @@ class SeparateBranches:
     def conditional(self, arguments: dict, batch: int) -> list[bool]:
         """As `BatchedBranches.conditional`."""
         if self.name is None:
-            raise ValueError(
+            raise TacaError(
                 "`branches` is conditional, and this pipeline does not say which branch a call belongs to (it sets no "
                 "`cache_context`): use both."
             )

@@ -4,6 +4,8 @@ import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
 from torch import nn
 
+from taca.errors import TacaError
+
 # The modules of diffusers whose hooks answer for a block or an attention with what it gave in an earlier step.
 _CACHES = tuple(
     f"diffusers.hooks.{name}"
@@ -23,17 +25,17 @@ def check_combinations(transformer: nn.Module) -> None:
     """Makes sure that nothing is enabled on a transformer under which TACA would be silently wrong.
 
     Raises:
-        ValueError: an output cache, or ring attention by PyTorch's own kernel.
+        TacaError: an output cache, or ring attention by PyTorch's own kernel.
     """
     cache = _cache(transformer)
     if cache is not None:
-        raise ValueError(
+        raise TacaError(
             f"{cache} keeps parts of one step for another, also across the step at which TACA ends: "
             "call `disable_cache()`, or remove its hooks, first."
         )
     context = context_parallel(transformer)
     if context is not None and context.ring_degree > 1 and _backend(transformer) == AttentionBackendName.NATIVE:
-        raise ValueError(
+        raise TacaError(
             "Ring attention needs a backend that returns log-sum-exp, and PyTorch's native one does not: call "
             "`set_attention_backend` with another, or use `ulysses_degree`."
         )
@@ -43,10 +45,10 @@ def check_gradients(transformer: nn.Module) -> None:
     """Makes sure that no gradient is asked for where diffusers has none.
 
     Raises:
-        ValueError: gradients are recorded under context parallelism.
+        TacaError: gradients are recorded under context parallelism.
     """
     if context_parallel(transformer) is not None and torch.is_grad_enabled():
-        raise ValueError(
+        raise TacaError(
             "diffusers' context parallelism has no backward pass for queries fewer than the keys, which TACA has: "
             "run the pass under `torch.no_grad()`, or train without context parallelism."
         )

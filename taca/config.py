@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Literal
 
+from taca.errors import TacaError
+
 
 @dataclass(frozen=True)
 class TacaConfig:
@@ -18,7 +20,7 @@ class TacaConfig:
             this takes the pipeline in the place of its transformer.
 
     Raises:
-        ValueError: gamma is not a finite number above 0, threshold not a number from 0 to 1000, adapter not a name, or
+        TacaError: gamma is not a finite number above 0, threshold not a number from 0 to 1000, adapter not a name, or
             branches none of the two.
     """
 
@@ -29,15 +31,15 @@ class TacaConfig:
 
     def __post_init__(self):
         if not _is_number(self.gamma) or not 0 < self.gamma < math.inf:
-            raise ValueError(f"`gamma` must be a finite number above 0 (1 changes nothing), got {self.gamma!r}.")
+            raise TacaError(f"`gamma` must be a finite number above 0 (1 changes nothing), got {self.gamma!r}.")
         if not _is_number(self.threshold) or not 0 <= self.threshold <= 1000:
-            raise ValueError(
+            raise TacaError(
                 f"`threshold` must be a number from 0 to 1000, the scheduler's scale, got {self.threshold!r}."
             )
         if self.adapter is not None and (not isinstance(self.adapter, str) or not self.adapter):
-            raise ValueError(f"`adapter` must be the name of a loaded adapter, or None, got {self.adapter!r}.")
+            raise TacaError(f"`adapter` must be the name of a loaded adapter, or None, got {self.adapter!r}.")
         if self.branches not in ("both", "conditional"):
-            raise ValueError(f"`branches` must be both or conditional, got {self.branches!r}.")
+            raise TacaError(f"`branches` must be both or conditional, got {self.branches!r}.")
         # Any real number is taken, a Fraction say; torch takes floats.
         object.__setattr__(self, "gamma", float(self.gamma))
         object.__setattr__(self, "threshold", float(self.threshold))

@@ -29,6 +29,7 @@ from torch import nn
 
 from taca import processors
 from taca.branches import BatchedBranches, SeparateBranches
+from taca.errors import TacaError
 from taca.processors.base import TacaProcessor
 
 
@@ -134,27 +135,27 @@ def family_of(transformer: nn.Module) -> Family:
     """The row of a transformer.
 
     Raises:
-        ValueError: a class that is in no row.
+        TacaError: a class that is in no row.
     """
     for family in FAMILIES:
         if isinstance(transformer, family.transformer):
             return family
     name = type(transformer).__name__
     known = ", ".join(family.transformer.__name__ for family in FAMILIES)
-    raise ValueError(f"TACA does not know {name}: pass a transformer of one of the classes {known}.")
+    raise TacaError(f"TACA does not know {name}: pass a transformer of one of the classes {known}.")
 
 
 def transformer_of(model: object) -> nn.Module:
     """A transformer itself, or that of a pipeline.
 
     Raises:
-        ValueError: a pipeline that has none.
+        TacaError: a pipeline that has none.
     """
     if not isinstance(model, DiffusionPipeline):
         return model
     transformer = getattr(model, "transformer", None)
     if transformer is None:
-        raise ValueError(
+        raise TacaError(
             f"{type(model).__name__} has no transformer, and TACA acts on one: pass a pipeline around one, "
             "such as StableDiffusion3Pipeline."
         )
@@ -170,7 +171,7 @@ def attention_modules(transformer: nn.Module, family: Family) -> dict[nn.Module,
     """Every joint attention module of a transformer, in the order of the blocks.
 
     Raises:
-        ValueError: there is none, or one has a processor that is not the stock one.
+        TacaError: there is none, or one has a processor that is not the stock one.
     """
     found = {}
     for name, module in transformer.named_modules():
@@ -179,7 +180,7 @@ def attention_modules(transformer: nn.Module, family: Family) -> dict[nn.Module,
                 found[module] = site
     if not found:
         patterns = ", ".join(f"`{site.modules}`" for site in family.sites)
-        raise ValueError(
+        raise TacaError(
             f"This {type(transformer).__name__} has no joint attention: no module is called {patterns}; "
             "pass a transformer with at least one block."
         )
@@ -191,12 +192,12 @@ def check_stock(modules: dict[nn.Module, AttentionSite]) -> None:
     """Makes sure that TACA would take the place of nothing but stock processors.
 
     Raises:
-        ValueError: a module has another processor.
+        TacaError: a module has another processor.
     """
     for module, site in modules.items():
         # Subclasses too are refused: what they add would be lost.
         if type(module.processor) not in site.stock:
-            raise ValueError(
+            raise TacaError(
                 f"TACA stands in for {site.stock[0].__name__} and found {type(module.processor).__name__}: unload IP "
                 "adapters, or put the stock processor back with `set_attn_processor`."
             )

@@ -17,6 +17,7 @@ from torch import nn
 from taca.adapters import ScopedAdapter
 from taca.combinations import check_combinations, check_gradients
 from taca.config import TacaConfig
+from taca.errors import TacaError
 from taca.families import Family, attention_modules, check_stock, family_of, transformer_of
 from taca.processors.base import share_of
 from taca.processors.swap import Processors, swapped, swapped_in_recomputation
@@ -91,7 +92,7 @@ class TacaHook:
     def _early(self, arguments: dict) -> list[bool]:
         """Which samples of a pass with these arguments are at or above the threshold; one may stand for all."""
         if arguments.get("timestep") is None:
-            raise ValueError("TACA acts by `timestep`, and this forward pass got none: pass it.")
+            raise TacaError("TACA acts by `timestep`, and this forward pass got none: pass it.")
         timestep = torch.as_tensor(arguments["timestep"]).flatten()
         scale = self.family.timestep_scale
         scheduler = self.scheduler if self.pipeline is None else getattr(self.pipeline(), "scheduler", None)
@@ -109,12 +110,12 @@ class TacaHook:
 
     def _switch_adapter(self, transformer: nn.Module, early: list[bool]) -> None:
         if any(early) != all(early):
-            raise ValueError(
+            raise TacaError(
                 "This forward pass mixes timesteps above and below the threshold, and the adapter "
                 f"{self.adapter.name!r} is either on or off: pass them one after the other."
             )
         if torch.is_grad_enabled() and transformer.gradient_checkpointing:
-            raise ValueError(
+            raise TacaError(
                 "`adapter` in TacaConfig cannot be combined with gradient checkpointing, since blocks are computed "
                 "again when the adapter is back: disable one of them."
             )
@@ -160,21 +161,21 @@ def apply_taca(model: object, config: TacaConfig, *, scheduler: object | None = 
             in 16 bits rounds them (966, 968 and 970 arrive as 968.75 in bfloat16). A pipeline's own is taken.
 
     Raises:
-        ValueError: an unknown class or a pipeline without a transformer, no joint attention, processors other than the
+        TacaError: an unknown class or a pipeline without a transformer, no joint attention, processors other than the
             stock ones, an adapter that is not loaded or is fused, an output cache, or TACA applied already. The
             transformer is then as it was.
     """
     transformer = transformer_of(model)
     pipeline = None if transformer is model else model
     if pipeline is not None and scheduler is not None:
-        raise ValueError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
+        raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
     family = family_of(transformer)
     if config.branches == "conditional" and pipeline is None:
-        raise ValueError(
+        raise TacaError(
             "`branches` is conditional, and a transformer alone cannot tell the branches: pass the pipeline."
         )
     if hasattr(transformer, _TACA_HOOK):
-        raise ValueError(f"TACA is already applied to this {type(transformer).__name__}: call `remove_taca` first.")
+        raise TacaError(f"TACA is already applied to this {type(transformer).__name__}: call `remove_taca` first.")
     hook = TacaHook(transformer, config, family, scheduler, pipeline)
     try:
         hook.register(transformer)
@@ -188,12 +189,12 @@ def remove_taca(model: object) -> None:
     """Makes a transformer, or that of a pipeline, the stock one again.
 
     Raises:
-        ValueError: TACA is not applied to it.
+        TacaError: TACA is not applied to it.
     """
     transformer = transformer_of(model)
     family_of(transformer)
     if not hasattr(transformer, _TACA_HOOK):
-        raise ValueError(f"TACA is not applied to this {type(transformer).__name__}: call `apply_taca` first.")
+        raise TacaError(f"TACA is not applied to this {type(transformer).__name__}: call `apply_taca` first.")
     hook = getattr(transformer, _TACA_HOOK)
     delattr(transformer, _TACA_HOOK)
     hook.remove(transformer)

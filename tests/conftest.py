@@ -1,4 +1,4 @@
-"""A small DVC repository whose toy stages run through the real `taca.execution.stage`."""
+"""A small DVC repository whose toy stages run through the real `runtime.execution.stage`."""
 
 import os
 import shutil

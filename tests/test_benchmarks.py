@@ -12,9 +12,9 @@ from benchmarks.steps import step_runs
 from benchmarks.timing import Run, compare
 from benchmarks.unidet import torchvision_around
 from benchmarks.variants import GAMMA, variants, with_variant
+from compbench.scorers.unidet.model import R50, RS200, UniDet
 from taca import TacaConfig, taca
 from taca.processors.swap import swapped
-from taca.scoring.unidet.model import R50, RS200, UniDet
 
 
 @pytest.mark.parametrize("text_first", [True, False])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from taca.execution.graph import read_recorded
+from runtime.execution.graph import read_recorded
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
@@ -116,7 +116,7 @@ def test_every_hash_in_the_report_leads_to_the_run_that_made_it(finished):
     for arm in ARMS:
         (digest,) = (md5 for path, md5 in copy.outs()[f"score@{arm}"].items() if path.endswith(".parquet"))
         assert digest[:8] in (copy.root / "results/report/index.html").read_text()
-        found = copy.run(sys.executable, "-m", "taca.tracking.find", digest)
+        found = copy.run(sys.executable, "-m", "runtime.tracking.find", digest)
         assert found.returncode == 0, found.stderr
         assert f"score@{arm}" in found.stdout
 

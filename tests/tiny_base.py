@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from taca.models.builtin.config import BuiltinConfig
+from lab.models.builtin.config import BuiltinConfig
 
 TINY = BuiltinConfig(
     seed=0, scenes=16, batch_size=8, width=64, layers=2, autoencoder_steps=2, transformer_steps=2, clip_steps=2
@@ -15,8 +15,8 @@ def train_tiny(folder: Path, config: BuiltinConfig = TINY) -> Path:
     """Trains a tiny base in `folder` and returns the pipeline's folder."""
     import torch
 
-    from taca.models.builtin.pipeline import train_builtin
-    from taca.models.builtin.save import save_builtin
+    from lab.models.builtin.pipeline import train_builtin
+    from lab.models.builtin.save import save_builtin
 
     work = folder / "work"
     work.mkdir(parents=True, exist_ok=True)

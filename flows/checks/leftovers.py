@@ -8,10 +8,10 @@ from flows.checks import Finding
 from flows.checks.services import check_mlflow
 from flows.housekeeping import LOCK
 from flows.locks import holders, read_locks, stale_holders
-from taca.execution.lock import if_free
-from taca.tracking import tracking_uri
-from taca.tracking.place import sqlite_file
-from taca.tracking.system import find_process
+from runtime.execution.lock import if_free
+from runtime.tracking import tracking_uri
+from runtime.tracking.place import sqlite_file
+from runtime.tracking.system import find_process
 
 NOTES = ("groups", "flows", "serve")  # folders of .work with a note for each process that runs
 

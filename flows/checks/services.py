@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from flows.checks import Finding
-from taca.errors import StageError
-from taca.tracking import check_answers, tracking_uri
-from taca.tracking.place import is_server, shown, sqlite_file
+from flows.errors import TOLD
+from runtime.tracking import check_answers, tracking_uri
+from runtime.tracking.place import is_server, shown, sqlite_file
 
 
 def check_mlflow(root: Path) -> Finding:
@@ -18,7 +18,7 @@ def check_mlflow(root: Path) -> Finding:
         return Finding("MLflow", f"no database yet; the first run makes {database}")
     try:
         check_answers(uri)
-    except StageError as error:
+    except TOLD as error:
         return Finding("MLflow", str(error), "mend that, or unset MLFLOW_TRACKING_URI")
     return _server(uri) if is_server(uri) else _database(uri)
 

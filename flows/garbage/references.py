@@ -5,9 +5,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from taca.errors import StageError
-from taca.tracking import check_answers, tracking_uri
-from taca.tracking.place import sqlite_file
+from runtime.errors import StageError
+from runtime.tracking import check_answers, tracking_uri
+from runtime.tracking.place import sqlite_file
 
 HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")  # as DVC writes them
 RECORDS = ("*dvc.lock", "*.dvc")  # files in which DVC notes hashes

@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from flows.garbage import Garbage
 from flows.repro import environment
-from taca.errors import StageError
-from taca.tracking import tracking_uri
-from taca.tracking.place import is_server, sqlite_file
+from runtime.errors import StageError
+from runtime.tracking import tracking_uri
+from runtime.tracking.place import is_server, sqlite_file
 
 DAY = 24 * 3600 * 1000  # milliseconds
 CALL = 1000  # runs that one command is given

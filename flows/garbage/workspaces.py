@@ -6,7 +6,7 @@ from pathlib import Path
 from flows.garbage import Garbage
 from flows.housekeeping import drop_temporary
 from flows.workspace import remove_workspace
-from taca.execution.lock import if_free
+from runtime.execution.lock import if_free
 
 
 def left_workspaces(root: Path) -> Garbage:

@@ -4,6 +4,7 @@ import torch
 from diffusers.models.transformers.transformer_qwenimage import apply_rotary_emb_qwen
 from torch import nn
 
+from taca.errors import TacaError
 from taca.processors.base import TacaProcessor, heads_of, joined, projected
 
 
@@ -20,7 +21,7 @@ class TacaQwenDoubleStreamAttnProcessor(TacaProcessor):
         image_rotary_emb: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if attention_mask is not None:
-            raise ValueError("Qwen-Image takes no `attention_mask`: pass `encoder_hidden_states_mask`.")
+            raise TacaError("Qwen-Image takes no `attention_mask`: pass `encoder_hidden_states_mask`.")
         joint = _heads(attn, hidden_states, encoder_hidden_states, image_rotary_emb)
         mask = _joint_mask(encoder_hidden_states_mask, hidden_states)
         image_output, text_output = self.dispatch(*joint, encoder_hidden_states.shape[1], mask, text_first=True)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 
+from taca.errors import TacaError
 from taca.processors.base import TacaProcessor, heads_of, joined, projected
 
 
@@ -17,7 +18,7 @@ class TacaJointAttnProcessor(TacaProcessor):
         """As any stand-in; refuses fused projections with QK-norm, which diffusers' fused processor leaves out."""
         super().follow(attn)
         if self.fused and attn.norm_q is not None:
-            raise ValueError(
+            raise TacaError(
                 "diffusers' fused processor of SD3 leaves out QK-norm, so Stable Diffusion 3.5 draws wrongly with it: "
                 "call `unfuse_qkv_projections()`."
             )

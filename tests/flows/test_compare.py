@@ -7,8 +7,8 @@ import pytest
 
 from flows.compare import Difference, differences, output_differences
 from flows.verdict import Kind, judged
-from taca.execution.graph import Stage
-from taca.execution.hashes import Hasher
+from runtime.execution.graph import Stage
+from runtime.execution.hashes import Hasher
 
 
 class Recorded:

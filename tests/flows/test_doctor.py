@@ -232,7 +232,7 @@ def test_dvc_locks_of_dead_processes_are_seen(toy):
 
 
 def begun(toy, pid, started):
-    from taca.tracking.store import RunLog
+    from runtime.tracking.store import RunLog
 
     description = {"uri": f"sqlite:///{toy.root}/mlflow.db", "root": str(toy.root), "experiment": "taca"}
     description |= {

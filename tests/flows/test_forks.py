@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from flows.forks import Forks, forks, run_dvc
-from taca.errors import StageError
+from runtime.errors import StageError
 
 
 def run(toy, *arguments, **more):

@@ -17,8 +17,8 @@ from flows.garbage.workspaces import left_workspaces
 from flows.process import end_group
 from flows.server import start_server
 from flows.workspace import add_workspace
-from taca.execution.lock import if_free
-from taca.tracking.store import RunLog
+from runtime.execution.lock import if_free
+from runtime.tracking.store import RunLog
 
 COMMAND = (sys.executable, "-m", "flows.gc")
 GIT = ("git", "-c", "user.name=toy", "-c", "user.email=toy@localhost")

@@ -17,7 +17,7 @@ from machines import Ray, Shared, make, run, until
 from sweep_toy import log, sweep
 
 from flows.elsewhere import waves
-from taca.execution.graph import Stage
+from runtime.execution.graph import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CELLS = ["baseline", "lora-only", "gamma-1.1", "gamma-1.2", "gamma-1.4"]

@@ -15,8 +15,8 @@ from mlflow.tracking import MlflowClient
 
 from flows.inputs import link_data_from_outside
 from flows.rebuild import rebuild
-from taca.errors import StageError
-from taca.execution.hashes import Hasher
+from runtime.errors import StageError
+from runtime.execution.hashes import Hasher
 
 slow = pytest.mark.slow
 AUTHOR = ("-c", "user.name=toy", "-c", "user.email=toy@localhost")
@@ -76,7 +76,7 @@ def test_clean_run_is_identical_and_the_users_workspace_untouched(toy, store):
     assert fresh.data.tags["mlflow.parentRunId"] == fresh.data.tags["rebuild.of"] == run.info.run_id
     assert fresh.data.tags["dvc.outs"] == run.data.tags["dvc.outs"]
     digest = run.data.tags["dvc.out.out/joined.txt"]
-    found = toy.run("python", "-m", "taca.tracking.find", digest).stdout
+    found = toy.run("python", "-m", "runtime.tracking.find", digest).stdout
     assert run.info.run_id in found
     assert fresh.info.run_id not in found
     assert not (toy.root / "out").exists()
@@ -312,7 +312,7 @@ def test_store_that_is_not_there_is_refused(toy, monkeypatch):
 
 
 def test_run_is_rebuilt_once_at_a_time(toy, recorded, monkeypatch):
-    from taca.execution.lock import if_free
+    from runtime.execution.lock import if_free
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     run_id = recorded()

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from conftest import ROOT, kill_group
 
-from taca.params import read_yaml
+from runtime.params import read_yaml
 
 COMMAND = (sys.executable, "-m", "flows.serve")
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flows.workspace import add_workspace, has_commit, remove_workspace, workspace
-from taca.errors import StageError
+from runtime.errors import StageError
 
 
 def head(toy):

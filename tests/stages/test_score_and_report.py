@@ -12,17 +12,18 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from taca.data.prompts import SCHEMA, load_prompts
-from taca.data.tables import read_table, write_table
-from taca.errors import StageError
-from taca.execution.graph import read_stages
-from taca.generation.plan import SCHEMA as INDEX_SCHEMA
-from taca.generation.plan import plan_images
-from taca.params import read_yaml, validate
-from taca.scoring.table import read_scores
-from taca.scoring.weights.registry import NEEDS
-from taca.world.render import render
-from taca.world.scene import sample_scene
+from compbench.table import read_scores
+from compbench.tables import read_table, write_table
+from compbench.weights.registry import NEEDS
+from lab.generation.plan import SCHEMA as INDEX_SCHEMA
+from lab.generation.plan import plan_images
+from lab.params import validate
+from lab.prompts import SCHEMA, load_prompts
+from lab.world.render import render
+from lab.world.scene import sample_scene
+from runtime.errors import StageError
+from runtime.execution.graph import read_stages
+from runtime.params import read_yaml
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"prompts": {"per_category": 3}, "report": {"bootstrap": 100, "grid_prompts": 2}}
@@ -37,7 +38,7 @@ class Repository:
         self.set(**SMALL)
         stages = read_stages(self.root)
         for path in {*stages["score@baseline"].deps, *stages["report"].deps}:
-            if path.startswith(("stages/", "taca/", "models/base/")):
+            if path.startswith(("stages/", "compbench/", "lab/", "models/base/")):
                 self._copy(path)
         (self.root / "models" / "adapters" / "none").mkdir(parents=True)
         self._draw()
@@ -129,10 +130,10 @@ def test_score_and_report_say_what_the_scores_rest_on(repository, clip_weights):
 
 def test_default_scorers_give_their_numbers_with_no_weights(repository):
     """The manifest is beside the scores, not in them."""
-    from taca.scoring.build import build_measures
-    from taca.scoring.choice import Choice
-    from taca.scoring.interface import read_prompts
-    from taca.scoring.run import score_folder
+    from compbench.run import score_folder
+    from compbench.scorers.build import build_measures
+    from compbench.scorers.choice import Choice
+    from compbench.scorers.interface import read_prompts
 
     repository.run("stages/score.py", "baseline")
     choice = Choice(attribute="detector", spatial="detector", clip="base", base=ROOT / "models" / "base" / "builtin")
@@ -152,7 +153,7 @@ def test_missing_weights_stop_the_stage_with_the_command_that_fetches_them(repos
     assert caught.value.code == 1
     told = capsys.readouterr().err
     assert told.startswith("score@baseline: weights lacks clip/open_clip_config.json, ")
-    assert "`python -m taca.scoring.weights non_spatial" in told
+    assert "`python -m compbench.weights non_spatial" in told
     assert not (repository.root / "results" / "scores").exists()
 
 

@@ -3,11 +3,12 @@
 import sys
 from pathlib import Path
 
-from taca.execution import stage
+from lab.params import load
+from runtime.execution import stage
 
 
 def main() -> None:
-    with stage("join", sys.argv[1:]) as run:
+    with stage("join", sys.argv[1:], load) as run:
         run.log_artifact("out/a/0.txt", "samples")
         texts = [path.read_text() for path in sorted(Path("out").glob("[ab]/*.txt"))]
         run.fresh("out/joined.txt").write_text("".join(texts))

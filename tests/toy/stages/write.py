@@ -4,8 +4,9 @@ import os
 import sys
 import time
 
-from taca.errors import StageError
-from taca.execution import stage
+from lab.params import load
+from runtime.errors import StageError
+from runtime.execution import stage
 
 FAULTS = {
     "known": lambda: StageError("the loss is nan at step 1; lower `train.learning_rate`."),
@@ -14,7 +15,7 @@ FAULTS = {
 
 
 def main() -> None:
-    with stage("write", sys.argv[1:]) as run:
+    with stage("write", sys.argv[1:], load) as run:
         folder = run.fresh(f"out/{run.key}")
         folder.mkdir(exist_ok=True)
         for piece in range({"a": 4, "b": 2}[run.key]):

@@ -4,15 +4,16 @@ import os
 import sys
 from pathlib import Path
 
-from taca.data.tables import write_table
-from taca.errors import StageError
-from taca.execution import stage
-from taca.generation.earlier import take_over
-from taca.generation.plan import SCHEMA, plan_images
+from compbench.tables import write_table
+from lab.generation.earlier import take_over
+from lab.generation.plan import SCHEMA, plan_images
+from lab.params import load
+from runtime.errors import StageError
+from runtime.execution import stage
 
 
 def main() -> None:
-    with stage("generate", sys.argv[1:]) as run:
+    with stage("generate", sys.argv[1:], load) as run:
         arm, settings = run.params.arms[run.key], run.params.generate
         if str(arm.gamma) == os.environ.get("TOY_FAULTY_GAMMA"):
             raise StageError("the image is black; lower `gamma`.")

@@ -4,17 +4,18 @@ import json
 import sys
 from pathlib import Path
 
-from taca.data.tables import read_table
-from taca.execution import stage
-from taca.scoring.choice import Choice
-from taca.scoring.interface import SCORE_METRICS, Prompt
-from taca.scoring.manifest import build_manifest
-from taca.scoring.run import summarize
-from taca.scoring.table import ScoreRow, write_scores
+from compbench.manifest import build_manifest
+from compbench.run import summarize
+from compbench.scorers.choice import Choice
+from compbench.scorers.interface import SCORE_METRICS, Prompt
+from compbench.table import ScoreRow, write_scores
+from compbench.tables import read_table
+from lab.params import load
+from runtime.execution import stage
 
 
 def main() -> None:
-    with stage("score", sys.argv[1:]) as run:
+    with stage("score", sys.argv[1:], load) as run:
         folder = Path(f"results/images/{run.key}")
         rows = []
         for image in read_table(folder / "index.parquet"):

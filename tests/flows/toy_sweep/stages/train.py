@@ -5,11 +5,12 @@ import sys
 import time
 from pathlib import Path
 
-from taca.execution import stage
+from lab.params import load
+from runtime.execution import stage
 
 
 def main() -> None:
-    with stage("train", sys.argv[1:]) as run:
+    with stage("train", sys.argv[1:], load) as run:
         adapter = run.params.adapters[run.key]
         time.sleep(float(os.environ.get("TOY_SECONDS", 0)))
         folder = run.fresh(f"models/adapters/{run.key}")

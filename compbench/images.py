@@ -1,0 +1,85 @@
+"""A folder of images in the benchmark's layout, `<category>/samples/{prompt}_{index:06d}.png`, with `index.parquet`."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from compbench.errors import CompbenchError
+from compbench.reading import read_image, verify_image
+from compbench.scorers.geometry import LONG_SIDE, frame_size
+from compbench.scorers.interface import Prompt
+
+NAME = re.compile(r"(?P<prompt>[^_]+)_(?P<index>\d{6,})\.png")
+REMEDY = "delete the folder and generate its images again"
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One image: `index` counts within its category, `prompt_index` is the prompt's, `path` relative to the folder."""
+
+    index: int
+    prompt: str
+    category: str
+    prompt_index: int
+    path: str
+
+
+def read_index(folder: Path) -> list[ImageRow]:
+    """The images that the folder's `index.parquet` lists, in its order."""
+    columns = list(ImageRow.__dataclass_fields__)
+    return [ImageRow(**row) for row in pq.read_table(folder / "index.parquet", columns=columns).to_pylist()]
+
+
+def check_folder(folder: Path, rows: Sequence[ImageRow], prompts: dict[int, Prompt]) -> None:
+    """Refuses a folder whose images are not exactly those of its index, or not those of the prompts, before any work.
+
+    Raises: CompbenchError naming the first file or row that is wrong, and what to do.
+    """
+    if not rows:
+        raise CompbenchError(f"{folder / 'index.parquet'} lists no images: {REMEDY}.")
+    for row in rows:
+        _check_row(folder, row, prompts)
+    listed = {row.path for row in rows}
+    for path in sorted(folder.glob("*/samples/*")):
+        name = path.relative_to(folder).as_posix()
+        if NAME.fullmatch(path.name) is None:
+            raise CompbenchError(
+                f"{path} is not named {{prompt}}_{{index:06d}}.png as the benchmark's images are: "
+                "move it out of the folder."
+            )
+        if name not in listed:
+            raise CompbenchError(f"{path} is not listed in the folder's index.parquet: move it out of the folder.")
+    for name in sorted(listed):
+        verify_image(folder / name, REMEDY)
+
+
+def open_image(path: Path, remedy: str = REMEDY) -> Image.Image:
+    """The whole image, decoded, as RGB.
+
+    Raises: CompbenchError naming the file when it cannot be read to its end, or is too long for the benchmark's frame.
+    """
+    image = read_image(path, remedy)
+    if min(frame_size(*image.size)) < 1:
+        raise CompbenchError(
+            f"The image {path} has {image.width} x {image.height} pixels, of which nothing is left in the benchmark's "
+            f"frame of {LONG_SIDE} pixels at most: {remedy}."
+        )
+    return image
+
+
+def _check_row(folder: Path, row: ImageRow, prompts: dict[int, Prompt]) -> None:
+    prompt = prompts.get(row.prompt_index)
+    if prompt is None or (prompt.prompt, prompt.category) != (row.prompt, row.category):
+        raise CompbenchError(
+            f'{folder / row.path} was made for prompt {row.prompt_index}, "{row.prompt}" ({row.category}), which is '
+            f"not in the prompts table: {REMEDY}."
+        )
+    name = NAME.fullmatch(Path(row.path).name)
+    if name is None or name["prompt"] != row.prompt or Path(row.path).parts[:-1] != (row.category, "samples"):
+        raise CompbenchError(
+            f"{folder / row.path} is not named {row.category}/samples/{row.prompt}_{{index:06d}}.png: {REMEDY}."
+        )

@@ -1,0 +1,55 @@
+"""Tags the prompts of a folder with spaCy, a JSON line each: `python make_parses.py FOLDER OUTPUT`.
+
+`make parse` runs it in an environment whose spaCy is the benchmark's, where this project is not installed: it imports
+nothing of it.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import spacy
+from spacy.language import Language
+
+MODEL = "en_core_web_sm"
+
+
+def main() -> None:
+    folder, output = Path(sys.argv[1]), Path(sys.argv[2])
+    prompts = read_prompts(folder)
+    if not prompts:
+        sys.exit(f"{folder} holds no prompts; PROMPTS must be a folder with <category>_val.txt or _train.txt files.")
+    lines = [json.dumps(parse) + "\n" for parse in parses(spacy.load(MODEL), prompts)]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_suffix(".unfinished")
+    unfinished.write_text("".join(lines), encoding="utf-8")
+    os.replace(unfinished, output)
+    print(f"{output}: {len(lines)} prompts")
+
+
+def read_prompts(folder: Path) -> list[str]:
+    """Each prompt of the folder's val and train files once, in the order of the files' names."""
+    files = sorted(path for split in ("val", "train") for path in folder.glob(f"*_{split}.txt"))
+    lines = [line.strip() for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+def parses(nlp: Language, texts: Iterable[str]) -> Iterator[dict]:
+    """The fields of `compbench.parsing.Tagged`, for each text."""
+    # One by one, as the benchmark does: batches pad, and padding can turn a close call between two tags.
+    parser = f"spacy {spacy.__version__} {MODEL} {nlp.meta['version']}"
+    for text in texts:
+        doc = nlp(text)
+        yield {
+            "text": text,
+            "tokens": [token.text for token in doc],
+            "pos": [token.pos_ for token in doc],
+            "noun_chunks": [chunk.text for chunk in doc.noun_chunks],
+            "parser": parser,
+        }
+
+
+if __name__ == "__main__":
+    main()

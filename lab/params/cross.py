@@ -1,0 +1,96 @@
+"""What values say of each other: references, and limits that depend on another key."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab.params.sections import Adapter, Flows, Params, Prompts, Sample, Score
+from runtime.params.messages import closest, did_you_mean
+
+PARSERS = ("rules", "spacy")  # whatever else `prompts.parser` says is a file's path
+# By key of `score`: who answers from published weights.
+PUBLISHED = {"attribute": "blip-vqa", "spatial": "unidet", "clip": "openai"}
+
+
+def cross_faults(params: Params) -> list[str]:
+    """One sentence for each fault between values that are right by themselves."""
+    return [
+        *_reference_faults(params),
+        *(fault for name, adapter in params.adapters.items() for fault in _adapter_faults(name, adapter, params)),
+        *_folder_faults("prompts", params.prompts),
+        *_folder_faults("sample", params.sample),
+        *_parser_faults(params.prompts),
+        *_detector_faults(params.score, params.prompts),
+        *_weights_faults(params.score),
+        *_runner_faults(params.flows),
+    ]
+
+
+def _reference_faults(params: Params) -> Iterator[str]:
+    for name, arm in params.arms.items():
+        if arm.adapter not in params.adapters:
+            yield _no_such(f"arms.{name}.adapter", arm.adapter, "adapters", list(params.adapters))
+    if params.report.baseline not in params.arms:
+        yield _no_such("report.baseline", params.report.baseline, "arms", list(params.arms))
+
+
+def _no_such(key: str, value: str, section: str, names: list[str]) -> str:
+    hint = did_you_mean(closest(value, names))
+    return f"`{key}` is {value!r}, but must be one of `{section}`: {', '.join(names)}{hint}."
+
+
+def _adapter_faults(name: str, adapter: Adapter, params: Params) -> Iterator[str]:
+    key = f"adapters.{name}"
+    if adapter.rank > 0 and adapter.alpha is None:
+        yield f"`{key}.alpha` is missing; it must be a finite number above 0, since `{key}.rank` is {adapter.rank}."
+    # A published base's widths are known only once it is there; the stages check those.
+    if params.base.source == "world" and adapter.rank > params.base.width:
+        width = params.base.width
+        yield f"`{key}.rank` is {adapter.rank}, but must be at most {width}, the width of the layers (`base.width`)."
+
+
+def _folder_faults(section: str, values: Prompts | Sample) -> Iterator[str]:
+    if values.source == "folder" and values.folder is None:
+        yield f"`{section}.folder` is null, but must be a folder's path, since `{section}.source` is folder."
+    elif values.source == "folder" and not Path(values.folder).is_dir():
+        yield f"`{section}.folder` is {values.folder!r}, but must be a folder that exists (there is none of that path)."
+    elif values.source != "folder" and values.folder is not None:
+        yield f"`{section}.folder` is {values.folder!r}, but must be null, since `{section}.source` is {values.source}."
+
+
+def _parser_faults(prompts: Prompts) -> Iterator[str]:
+    if prompts.source == "compbench" and prompts.parser == "rules":
+        yield (
+            "`prompts.parser` is 'rules', but must be spacy or the file that `make parse` writes, since "
+            "`prompts.source` is compbench and the rules find no noun phrases in most of its complex prompts."
+        )
+    # The world's prompts bring their parse; that no other parser goes with them is said where they are made.
+    elif prompts.source != "world" and prompts.parser not in PARSERS and not Path(prompts.parser).is_file():
+        yield (
+            f"`prompts.parser` is {prompts.parser!r}, but must be rules, spacy, or a file that exists, such as "
+            "data/parses/compbench.jsonl, which `make parse` writes."
+        )
+
+
+def _detector_faults(score: Score, prompts: Prompts) -> Iterator[str]:
+    for key in ("attribute", "spatial"):
+        if getattr(score, key) == "detector" and prompts.source != "world":
+            yield (
+                f"`score.{key}` is 'detector', but must be {PUBLISHED[key]}, since `prompts.source` is "
+                f"{prompts.source} and the detector knows the built-in world's words alone."
+            )
+
+
+def _weights_faults(score: Score) -> Iterator[str]:
+    chosen = [f"`score.{key}` is {name}" for key, name in PUBLISHED.items() if getattr(score, key) == name]
+    chosen += [f"`score.quality` has {metric}" for metric in score.quality]
+    if chosen and score.weights is None:
+        yield (
+            "`score.weights` is null, but must be the folder that `python -m compbench.weights` fills, since "
+            f"{chosen[0]}."
+        )
+
+
+def _runner_faults(flows: Flows) -> Iterator[str]:
+    for runner, key, meant in (("ray", "ray_address", "auto or HOST:PORT"), ("kubernetes", "work_pool", "a work pool")):
+        if flows.runner == runner and getattr(flows, key) is None:
+            yield f"`flows.{key}` is null, but must be {meant}, since `flows.runner` is {runner}."

@@ -1,0 +1,176 @@
+"""The sections of `params.yaml`, one model each; what is allowed is written in the description of each field."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from runtime.params.fields import Name, Positive, Section, Seed, one_of
+
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0")]
+Decay = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
+Gamma = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0 (1 changes nothing)")]
+Threshold = Annotated[float, Field(ge=0, le=1000, description="a number from 0 to 1000, the scheduler's scale")]
+Guidance = Annotated[float, Field(ge=1, allow_inf_nan=False, description="a finite number of at least 1 (1 is off)")]
+Folder = Annotated[str | None, Field(description="a folder's path, or null when `source` is not folder")]
+
+
+class Base(Section):
+    """Stage `base`: the pipeline that everything else starts from."""
+
+    name: Name
+    source: one_of("world")
+    seed: Seed
+    scenes: Positive
+    batch_size: Annotated[int, Field(ge=4, description="an integer of at least 4")]
+    width: Annotated[int, Field(ge=32, multiple_of=32, description="a multiple of 32, the width of a head")]
+    layers: Annotated[int, Field(ge=2, description="an integer of at least 2")]
+    autoencoder_steps: Positive
+    transformer_steps: Positive
+    clip_steps: Positive
+
+
+class Prompts(Section):
+    """Stage `prompts`."""
+
+    source: one_of("world", "folder", "compbench")
+    folder: Folder
+    parser: Annotated[str, Field(min_length=1, description="rules, spacy, or the path of a file of parses")]
+    split: one_of("val", "train")
+    per_category: Positive
+    seed: Seed
+
+
+class Sample(Section):
+    """Stage `sample`."""
+
+    source: one_of("world", "folder")
+    folder: Folder
+    size: Positive
+    seed: Seed
+
+
+class Caption(Section):
+    """Stage `caption`: who describes the images."""
+
+    captioner: one_of("detector", "source")
+
+
+class Encode(Section):
+    """Stage `encode`."""
+
+    batch_size: Positive
+    max_sequence_length: Positive
+    dtype: one_of("float32", "bfloat16", "float16")
+
+
+class Train(Section):
+    """Stage `train`: what all adapters share (Eq. 13)."""
+
+    steps: Positive
+    batch_size: Positive
+    learning_rate: Rate
+    weight_decay: Decay
+    held_out: Positive
+    checkpoint_every: Positive
+    seed: Seed
+    mixed_precision: one_of("no", "bf16", "fp16")
+    lora_modules: one_of("attention")
+
+
+class Adapter(Section):
+    """One LoRA adapter; rank 0 trains nothing and stands for "no adapter"."""
+
+    rank: Annotated[int, Field(ge=0, description="an integer of at least 0 (0 trains no adapter)")]
+    alpha: Annotated[float | None, Field(gt=0, allow_inf_nan=False, description="a finite number above 0")] = None
+    gamma: Gamma = 1.0
+    threshold: Threshold = 970.0
+
+
+class Generate(Section):
+    """Stage `generate`: what all arms share."""
+
+    num_inference_steps: Positive
+    batch_size: Positive
+    seed: Seed
+    images_per_prompt: Positive
+    limit: Annotated[int | None, Field(ge=1, description="an integer of at least 1, or null for all prompts")]
+    max_sequence_length: Positive
+    dtype: one_of("float32", "bfloat16", "float16")
+
+
+class Arm(Section):
+    """One way of generating."""
+
+    gamma: Gamma
+    threshold: Threshold
+    guidance: Guidance
+    adapter: Name
+    adapter_scope: one_of("early", "all")
+
+
+class Score(Section):
+    """Stage `score`: which scorer answers each question, how, and where it computes."""
+
+    attribute: one_of("detector", "blip-vqa")
+    spatial: one_of("detector", "unidet")
+    clip: one_of("base", "openai")
+    quality: Annotated[list[one_of("musiq", "maniqa")], Field(description="a list of musiq, maniqa, both or none")]
+    mode: one_of("official", "corrected")
+    weights: Annotated[str | None, Field(description="a folder's path, or null when no published scorer is chosen")]
+    device: one_of("cpu", "cuda")
+    dtype: one_of("float32", "float16")
+    batch_size: Positive
+
+
+class Report(Section):
+    """Stage `report`."""
+
+    baseline: Name
+    bootstrap: Positive
+    seed: Seed
+    grid_prompts: Positive
+
+
+class Tracking(Section):
+    """Where the runs go in MLflow."""
+
+    experiment: Annotated[str, Field(min_length=1, description="the name of an MLflow experiment")]
+
+
+class Flows(Section):
+    """How flows run the stages. No stage reads it."""
+
+    workers: Positive
+    gpu_stages: Annotated[list[Name], Field(description="a list of stage names without keys, such as train")]
+    retries: Annotated[int, Field(ge=0, description="an integer of at least 0")]
+    retry_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
+    gpu_hour_price: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
+    runner: one_of("local", "ray", "kubernetes")
+    ray_address: Annotated[str | None, Field(description="auto, the address of a Ray cluster, or null")]
+    work_pool: Annotated[str | None, Field(description="the name of a Prefect work pool, or null")]
+    cell_gpus: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
+    repository: Annotated[str | None, Field(description="a git URL that the workers can reach, or null for `origin`")]
+
+
+class Params(Section):
+    """All of `params.yaml`."""
+
+    threads: Positive
+    base: Base
+    prompts: Prompts
+    sample: Sample
+    caption: Caption
+    encode: Encode
+    train: Train
+    adapters: Annotated[dict[Name, Adapter], Field(min_length=1, description="a mapping of at least one name")]
+    generate: Generate
+    arms: Annotated[dict[Name, Arm], Field(min_length=1, description="a mapping of at least one name")]
+    score: Score
+    report: Report
+    tracking: Tracking
+    flows: Flows
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment that runs go to."""
+        return self.tracking.experiment

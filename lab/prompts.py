@@ -1,0 +1,39 @@
+"""Prompt sources: the built-in world, the benchmark's own prompts, or a folder with files like the benchmark's."""
+
+from pathlib import Path
+
+from compbench.parsing import Parse
+from compbench.parsing.official import RULES, WORLD
+from compbench.prompts import numbered, prompt_row, read_benchmark, read_folder
+from lab.errors import LabError
+from lab.world.prompts import world_prompts
+
+
+def load_prompts(
+    source: str, folder: str | None, split: str, per_category: int, seed: int, parser: str = RULES
+) -> list[dict]:
+    """Prompts category by category as rows of `compbench.prompts.SCHEMA`.
+
+    Args:
+        source: "world"; "compbench" for the benchmark's val prompts; "folder" for files like them in `folder`.
+        per_category: how many prompts of each category; files give their first ones.
+        parser: who parses prompts from files; see `compbench.prompts.read_folder`.
+
+    Raises:
+        LabError: the world is asked for more prompts than it has, or with a parser.
+        CompbenchError: files, parser or parses are missing, or a prompt cannot be part of a file name.
+    """
+    if source == "compbench":
+        return read_benchmark(split, per_category, parser=parser)
+    if source == "folder":
+        return read_folder(Path(folder), split, per_category, parser=parser)
+    if parser != RULES:
+        raise LabError(
+            f"The parser is {parser!r}, but must be rules, since the world's prompts come with their parse; for "
+            "another one, take prompts from compbench or a folder."
+        )
+    rows = [
+        prompt_row(p.prompt, p.category, p.unseen, Parse(WORLD, p.phrases, p.objects, p.relation, p.count))
+        for p in world_prompts(split, per_category, seed)
+    ]
+    return numbered(rows, split)

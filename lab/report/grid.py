@@ -1,0 +1,75 @@
+"""One picture of prompts against arms: what the numbers look like."""
+
+import textwrap
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from matplotlib import get_data_path
+from PIL import Image, ImageDraw, ImageFont
+
+from compbench.scorers.interface import SCORE_METRICS
+from compbench.table import ScoreRow
+from lab.report.results import Results
+
+CELL = 160  # pixels a side of one image in the grid
+GAP, TEXT, HEAD, FOOT = 8, 190, 26, 16
+
+
+def grid_prompts(results: Results, count: int) -> list[ScoreRow]:
+    """The first image of `count` prompts in the baseline: each category's first prompt, then its second, and so on.
+
+    A rule, not a choice: nobody picked what the grid shows.
+    """
+    firsts: dict[str, dict[int, ScoreRow]] = {category: {} for category in results.categories}
+    for row in results.baseline.rows:
+        if row.metric == SCORE_METRICS[row.category]:
+            firsts[row.category].setdefault(row.prompt_index, row)
+    queues = [list(rows.values()) for rows in firsts.values()]
+    rounds = [queue[i] for i in range(max(map(len, queues))) for queue in queues if i < len(queue)]
+    order = {category: i for i, category in enumerate(results.categories)}
+    return sorted(rounds[:count], key=lambda row: order[row.category])
+
+
+def write_grid(results: Results, folders: Mapping[str, Path], count: int, path: Path) -> None:
+    """Writes the grid as PNG: a row for each prompt, a column for each arm, the image's score under it.
+
+    Args:
+        folders: each arm's folder of images, by the arm's name.
+        count: number of prompts.
+    """
+    shown = grid_prompts(results, count)
+    scores = {arm.name: {(row.path, row.metric): row.score for row in arm.rows} for arm in results.arms}
+    width = TEXT + len(results.arms) * (CELL + GAP)
+    canvas = Image.new("RGB", (width, HEAD + len(shown) * (CELL + FOOT + GAP)), "white")
+    draw = ImageDraw.Draw(canvas)
+    for j, arm in enumerate(results.arms):
+        x = TEXT + j * (CELL + GAP)
+        draw.text((x + CELL / 2, HEAD / 2), arm.name, "black", _font(13), anchor="mm")
+        for i, row in enumerate(shown):
+            y = HEAD + i * (CELL + FOOT + GAP)
+            canvas.paste(_thumbnail(folders[arm.name] / row.path), (x, y))
+            score = scores[arm.name][row.path, row.metric]
+            draw.text((x + CELL / 2, y + CELL + FOOT / 2), f"{score:.2f}", "#666666", _font(11), anchor="mm")
+    for i, row in enumerate(shown):
+        place = (GAP, HEAD + i * (CELL + FOOT + GAP) + CELL / 2)
+        draw.multiline_text(place, "\n".join(textwrap.wrap(row.prompt, 25)), "black", _font(13), anchor="lm")
+    canvas.save(path, optimize=True)
+
+
+def _thumbnail(path: Path) -> Image.Image:
+    """The image in a white cell, its shape kept."""
+    with Image.open(path) as image:
+        image = image.convert("RGB")
+    scale = CELL / max(image.size)
+    small = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
+    cell = Image.new("RGB", (CELL, CELL), "white")
+    cell.paste(small, ((CELL - small.width) // 2, (CELL - small.height) // 2))
+    ImageDraw.Draw(cell).rectangle((0, 0, CELL - 1, CELL - 1), outline="#dddddd")
+    return cell
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # The font that matplotlib brings: the same on every machine.
+    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -1,0 +1,48 @@
+"""Writes the report's folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lab.report.figures import differences_figure, loss_figure, means_figure
+from lab.report.grid import write_grid
+from lab.report.page import render_page
+from lab.report.paper import paper_table
+from lab.report.results import Results
+from lab.report.tables import quality_markdown, results_csv, results_markdown
+
+
+def write_report(
+    folder: Path,
+    results: Results,
+    *,
+    protocol: Mapping[str, object],
+    image_folders: Mapping[str, Path],
+    score_paths: Mapping[str, str],
+    histories: Mapping[str, Path],
+    grid_prompts: int,
+) -> None:
+    """Writes index.html, table1.csv, table1.md, grid.png and the figures as SVG into `folder`, and table2.md if image
+    quality was scored.
+
+    Args:
+        protocol: what a reader needs to repeat the run, by label.
+        image_folders, score_paths: by the arm's name.
+        histories: loss history (columns step, loss, held_out_loss) by the adapter's name; only of trained adapters.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paper, paper_quality = paper_table("table1"), paper_table("table2")
+    (folder / "table1.csv").write_text(results_csv(results), encoding="utf-8")
+    (folder / "table1.md").write_text(results_markdown(results, paper), encoding="utf-8")
+    if results.quality:
+        (folder / "table2.md").write_text(quality_markdown(results, paper_quality), encoding="utf-8")
+    figures = {"means": folder / "means.svg", "grid": folder / "grid.png"}
+    means_figure(results, figures["means"])
+    write_grid(results, image_folders, grid_prompts, figures["grid"])
+    if results.compared:
+        figures["differences"] = folder / "differences.svg"
+        differences_figure(results, figures["differences"])
+    if histories:
+        figures["loss"] = folder / "loss.svg"
+        loss_figure(histories, figures["loss"])
+    page = render_page(results, paper, paper_quality, protocol, figures, score_paths)
+    (folder / "index.html").write_text(page, encoding="utf-8")

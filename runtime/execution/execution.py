@@ -1,0 +1,175 @@
+"""One execution of a stage: what it reads, where it works, what it leaves, and what MLflow is told of it."""
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from traceback import format_exception
+
+import psutil
+
+from runtime.errors import StageError
+from runtime.execution import faults
+from runtime.execution.cost import costs, gpus_used
+from runtime.execution.graph import Stage, overlap, read_recorded
+from runtime.execution.hashes import Hashed, Hasher
+from runtime.execution.watch import Stopped
+from runtime.execution.work import Work, sweep
+from runtime.tracking import Recorder, tracking_uri
+from runtime.tracking.place import is_remote
+
+MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024  # the unit of getrusage's ru_maxrss
+MIB = 2**20
+PRICE = "TACA_GPU_HOUR_PRICE"  # whoever runs stages says what an hour of a GPU costs here
+TRACEBACK_CHARACTERS = 4000
+
+
+class Execution:
+    """One execution of `stage` in `root`; `stages` is the whole pipeline, `known` as `running.stage` has it."""
+
+    def __init__(
+        self,
+        root: Path,
+        stage: Stage,
+        stages: Mapping[str, Stage],
+        recorder: Recorder,
+        known: tuple[type[Exception], ...],
+    ):
+        self.stage = stage
+        self.recorder = recorder
+        self._root = root
+        self._stages = stages
+        self._known = known
+        self._started = time.time()
+        self._hasher = Hasher(root)
+        self._deps = {path: self._hasher(path) for path in stage.deps}
+        fingerprint = stage.fingerprint({path: found.md5 for path, found in self._deps.items()})
+        self.work = Work(root, stage.name, fingerprint)
+
+    @contextmanager
+    def running(self, experiment: str) -> Iterator[bool]:
+        """Opens work folder and MLflow run, and closes both by what the block does: publishes, or aborts on an error.
+
+        Yields whether the outputs are finished already, so that nothing but publishing is left to do.
+        """
+        try:
+            yield self._begin(experiment)
+            self._conclude()
+        except BaseException as error:
+            cause = faults.named(error, self._root, self._known)
+            self._abort(cause)
+            if cause is error:
+                raise
+            raise cause from error
+
+    def dep_hash(self, path: str) -> str:
+        """DVC's hash of a dependency."""
+        return self._deps[path].md5
+
+    def log_input(self, name: str, path: str) -> None:
+        """Notes in MLflow data from outside the pipeline."""
+        self.recorder.log_inputs([{"name": name, "path": path, "md5": self._hasher(path).md5}])
+
+    def _begin(self, experiment: str) -> bool:
+        recorded = read_recorded(self._root)
+        sweep(self._root, list(self._stages), recorded)
+        finished = self.work.prepare(recorded)
+        uri = tracking_uri(self._root)
+        self.recorder.begin(
+            {
+                "uri": uri,
+                "root": str(self._root),
+                "experiment": experiment,
+                "name": self.stage.name,
+                "parent": os.environ.get("TACA_PARENT_RUN_ID"),
+                "parent_file": os.environ.get("TACA_PARENT_RUN_FILE"),
+                "pid": os.getpid(),
+                "pid_started": str(psutil.Process().create_time()),
+                "start_ms": int(self._started * 1000),
+                "params": dict(_flat(self.stage.params)),
+                "tags": self._tags(finished),
+                "inputs": self._inputs(),
+                "pipeline_outs": self._pipeline_outs(),
+            },
+            wait=is_remote(uri),
+        )
+        return finished
+
+    def _conclude(self) -> None:
+        built = self._built()
+        self.work.finish({path: found.md5 for path, found in built.items()})
+        outs = [{"path": path, "content": str(self.work.fresh(path)), **asdict(found)} for path, found in built.items()]
+        metrics = {"system/wall_seconds": time.time() - self._started, **_peaks(), **self._costs()}
+        self.recorder.log_outs(outs, {"device": _device()}, metrics)
+        self.work.drop_all_but_outs()
+        for path in self.stage.outs:
+            self.work.publish(path)
+        self.recorder.finish()
+        if not self._is_read_by_others():
+            self.work.forget()  # no later stage would
+
+    def _abort(self, error: BaseException) -> None:
+        self.work.release_reserve()
+        status = "KILLED" if isinstance(error, Stopped) else "FAILED"
+        traceback = "".join(format_exception(error))[-TRACEBACK_CHARACTERS:]
+        self.recorder.abort(status, str(error) if faults.is_known(error, self._known) else traceback, self._costs())
+
+    def _costs(self) -> dict[str, float]:
+        return costs(time.time() - self._started, gpus_used(), float(os.environ.get(PRICE, 0)))
+
+    def _built(self) -> dict[str, Hashed]:
+        for path in self.stage.outs:
+            if not self.work.fresh(path).exists():
+                raise StageError(f"the program did not write its output {path}; correct it, or `outs` in dvc.yaml.")
+        return {path: self._hasher(path, self.work.fresh(path)) for path in self.stage.outs}
+
+    def _tags(self, finished: bool) -> dict[str, str]:
+        return {
+            "stage": self.stage.name,
+            "cmd": self.stage.cmd,
+            "resumed_finished_work": str(finished).lower(),
+            "mlflow.source.name": sys.argv[0],
+            "mlflow.source.type": "LOCAL",
+            **{f"dvc.dep.{path}": found.md5 for path, found in self._deps.items()},
+        }
+
+    def _inputs(self) -> list[dict[str, str]]:
+        """Dependencies that another stage made: data, where the others are code."""
+        made = self._pipeline_outs()
+        data = (path for path in self.stage.deps if any(overlap(path, out) for out in made))
+        return [{"name": path, "path": path, "md5": self._deps[path].md5} for path in data]
+
+    def _pipeline_outs(self) -> list[str]:
+        return [out for stage in self._stages.values() for out in stage.outs]
+
+    def _is_read_by_others(self) -> bool:
+        deps = [dep for stage in self._stages.values() for dep in stage.deps]
+        return any(overlap(dep, out) for dep in deps for out in self.stage.outs)
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted keys and plain values of nested mappings."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _device() -> str:
+    """Where torch computes; stages that do not import it use the CPU."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "cpu"
+
+
+def _peaks() -> dict[str, float]:
+    """Peak memory of this process in MiB, on the GPU too when it was used."""
+    peaks = {"system/peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES / MIB}
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        peaks["system/peak_gpu_mib"] = torch.cuda.max_memory_allocated() / MIB
+    return peaks

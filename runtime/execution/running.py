@@ -1,0 +1,116 @@
+"""`with stage("generate", sys.argv[1:], load) as run:` makes a program a stage: inputs, work, outputs and record.
+
+Leaving the block without an error puts every output of `dvc.yaml` into place, whole. Leaving it with one, or being
+killed in it, leaves none, keeps the work folder, and the next execution on the same inputs finds that.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from runtime.errors import StageError
+from runtime.execution import faults
+from runtime.execution.execution import Execution
+from runtime.execution.graph import Stage, read_stages
+from runtime.execution.lock import sole_writer
+from runtime.execution.watch import stoppable
+from runtime.execution.work import lock_path
+from runtime.tracking import Recorder, check_answers, tracking_uri
+
+
+class Params(Protocol):
+    """What has to be known of the parameters: the MLflow experiment that runs go to."""
+
+    experiment: str
+
+
+class Run:
+    """What a stage's program sees: `params`, its `key` (None without one), its `name` and its `work` folder."""
+
+    def __init__(self, params: Any, key: str | None, execution: Execution):
+        self.params = params
+        self.key = key
+        self.name = execution.stage.name
+        self.work = execution.work.folder
+        self._execution = execution
+        self._artifacts = 0
+
+    def fresh(self, path: str) -> Path:
+        """Where to build the output that `dvc.yaml` calls `path`; a killed execution may have left part of it there.
+
+        Raises:
+            StageError: `dvc.yaml` lists no such output.
+        """
+        outs = self._execution.stage.outs
+        if path not in outs:
+            raise StageError(f"{path} is not an output in dvc.yaml, which lists {', '.join(outs)}; correct either.")
+        place = self._execution.work.fresh(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def dep_hash(self, path: str) -> str:
+        """DVC's hash of a dependency that `dvc.yaml` lists."""
+        return self._execution.dep_hash(path)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Adds one point to each metric's curve in MLflow."""
+        self._execution.recorder.log_metrics(metrics, step, int(time.time() * 1000))
+
+    def log_artifact(self, path: str | Path, folder: str = "") -> None:
+        """Stores a copy of the file as it is now in the MLflow run."""
+        self._artifacts += 1
+        copy = self.work / "artifacts" / str(self._artifacts) / Path(path).name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+        self._execution.recorder.log_artifact(copy, folder)
+
+    def log_input(self, name: str, path: str | Path) -> None:
+        """Notes in MLflow that the stage reads data from outside the pipeline, such as a user's folder."""
+        self._execution.log_input(name, str(path))
+
+
+@contextmanager
+def stage(
+    program: str, argv: Sequence[str], load: Callable[[], Params], known: tuple[type[Exception], ...] = ()
+) -> Iterator[Run]:
+    """Runs the block as stage `program` of `dvc.yaml`, or `program@key` when `argv` holds a key.
+
+    Known faults end the process with one sentence and status 1, a signal with 128 and its number.
+
+    Args:
+        load: reads and checks the parameters.
+        known: exceptions of the packages that the block calls which say by themselves what to do. Where one names an
+            `argument`, that is taken for a key of the params section that is called as the program is.
+    """
+    name = "@".join([program, *argv])
+    with faults.told(name, known):
+        root = Path.cwd()
+        params = load()
+        stages = read_stages(root)
+        if {"-h", "--help"} & set(argv):
+            print(_usage(stages, program))
+            sys.exit(0)
+        if name not in stages:
+            raise StageError(_usage(stages, program))
+        check_answers(tracking_uri(root))
+        recorder = Recorder(root)
+        with stoppable(recorder.failure), sole_writer(lock_path(root, name), name):
+            execution = Execution(root, stages[name], stages, recorder, known)
+            with execution.running(params.experiment) as finished:
+                if not finished:
+                    yield Run(params, argv[0] if argv else None, execution)
+        if finished:
+            print(f"{name}: its outputs were finished before; they are in place now.")
+            sys.exit(0)  # the block has nothing left to do
+
+
+def _usage(stages: Mapping[str, Stage], program: str) -> str:
+    keys = [key for found, _, key in (name.partition("@") for name in stages) if found == program]
+    if not keys:
+        return f"dvc.yaml has no such stage; its stages are {', '.join(stages)}."
+    usage = f"python -m stages.{program}" + (f" KEY` with KEY one of {', '.join(keys)}" if any(keys) else "`")
+    return f"run it as `{usage}, or as `dvc repro {program}`, which also runs what it depends on."

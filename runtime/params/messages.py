@@ -1,0 +1,86 @@
+"""One sentence for each fault that pydantic finds: the key, the value, what is allowed, and the key that was meant."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+Location = tuple[str | int, ...]
+
+
+def sentences(error: ValidationError, document: Mapping, model: type[BaseModel]) -> list[str]:
+    """One sentence a fault; `document` is what was validated against `model`."""
+    faults = error.errors()
+    meant = {
+        fault["loc"]: _meant(fault["loc"], document, model) for fault in faults if fault["type"] == "extra_forbidden"
+    }
+    # A misspelt key is one fault, though pydantic also misses the key that was meant.
+    explained = {(*location[:-1], key) for location, key in meant.items()}
+    return [
+        _sentence(fault["loc"], fault, meant, model)
+        for fault in faults
+        if fault["type"] != "missing" or fault["loc"] not in explained
+    ]
+
+
+def did_you_mean(word: str | None) -> str:
+    """` (did you mean `word`?)`, or nothing without a word."""
+    return f" (did you mean `{word}`?)" if word else ""
+
+
+def closest(word: object, choices: Iterable[str]) -> str | None:
+    """The one of `choices` that `word` is a slip of the pen for."""
+    return next(iter(difflib.get_close_matches(str(word), list(choices), n=1)), None)
+
+
+def _sentence(location: Location, fault: Mapping, meant: Mapping[Location, str | None], model: type[BaseModel]) -> str:
+    key, value = ".".join(map(str, location)), fault["input"]
+    if fault["type"] == "extra_forbidden":
+        keys = ", ".join(_node(location[:-1], model)[0].model_fields)
+        where = f"`{'.'.join(map(str, location[:-1]))}`" if location[1:] else "the file"
+        return f"`{key}` ({_shown(value)}) is not a known key{did_you_mean(meant[location])}; {where} takes {keys}."
+    if location[-1] == "[key]":
+        return f"`{location[0]}` has the name {_shown(value)}, but a name must be {_names(location[0], model)}."
+    if fault["type"] == "missing":
+        return f"`{key}` is missing; it must be {_allowed(location, model)}."
+    return f"`{key}` is {_shown(value)}, but must be {_allowed(location, model)}."
+
+
+def _meant(location: Location, document: Mapping, model: type[BaseModel]) -> str | None:
+    """The known key that the unknown one at `location` stands for; keys not given yet come first."""
+    given = document
+    for key in location[:-1]:
+        given = given[key]
+    keys = list(_node(location[:-1], model)[0].model_fields)
+    return closest(location[-1], [key for key in keys if key not in given]) or closest(location[-1], keys)
+
+
+def _allowed(location: Location, model: type[BaseModel]) -> str:
+    """What completes "must be ..." at `location`."""
+    kind, description = _node(location, model)
+    return description or "a mapping with the keys " + ", ".join(kind.model_fields)
+
+
+def _node(location: Location, model: type[BaseModel]) -> tuple[type, str | None]:
+    """The type at `location` and its field's description; entries of a mapping, such as one arm, have none."""
+    kind, description = model, None
+    for key in location:
+        if get_origin(kind) is dict:
+            kind, description = get_args(kind)[1], None
+        elif get_origin(kind) is list:
+            (kind,) = get_args(kind)
+            description = kind.__metadata__[0].description
+        else:
+            kind, description = kind.model_fields[key].annotation, kind.model_fields[key].description
+    return kind, description
+
+
+def _names(section: str, model: type[BaseModel]) -> str:
+    """What the keys of a mapping must be."""
+    return get_args(model.model_fields[section].annotation)[0].__metadata__[0].description
+
+
+def _shown(value: object) -> str:
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

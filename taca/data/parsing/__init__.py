@@ -1,8 +1,0 @@
-"""Prompts are parsed once, when they are read: what scorers ask of a prompt's words stands beside it from then on."""
-
-from taca.data.parsing.official import OFFICIAL_PARSER, RULES, describe_parser, is_official
-from taca.data.parsing.parse import Parse
-from taca.data.parsing.prompts import SPACY, parse_prompts
-from taca.data.parsing.tagged import Tagged
-
-__all__ = ["OFFICIAL_PARSER", "RULES", "SPACY", "Parse", "Tagged", "describe_parser", "is_official", "parse_prompts"]

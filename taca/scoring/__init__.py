@@ -1,1 +1,0 @@
-"""How well images follow their prompts: the benchmark's questions, whoever answers them, and paired statistics."""

@@ -1,0 +1,253 @@
+"""Faulty parameters are refused with one sentence each: key, value, what is allowed, what was meant."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.params import load, validate
+from runtime.params import ParamsError, read_yaml
+
+ROOT = Path(__file__).parent.parent
+DEFAULTS = ROOT / "experiments" / "defaults.yaml"
+ABSENT = object()
+BENCHMARK = {
+    "prompts__source": "compbench",
+    "prompts__parser": "spacy",
+    "score__attribute": "blip-vqa",
+    "score__spatial": "unidet",
+    "score__clip": "openai",
+    "score__weights": "weights",
+}
+
+
+@pytest.fixture(scope="module")
+def defaults():
+    return read_yaml(DEFAULTS)
+
+
+def changed(document, **values):
+    """The document with `section__key=value` set, or removed when the value is ABSENT."""
+    document = copy.deepcopy(document)
+    for path, value in values.items():
+        *parents, key = path.split("__")
+        section = document
+        for parent in parents:
+            section = section[parent]
+        if value is ABSENT:
+            del section[key]
+        else:
+            section[key] = value
+    return document
+
+
+def faults_of(document):
+    with pytest.raises(ParamsError) as caught:
+        validate(document)
+    return caught.value.faults
+
+
+def test_defaults_are_valid_and_frozen():
+    params = load(DEFAULTS)
+    assert params.arms["taca-r16"].gamma == 1.2
+    assert params.adapters["none"].rank == 0
+    with pytest.raises(ValueError, match="frozen"):
+        params.threads = 3
+
+
+def test_committed_parameters_are_the_defaults():
+    """`make profile PROFILE=default` restores what is committed."""
+    paths = ["HEAD:params.yaml", "HEAD:experiments/defaults.yaml"]
+    params, defaults = (subprocess.run(["git", "show", path], cwd=ROOT, capture_output=True) for path in paths)
+    if params.returncode:
+        pytest.skip("this is no git checkout with a commit")
+    assert params.stdout == defaults.stdout
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        (
+            {"arms__baseline__gamma": 0},
+            "`arms.baseline.gamma` is 0, but must be a finite number above 0 (1 changes nothing).",
+        ),
+        ({"arms__baseline__gamma": -1.2}, "`arms.baseline.gamma` is -1.2, but must be a finite number above 0"),
+        ({"arms__baseline__gamma": float("nan")}, "`arms.baseline.gamma` is nan, but must be a finite number above 0"),
+        ({"arms__baseline__gamma": float("inf")}, "`arms.baseline.gamma` is inf, but must be a finite number above 0"),
+        ({"arms__baseline__gamma": "1.2"}, "`arms.baseline.gamma` is '1.2', but must be a finite number above 0"),
+        (
+            {"arms__baseline__threshold": 1000.5},
+            "`arms.baseline.threshold` is 1000.5, but must be a number from 0 to",
+        ),
+        ({"arms__baseline__threshold": -1}, "`arms.baseline.threshold` is -1, but must be a number from 0 to 1000"),
+        ({"arms__baseline__threshold": float("nan")}, "`arms.baseline.threshold` is nan, but must be a number from 0"),
+        ({"arms": {}}, "`arms` is {}, but must be a mapping of at least one name."),
+        ({"adapters": {}}, "`adapters` is {}, but must be a mapping of at least one name."),
+        ({"arms": ABSENT}, "`arms` is missing; it must be a mapping of at least one name."),
+        ({"train__steps": 0}, "`train.steps` is 0, but must be an integer of at least 1."),
+        ({"train__steps": 2.5}, "`train.steps` is 2.5, but must be an integer of at least 1."),
+        ({"threads": True}, "`threads` is True, but must be an integer of at least 1."),
+        ({"prompts__source": "wrld"}, "`prompts.source` is 'wrld', but must be one of world, folder, compbench."),
+        ({"base": None}, "`base` is null, but must be a mapping with the keys name, "),
+        (
+            {"arms__baseline": 3},
+            "`arms.baseline` is 3, but must be a mapping with the keys gamma, threshold, guidance, adapter, ",
+        ),
+        (
+            {"adapters__Bad Name": {"rank": 0}},
+            "`adapters` has the name 'Bad Name', but a name must be lower-case letters, digits, - and _, ",
+        ),
+        (
+            {"arms__baseline__adapter": "taca-r61"},
+            "`arms.baseline.adapter` is 'taca-r61', but must be one of `adapters`: none, lora-only, taca-r16, taca-r64",
+        ),
+        ({"report__baseline": "basline"}, "`report.baseline` is 'basline', but must be one of `arms`: baseline, "),
+        (
+            {"adapters__taca-r64__rank": 512},
+            "`adapters.taca-r64.rank` is 512, but must be at most 128, the width of the layers (`base.width`).",
+        ),
+        (
+            {"adapters__taca-r64__alpha": ABSENT},
+            "`adapters.taca-r64.alpha` is missing; it must be a finite number",
+        ),
+        (
+            {"sample__source": "folder"},
+            "`sample.folder` is null, but must be a folder's path, since",
+        ),
+        (
+            {"sample__source": "folder", "sample__folder": "no/such"},
+            "`sample.folder` is 'no/such', but must be a folder that exists",
+        ),
+        ({"prompts__folder": "here"}, "`prompts.folder` is 'here', but must be null, since `prompts.source` is world."),
+        ({"score__attribute": "blip"}, "`score.attribute` is 'blip', but must be one of detector, blip-vqa."),
+        ({"score__mode": "fixed"}, "`score.mode` is 'fixed', but must be one of official, corrected."),
+        ({"score__device": "gpu"}, "`score.device` is 'gpu', but must be one of cpu, cuda."),
+        ({"score__quality": "musiq"}, "`score.quality` is 'musiq', but must be a list of musiq, maniqa, both or none."),
+        ({"score__quality": ["niqe"]}, "`score.quality.0` is 'niqe', but must be one of musiq, maniqa."),
+        ({"flows__gpu_stages": ["Train"]}, "`flows.gpu_stages.0` is 'Train', but must be lower-case letters, digits,"),
+        (
+            {"score__attribute": "blip-vqa"},
+            "`score.weights` is null, but must be the folder that `python -m compbench.weights` fills, since "
+            "`score.attribute` is blip-vqa.",
+        ),
+        ({"score__spatial": "unidet"}, "`score.weights` is null, but must be the folder that `python -m compbench."),
+        ({"score__clip": "openai"}, "`score.weights` is null, but must be the folder that `python -m compbench."),
+        (
+            {"score__quality": ["maniqa"]},
+            "`score.weights` is null, but must be the folder that `python -m compbench.weights` fills, since "
+            "`score.quality` has maniqa.",
+        ),
+        (
+            {**BENCHMARK, "score__attribute": "detector"},
+            "`score.attribute` is 'detector', but must be blip-vqa, since `prompts.source` is compbench and the "
+            "detector knows the built-in world's words alone.",
+        ),
+        ({**BENCHMARK, "score__spatial": "detector"}, "`score.spatial` is 'detector', but must be unidet, since"),
+        (
+            {**BENCHMARK, "prompts__parser": "rules"},
+            "`prompts.parser` is 'rules', but must be spacy or the file that `make parse` writes, since ",
+        ),
+        (
+            {**BENCHMARK, "prompts__parser": "no/such.jsonl"},
+            "`prompts.parser` is 'no/such.jsonl', but must be rules, spacy, or a file that exists, such as "
+            "data/parses/compbench.jsonl, which `make parse` writes.",
+        ),
+    ],
+)
+def test_fault_is_one_sentence_with_key_value_and_what_is_allowed(defaults, values, fault):
+    (found,) = faults_of(changed(defaults, **values))
+    assert found.startswith(f"params.yaml: {fault}")
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        BENCHMARK,
+        {**BENCHMARK, "prompts__parser": str(DEFAULTS)},  # any file: what it holds is for the stage to see
+        {
+            **BENCHMARK,
+            "prompts__source": "world",
+            "prompts__parser": "rules",
+            "score__quality": ["musiq", "maniqa"],
+            "score__mode": "corrected",
+        },
+    ],
+    ids=["spacy", "parses", "world"],
+)
+def test_published_scorers_go_with_the_benchmarks_prompts_and_the_worlds(defaults, values):
+    assert validate(changed(defaults, **values)).score.spatial == "unidet"
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        (
+            {"arms__baseline__gamma": ABSENT, "arms__baseline__gama": 1.2},
+            "`arms.baseline.gama` (1.2) is not a known key (did you mean `gamma`?); `arms.baseline` takes gamma, ",
+        ),
+        ({"armz": {}}, "`armz` ({}) is not a known key (did you mean `arms`?); the file takes threads, base, "),
+        ({"train__nonsense": 1}, "`train.nonsense` (1) is not a known key; `train` takes steps, "),
+    ],
+)
+def test_unknown_key_is_refused_with_the_one_that_was_meant(defaults, values, fault):
+    (found,) = faults_of(changed(defaults, **values))
+    assert found.startswith(f"params.yaml: {fault}")
+
+
+def test_each_fault_has_its_sentence(defaults):
+    faults = faults_of(changed(defaults, threads=0, train__steps=0, arms__baseline__guidance=0.5))
+    assert len(faults) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("threads: 2\nthreads: 3\n", "line 2 repeats the key `threads`; keep one of the two."),
+        ("arms:\n  a: {gamma: 1}\n  a: {gamma: 2}\n", "line 3 repeats the key `a`; keep one of the two."),
+        ("threads: [2\n", "not valid YAML at line 2 ("),
+        ("", "must be a mapping of keys to values, but is None."),
+        ("- threads\n", "must be a mapping of keys to values, but is ['threads']."),
+    ],
+)
+def test_faulty_yaml_is_one_sentence(tmp_path, text, fault):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParamsError) as caught:
+        load(path)
+    (found,) = caught.value.faults
+    assert found.startswith(f"{path}: {fault}")
+
+
+def test_missing_file_is_one_sentence(tmp_path):
+    with pytest.raises(ParamsError, match="there is no such file; run from the repository's root"):
+        load(tmp_path / "params.yaml")
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path):
+    """YAML 1.2: 1e-4 is a number (PyYAML takes it for a string), `no` is a string."""
+    (tmp_path / "a.yaml").write_text("rate: 1e-4\nname: no\n")
+    assert read_yaml(tmp_path / "a.yaml") == {"rate": 1e-4, "name": "no"}
+
+
+def test_program_prints_faults_and_no_traceback(tmp_path, defaults):
+    text = DEFAULTS.read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("threads: 2", "threads: 0"))
+    done = subprocess.run(
+        [sys.executable, "-m", "lab.params"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "params.yaml: `threads` is 0, but must be an integer of at least 1.\n"
+
+
+def test_loading_imports_nothing_heavy():
+    """`make repro` and stage `check` answer at once."""
+    code = "import sys, lab.params, runtime.execution; print({'torch', 'mlflow', 'pandas', 'dvc'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr

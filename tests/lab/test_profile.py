@@ -1,0 +1,98 @@
+"""`make profile`: params.yaml is the defaults plus one overlay, comments and all."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.params import ParamsError, load
+from taca import profile
+
+ROOT = Path(__file__).parent.parent
+PROFILES = sorted(path.stem for path in (ROOT / "experiments" / "profiles").glob("*.yaml"))
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A folder with the defaults, the overlays, `make parse`'s file, and a params.yaml that somebody has edited."""
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    (tmp_path / "data" / "parses").mkdir(parents=True)
+    (tmp_path / "data" / "parses" / "compbench.jsonl").touch()
+    (tmp_path / "params.yaml").write_text("edited: by hand\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def switch(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["profile", *arguments])
+    profile.main()
+
+
+def overlay(repository, text):
+    path = repository / "experiments" / "profiles" / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_each_profile_is_valid(repository, monkeypatch, name):
+    switch(monkeypatch, name)
+    load(repository / "params.yaml")
+
+
+def test_only_what_the_overlay_says_changes(repository, monkeypatch, capsys):
+    """Every other line stays as it is, comments included; the diff shows what changed."""
+    switch(monkeypatch, "default")
+    capsys.readouterr()
+    overlay(repository, "sample: {size: 48}\n")
+    switch(monkeypatch, "mine")
+    before = (repository / "experiments" / "defaults.yaml").read_text().splitlines()
+    after = (repository / "params.yaml").read_text().splitlines()
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == [("  size: 768                       # images", "  size: 48                        # images")]
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith(("-  ", "+  "))] == [
+        f"-{changed[0][0]}",
+        f"+{changed[0][1]}",
+    ]
+
+
+def test_default_restores_the_defaults_byte_for_byte(repository, monkeypatch):
+    switch(monkeypatch, "quick")
+    switch(monkeypatch, "default")
+    assert (repository / "params.yaml").read_bytes() == (repository / "experiments" / "defaults.yaml").read_bytes()
+
+
+def test_arms_are_added_and_removed(repository, monkeypatch):
+    arm = "{gamma: 1.4, threshold: 970.0, guidance: 1.0, adapter: none, adapter_scope: early}"
+    overlay(repository, f"arms: {{taca-r64: null, stronger: {arm}}}\n")
+    switch(monkeypatch, "mine")
+    arms = load(repository / "params.yaml").arms
+    assert list(arms) == ["baseline", "taca-free", "lora-only", "taca-r16", "stronger"]
+    assert f"  stronger: {arm}\n" in (repository / "params.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("sample: {sise: 48}\n", "`sample.sise` (48) is not a known key (did you mean `size`?)"),
+        ("smaple: {size: 48}\n", "`smaple` ({'size': 48}) is not a known key (did you mean `sample`?)"),
+        ("sample: {size: 0}\n", "`sample.size` is 0, but must be an integer of at least 1."),
+        ("arms: {gone: null}\n", "`arms.gone` is null, but the defaults have none to remove."),
+        ("adapters: {taca-r64: null}\n", "`arms.taca-r64.adapter` is 'taca-r64', but must be one of `adapters`: "),
+    ],
+)
+def test_faulty_overlay_is_one_sentence_that_names_it(repository, text, fault):
+    path = overlay(repository, text)
+    with pytest.raises(ParamsError) as caught:
+        profile.compose(path)
+    (found,) = caught.value.faults
+    assert found.startswith(f"{path}: {fault}")
+
+
+def test_unknown_profile_leaves_the_file_and_names_the_known_ones(repository, monkeypatch):
+    with pytest.raises(SystemExit) as caught:
+        switch(monkeypatch, "qick")
+    choices = ", ".join(["default", *PROFILES])
+    assert str(caught.value) == f"There is no profile 'qick'; say `make profile PROFILE=...` with {choices}."
+    assert (repository / "params.yaml").read_text() == "edited: by hand\n"

@@ -1,0 +1,88 @@
+"""Adapters: what is trained, what is saved, and who can load it."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lab.errors import LabError
+from lab.models.load import load_transformer
+from lab.training.lora import WEIGHTS, add_lora, read_metadata, save_lora
+from tests.tiny_base import tiny_base
+
+FACTS = {"taca.gamma": "1.2", "taca.threshold": "970.0", "taca.rank": "4", "taca.base_md5": "abc"}
+
+
+def trained(rank: int = 4, alpha: float = 4):
+    """A tiny transformer with an adapter whose update is not zero."""
+    transformer = load_transformer(tiny_base())
+    parameters = add_lora(transformer, rank, alpha, "attention", seed=3)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return transformer, parameters
+
+
+def inputs(transformer, batch: int = 2) -> dict:
+    config = transformer.config
+    generator = torch.Generator().manual_seed(0)
+    shape = (batch, config.in_channels, config.sample_size, config.sample_size)
+    return {
+        "hidden_states": torch.randn(shape, generator=generator),
+        "timestep": torch.full((batch,), 990.0),
+        "encoder_hidden_states": torch.randn(batch, 25, config.joint_attention_dim, generator=generator),
+        "pooled_projections": torch.randn(batch, config.pooled_projection_dim, generator=generator),
+        "return_dict": False,
+    }
+
+
+def test_only_the_attention_projections_are_trained():
+    """Everything else stays frozen, and a new adapter changes nothing."""
+    plain = load_transformer(tiny_base())
+    adapted = load_transformer(tiny_base())
+    parameters = add_lora(adapted, 4, 4, "attention", seed=3)
+    names = [name for name, parameter in adapted.named_parameters() if parameter.requires_grad]
+    assert len(names) == len(parameters) > 0
+    assert all(".attn" in name and "lora_" in name for name in names)
+    assert torch.equal(adapted(**inputs(adapted))[0], plain(**inputs(plain))[0])
+
+
+def test_equal_seeds_draw_equal_adapters():
+    """The initial A matrices depend on the seed alone."""
+    first, second = (add_lora(load_transformer(tiny_base()), 4, 4, "attention", seed=3) for _ in range(2))
+    torch.manual_seed(99)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_plain_load_lora_weights_gives_the_trained_model(tmp_path):
+    """A pipeline that knows nothing of taca loads the file and computes what was trained; alpha is kept too."""
+    from diffusers import StableDiffusion3Pipeline
+
+    transformer, _ = trained(rank=4, alpha=8)
+    save_lora(transformer, tmp_path, FACTS)
+    pipe = StableDiffusion3Pipeline.from_pretrained(tiny_base())
+    before = pipe.transformer(**inputs(transformer))[0]
+    pipe.load_lora_weights(tmp_path)
+    with torch.no_grad():
+        loaded, expected = (model(**inputs(model))[0] for model in (pipe.transformer, transformer))
+    torch.testing.assert_close(loaded, expected, rtol=0, atol=1e-6)
+    assert not torch.allclose(loaded, before, atol=1e-4)
+
+
+def test_the_file_carries_its_facts_and_the_same_bytes_twice(tmp_path):
+    """Metadata is there, and its order does not change from save to save."""
+    transformer, _ = trained()
+    contents = set()
+    for number in range(6):
+        save_lora(transformer, tmp_path / str(number), FACTS)
+        contents.add((tmp_path / str(number) / WEIGHTS).read_bytes())
+    assert len(contents) == 1
+    metadata = read_metadata(tmp_path / "0" / WEIGHTS)
+    assert FACTS.items() <= metadata.items()
+    assert len(load_file(tmp_path / "0" / WEIGHTS)) > 0
+
+
+def test_a_rank_above_the_layers_width_is_refused():
+    """The error says the rank and the width."""
+    with pytest.raises(LabError, match="rank is 65, but the base's attention layers are 64 wide"):
+        add_lora(load_transformer(tiny_base()), 65, 65, "attention", seed=3)
