@@ -48,7 +48,7 @@ def _collect(root: Path, days: float, held: ExitStack) -> Iterator[Garbage]:
     from flows.garbage.references import live_words
     from flows.garbage.runs import deleted_runs, old_failures
     from flows.garbage.workspaces import left_workspaces
-    from flows.server import prefect_server
+    from flows.services.server import prefect_server
 
     words = live_words(root)
     yield Garbage("workspaces", "not looked at: a flow runs here") if _flow_lives(root) else left_workspaces(root)
@@ -70,7 +70,7 @@ def _alone(root: Path) -> Iterator[None]:
     from dvc.lock import LockError
     from dvc.repo import Repo
 
-    from flows.housekeeping import only_flow
+    from flows.running.housekeeping import only_flow
 
     with only_flow(root), Repo(str(root)) as repo:
         if _flow_lives(root):
@@ -88,7 +88,7 @@ def _alone(root: Path) -> Iterator[None]:
 def _flow_lives(root: Path) -> bool:
     """Whether a flow works here, one that a worker has started too."""
     from flows.checks.leftovers import lives
-    from flows.housekeeping import NOTES
+    from flows.running.housekeeping import NOTES
 
     return any(lives(note) for note in (root / NOTES).glob("*.txt"))
 

@@ -10,13 +10,13 @@ import threading
 from pathlib import Path
 
 from flows.errors import TOLD
-from flows.graph import Graph, changed, chosen, read_graph
-from flows.leases import Leases, gpus, places
-from flows.process import end_on_sigterm, write_whole
-from flows.record import Record
-from flows.repro import Outcome, Retry, State, environment, reproduce
-from flows.start import ready
-from flows.tables import plan_table, stage_rows
+from flows.running.graph import Graph, changed, chosen, read_graph
+from flows.running.leases import Leases, gpus, places
+from flows.running.process import end_on_sigterm, write_whole
+from flows.running.record import Record
+from flows.running.repro import Outcome, Retry, State, environment, reproduce
+from flows.running.start import ready
+from flows.running.tables import plan_table, stage_rows
 from lab.params import load
 
 PARENT = Path(".work") / "flows" / "parent"  # holds the id of the flow's MLflow run
@@ -40,7 +40,7 @@ def main() -> None:
             print(plan_table(graph, names, changed(root)))
             return
         with ready(root):
-            from flows.tasks import pipeline
+            from flows.running.tasks import pipeline
 
             state = pipeline(options.targets, return_state=True)
     except TOLD as error:

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.compare import metric_differences, output_differences
 from flows.errors import TOLD
-from flows.process import end_noted
-from flows.rerun import prepared, run_again
-from flows.runs import StageRun, find_run
-from flows.verdict import Kind, Verdict, judged, surroundings
-from flows.workspace import has_commit
+from flows.rebuilding.compare import metric_differences, output_differences
+from flows.rebuilding.rerun import prepared, run_again
+from flows.rebuilding.runs import StageRun, find_run
+from flows.rebuilding.verdict import Kind, Verdict, judged, surroundings
+from flows.running.process import end_noted
+from flows.running.workspace import has_commit
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
 from runtime.execution.watch import Stopped, stoppable

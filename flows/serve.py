@@ -37,7 +37,7 @@ def main() -> None:
 
 def serve(root: Path, port: int, prefect_port: int) -> None:
     """Returns never, but by KeyboardInterrupt or StageError; then nothing of it runs any more."""
-    from flows.services import Services
+    from flows.services.services import Services
 
     with Services(root) as services:
         try:
@@ -62,8 +62,8 @@ def _catch_signals() -> None:
 @contextmanager
 def _only_one(root: Path) -> Iterator[None]:
     """Holds the repository for one `make serve`, and ends what a killed one has left running."""
-    from flows.process import end_noted
-    from flows.services import NOTES
+    from flows.running.process import end_noted
+    from flows.services.services import NOTES
     from runtime.execution.lock import if_free
 
     with if_free(root / ".work" / "locks" / "serve.lock") as free:

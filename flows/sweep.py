@@ -10,13 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows import experiments
-from flows.cells import Cell, Planner
-from flows.definition import labelled, read_sweep
 from flows.errors import TOLD
-from flows.process import end_on_sigterm
-from flows.run_cell import Source
-from flows.start import ready
+from flows.running.process import end_on_sigterm
+from flows.running.start import ready
+from flows.sweeps import experiments
+from flows.sweeps.cells import Cell, Planner
+from flows.sweeps.definition import labelled, read_sweep
+from flows.sweeps.run_cell import Source
 from lab.params import load
 from runtime.errors import StageError
 from runtime.execution.graph import read_stages
@@ -38,11 +38,11 @@ def main() -> None:
             print(planned)
             return
         refuse_untracked(root)
-        from flows.runner_checks import check_runner
+        from flows.machines.runner_checks import check_runner
 
         check_runner(root, params)
         with ready(root):
-            from flows.sweep_tasks import sweep
+            from flows.sweeps.flow import sweep
 
             state = sweep(options.name, return_state=True)
     except TOLD as error:

@@ -38,8 +38,8 @@ def answering(status: int) -> Iterator[str]:
 @contextmanager
 def prefect_server(root: Path) -> Iterator[str]:
     """A Prefect server with its database in `root/.prefect`; its API's address."""
-    from flows.process import end_group
-    from flows.server import start_server
+    from flows.running.process import end_group
+    from flows.services.server import start_server
 
     port = free_port()
     process = start_server(root, port, root / "server.log")

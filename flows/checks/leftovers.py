@@ -6,8 +6,8 @@ from pathlib import Path
 
 from flows.checks import Finding
 from flows.checks.services import check_mlflow
-from flows.housekeeping import LOCK
-from flows.locks import holders, read_locks, stale_holders
+from flows.running.housekeeping import LOCK
+from flows.running.locks import holders, read_locks, stale_holders
 from runtime.execution.lock import if_free
 from runtime.tracking import tracking_uri
 from runtime.tracking.place import sqlite_file

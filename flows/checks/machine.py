@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from flows.checks import Finding
-from flows.leases import gpus
+from flows.running.leases import gpus
 
 PIN = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>.*?))?(?: \\)?$", re.MULTILINE)
 SHOWN = 5  # packages that a line names

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from flows.checks import Finding
-from flows.repro import environment
-from flows.server import QUIET
+from flows.running.repro import environment
+from flows.services.server import QUIET
 
 # What each program understands as "no"; the first is for Prefect's client and whoever else asks for it.
 OFF = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from flows.garbage import Garbage
-from flows.repro import environment
+from flows.running.repro import environment
 from runtime.errors import StageError
 from runtime.tracking import tracking_uri
 from runtime.tracking.place import is_server, sqlite_file

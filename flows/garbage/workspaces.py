@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.garbage import Garbage
-from flows.housekeeping import drop_temporary
-from flows.workspace import remove_workspace
+from flows.running.housekeeping import drop_temporary
+from flows.running.workspace import remove_workspace
 from runtime.execution.lock import if_free
 
 

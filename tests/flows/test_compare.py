@@ -5,8 +5,8 @@ import math
 import pandas
 import pytest
 
-from flows.compare import Difference, differences, output_differences
-from flows.verdict import Kind, judged
+from flows.rebuilding.compare import Difference, differences, output_differences
+from flows.rebuilding.verdict import Kind, judged
 from runtime.execution.graph import Stage
 from runtime.execution.hashes import Hasher
 

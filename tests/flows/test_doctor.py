@@ -20,8 +20,8 @@ from flows.checks.remote import check_remote
 from flows.checks.services import check_mlflow, check_prefect
 from flows.checks.telemetry import _of_environment, check_telemetry
 from flows.doctor import CHECKS, line
-from flows.repro import environment
-from flows.server import QUIET
+from flows.running.repro import environment
+from flows.services.server import QUIET
 
 DEAD = 2**22 + 1  # no process has this number
 

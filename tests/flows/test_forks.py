@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from flows.forks import Forks, forks, run_dvc
+from flows.running.forks import Forks, forks, run_dvc
 from runtime.errors import StageError
 
 

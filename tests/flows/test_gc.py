@@ -9,14 +9,14 @@ from hashlib import md5
 import pytest
 from conftest import STORE
 
-from flows import experiments
 from flows.garbage.cache import unused_objects
 from flows.garbage.references import live_words, recorded_hashes
 from flows.garbage.runs import deleted_runs, old_failures
 from flows.garbage.workspaces import left_workspaces
-from flows.process import end_group
-from flows.server import start_server
-from flows.workspace import add_workspace
+from flows.running.process import end_group
+from flows.running.workspace import add_workspace
+from flows.services.server import start_server
+from flows.sweeps import experiments
 from runtime.execution.lock import if_free
 from runtime.tracking.store import RunLog
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from flows.locks import FILE, drop_stale_locks, holders, read_locks
+from flows.running.locks import FILE, drop_stale_locks, holders, read_locks
 
 OLD = 1.0  # a time at which no process of today lived
 

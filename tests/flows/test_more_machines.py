@@ -16,7 +16,7 @@ from conftest import ROOT, Toy
 from machines import Ray, Shared, make, run, until
 from sweep_toy import log, sweep
 
-from flows.elsewhere import waves
+from flows.machines.elsewhere import waves
 from runtime.execution.graph import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

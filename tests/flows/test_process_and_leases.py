@@ -8,8 +8,8 @@ import time
 import psutil
 import pytest
 
-from flows.leases import Leases, gpus
-from flows.process import end_noted, follow
+from flows.running.leases import Leases, gpus
+from flows.running.process import end_noted, follow
 
 # Starts a child that outlives a polite request, and both write their numbers down.
 STUBBORN = """
@@ -52,7 +52,7 @@ def test_output_comes_line_by_line_and_the_status_is_the_commands(tmp_path):
 
 def test_a_stop_ends_the_whole_group(tmp_path, monkeypatch):
     """Also a grandchild that ignores SIGTERM."""
-    monkeypatch.setattr("flows.process.GRACE", 1.0)
+    monkeypatch.setattr("flows.running.process.GRACE", 1.0)
     (tmp_path / "stubborn.py").write_text(STUBBORN)
     stop, note = threading.Event(), tmp_path / "note.txt"
     command, results = [sys.executable, "stubborn.py", "parent"], []
@@ -69,7 +69,7 @@ def test_a_stop_ends_the_whole_group(tmp_path, monkeypatch):
 
 def test_what_a_killed_flow_left_is_ended_by_its_note(tmp_path, monkeypatch):
     """Its leader gone, its child alive."""
-    monkeypatch.setattr("flows.process.GRACE", 1.0)
+    monkeypatch.setattr("flows.running.process.GRACE", 1.0)
     (tmp_path / "stubborn.py").write_text(STUBBORN)
     parent = psutil.Popen([sys.executable, "stubborn.py", "parent"], cwd=tmp_path, start_new_session=True)
     note = tmp_path / "note.txt"

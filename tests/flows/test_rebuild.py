@@ -13,8 +13,8 @@ import pytest
 from conftest import STORE, kill_group
 from mlflow.tracking import MlflowClient
 
-from flows.inputs import link_data_from_outside
 from flows.rebuild import rebuild
+from flows.rebuilding.inputs import link_data_from_outside
 from runtime.errors import StageError
 from runtime.execution.hashes import Hasher
 

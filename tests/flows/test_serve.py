@@ -148,7 +148,9 @@ def test_services_that_a_kill_has_left_are_ended_by_the_next_start(served):
 @pytest.mark.slow
 def test_faulty_deployment_is_one_sentence_and_leaves_nothing(served):
     text = (served.toy.root / "prefect.yaml").read_text()
-    (served.toy.root / "prefect.yaml").write_text(text.replace("flows/tasks.py:pipeline", "flows/tasks.py:nothing"))
+    (served.toy.root / "prefect.yaml").write_text(
+        text.replace("flows/running/tasks.py:pipeline", "flows/running/tasks.py:nothing")
+    )
     done = served.toy.run(*COMMAND, *served.arguments)
     assert done.returncode == 1
     assert done.stderr.startswith("`prefect deploy --all` failed; correct prefect.yaml: ")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flows.workspace import add_workspace, has_commit, remove_workspace, workspace
+from flows.running.workspace import add_workspace, has_commit, remove_workspace, workspace
 from runtime.errors import StageError
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from local_servers import free_port
 
-from flows.process import end_group
+from flows.running.process import end_group
 from tests.infra.settings import INFRA, compose, filled, fresh_secrets
 
 START = 120.0  # seconds

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from flows import experiments
-from flows.cells import Cell, cell_name
-from flows.forks import run_dvc
-from flows.leases import Leases, places
-from flows.record import Record, recorded
-from flows.repro import Outcome, Retry, State, dvc_error, environment, reproduce
-from flows.workspace import workspace
+from flows.running.forks import run_dvc
+from flows.running.leases import Leases, places
+from flows.running.record import Record, recorded
+from flows.running.repro import Outcome, Retry, State, dvc_error, environment, reproduce
+from flows.running.workspace import workspace
+from flows.sweeps import experiments
+from flows.sweeps.cells import Cell, cell_name
 from lab.params import Params
 from runtime.errors import StageError
 from runtime.execution.graph import Stage, overlap, stages_of
@@ -36,7 +36,7 @@ class CellRunner:
     """Runs cells of one sweep in workspaces under `root`. Called from many threads.
 
     Inputs come from the cache that all workspaces of a machine share, and what a cell leaves is in place there; on
-    another machine both go through git and the DVC remote (`flows.remote_cell`).
+    another machine both go through git and the DVC remote (`flows.machines.remote_cell`).
     """
 
     def __init__(self, root: Path, sweep: str, source: Source, leases: Leases, params: Params):

@@ -5,7 +5,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed, State
 
 from flows.errors import TOLD
-from flows.remote_cell import run_remote_cell
+from flows.machines.remote_cell import run_remote_cell
 
 
 def run(spec: dict) -> State:

@@ -18,7 +18,7 @@ KEPT = 400  # last lines of output
 
 
 class Running(Protocol):
-    """What there is to know of a process that leads a group: a `subprocess.Popen`, or a `flows.forks.Forked`."""
+    """What there is to know of a process that leads a group: a `subprocess.Popen`, or a `Forked`."""
 
     pid: int
     stdout: Iterable[str]

@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable, Iterator
 
 from compbench.statistics import Interval
-from flows.cells import Cell, Planner
-from flows.definition import Overrides, Search, Sweep, labelled
+from flows.sweeps.cells import Cell, Planner
+from flows.sweeps.definition import Overrides, Search, Sweep, labelled
 from runtime.errors import StageError
 
 RunCells = Callable[[list[Cell]], None]
@@ -21,7 +21,7 @@ def search(sweep: Sweep, planner: Planner, progress, run: RunCells) -> None:
     """Draws and runs the cells of the sweep's search.
 
     Args:
-        progress: `flows.sweep_tasks.Progress`, which takes in finished, failed and pruned cells.
+        progress: `flows.sweeps.flow.Progress`, which takes in finished, failed and pruned cells.
         run: runs cells.
 
     Raises:

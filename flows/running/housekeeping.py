@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from flows.locks import drop_stale_locks
-from flows.process import end_noted, write_whole
+from flows.running.locks import drop_stale_locks
+from flows.running.process import end_noted, write_whole
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
 from runtime.tracking.system import find_process

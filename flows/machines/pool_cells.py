@@ -14,9 +14,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelling, Completed, Failed, State
 
-from flows.cell_flow import cell as cell_flow
-from flows.cells import Cell
-from flows.elsewhere import Elsewhere, waves
+from flows.machines.cell_flow import cell as cell_flow
+from flows.machines.elsewhere import Elsewhere, waves
+from flows.sweeps.cells import Cell
 from runtime.errors import StageError
 
 LOOK = 2.0  # seconds between looks at a flow run
@@ -41,7 +41,7 @@ class WorkPool(Elsewhere):
                 client.create_flow(cell_flow),
                 "cell",
                 work_pool_name=name,
-                entrypoint="flows/cell_flow.py:cell",
+                entrypoint="flows/machines/cell_flow.py:cell",
                 pull_steps=[{"prefect.deployments.steps.git_clone": clone}],
                 enforce_parameter_schema=False,
             )

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from flows.process import Finished, follow
+from flows.running.process import Finished, follow
 from runtime.errors import StageError
 
 
@@ -26,7 +26,7 @@ def run_dvc(
     on_line: Callable[[str], None] = lambda line: None,
     note: Path | None = None,
 ) -> Finished:
-    """Runs `dvc <arguments>`, which waits for DVC's locks, until it ends or `stop` is set (`flows.process.follow`)."""
+    """Runs `dvc <arguments>`, which waits for DVC's locks, until it ends or `stop` is set."""
     process = forks().start(["--wait-for-lock", *arguments], cwd=cwd, env=env)
     return follow(process, stop=stop, on_line=on_line, note=note)
 
@@ -46,8 +46,8 @@ class Forks:
         with theirs:
             # A session of its own: a Ctrl-C is for the flow. Where it works, no folder needs to stay.
             subprocess.Popen(
-                [sys.executable, "-m", "flows.fork_server", str(theirs.fileno())],
-                cwd=Path(__file__).parent.parent,
+                [sys.executable, "-m", "flows.running.fork_server", str(theirs.fileno())],
+                cwd=Path(__file__).parents[2],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -71,7 +71,7 @@ class Forks:
 
 
 class Forked:
-    """A running command: what `flows.process` needs of a `subprocess.Popen`."""
+    """A running command: what `flows.running.process` needs of a `subprocess.Popen`."""
 
     def __init__(self, reply: socket.socket, output: int):
         with reply:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.forks import forks
-from flows.housekeeping import refuse_second
-from flows.server import prefect_server
+from flows.running.forks import forks
+from flows.running.housekeeping import refuse_second
+from flows.services.server import prefect_server
 from runtime.tracking import check_answers, tracking_uri
 
 

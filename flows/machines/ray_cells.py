@@ -11,12 +11,12 @@ from prefect_ray import RayTaskRunner
 from prefect_ray.context import remote_options
 from prefect_ray.task_runners import PrefectRayFuture
 
-from flows import cell_flow
-from flows.cells import Cell
-from flows.elsewhere import Elsewhere, waves
-from flows.leases import places
-from flows.process import GRACE
-from flows.run_cell import Source
+from flows.machines import cell_flow
+from flows.machines.elsewhere import Elsewhere, waves
+from flows.running.leases import places
+from flows.running.process import GRACE
+from flows.sweeps.cells import Cell
+from flows.sweeps.run_cell import Source
 from lab.params import Params
 from runtime.errors import StageError
 

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from flows import exchange, experiments
-from flows.cells import Cell
-from flows.leases import Leases, gpus
-from flows.process import end_noted
-from flows.run_cell import CellRunner, Source
+from flows.machines import exchange
+from flows.running.leases import Leases, gpus
+from flows.running.process import end_noted
+from flows.sweeps import experiments
+from flows.sweeps.cells import Cell
+from flows.sweeps.run_cell import CellRunner, Source
 from lab.params import Params, validate
 from runtime.errors import StageError
 from runtime.execution.graph import Stage

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from flows.forks import run_dvc
-from flows.repro import dvc_error, environment
+from flows.running.forks import run_dvc
+from flows.running.repro import dvc_error, environment
 from runtime.errors import StageError
 from runtime.execution.graph import Stage, overlap, read_stages
 from runtime.execution.hashes import Hasher

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psutil
 
-from flows.deploy import POOL, deploy
-from flows.process import end_group, leave_note
-from flows.repro import environment
-from flows.server import QUIET, start_server
+from flows.running.process import end_group, leave_note
+from flows.running.repro import environment
+from flows.services.deploy import POOL, deploy
+from flows.services.server import QUIET, start_server
 from runtime.errors import StageError
 from runtime.tracking import tracking_uri
 from runtime.tracking.place import is_server, shown

@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from flows import experiments
 from flows.checks.remote import check_remote
-from flows.elsewhere import remote_settings, repository
+from flows.machines.elsewhere import remote_settings, repository
+from flows.sweeps import experiments
 from lab.params import Params
 from runtime.errors import StageError
 from runtime.tracking import check_answers, tracking_uri

@@ -14,16 +14,17 @@ from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from compbench.statistics import Interval
-from flows import experiments, sweep_report
-from flows.cells import Cell, Planner
-from flows.definition import Sweep, labelled, read_sweep
-from flows.graph import read_graph
-from flows.housekeeping import noted_flow, only_flow
 from flows.pipeline import Stages
-from flows.record import Record, recorded
-from flows.repro import State as StageState
-from flows.runners import runner_of
+from flows.running.graph import read_graph
+from flows.running.housekeeping import noted_flow, only_flow
+from flows.running.record import Record, recorded
+from flows.running.repro import State as StageState
 from flows.sweep import is_finished, source
+from flows.sweeps import experiments
+from flows.sweeps import report as sweep_report
+from flows.sweeps.cells import Cell, Planner
+from flows.sweeps.definition import Sweep, labelled, read_sweep
+from flows.sweeps.runners import runner_of
 from lab.params import load
 from runtime.errors import StageError
 from runtime.params import read_yaml
@@ -109,7 +110,7 @@ def _run(root: Path, name: str, definition: Sweep, runner, record: Record, progr
     cells = _after_shared(root, cells, definition, record, runner)
     run_cells(root, name, cells, runner, record, progress)
     if definition.search is not None:
-        from flows.search import search
+        from flows.sweeps.search import search
 
         def run(drawn: list[Cell]) -> None:
             run_cells(root, name, drawn, runner, record, progress)
@@ -119,7 +120,7 @@ def _run(root: Path, name: str, definition: Sweep, runner, record: Record, progr
 
 
 def run_cells(root: Path, name: str, cells: list[Cell], runner, record: Record, progress: Progress) -> None:
-    """Runs those of the cells that are not finished, on a runner of `flows.runners`."""
+    """Runs those of the cells that are not finished, on a runner of `flows.sweeps.runners`."""
     known = experiments.finished(root, runner.commit)
     missing = []
     for cell in cells:

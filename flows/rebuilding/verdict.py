@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from flows.compare import Difference
-from flows.runs import StageRun
+from flows.rebuilding.compare import Difference
+from flows.rebuilding.runs import StageRun
 
 FACTS = ("python", "platform", "host", "device")  # tags of a run
 SHOWN = 5  # differences of the environment in the terminal

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.cells import Cell
-from flows.definition import Sweep
-from flows.experiments import lock_of
+from flows.sweeps.cells import Cell
+from flows.sweeps.definition import Sweep
+from flows.sweeps.experiments import lock_of
 from runtime.errors import StageError
 
 FOLDER = Path("results") / "sweeps"

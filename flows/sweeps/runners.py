@@ -14,21 +14,21 @@ from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed, State
 
-from flows.cells import Cell
 from flows.errors import TOLD
-from flows.leases import Leases, gpus
-from flows.run_cell import CellRunner, Source
+from flows.running.leases import Leases, gpus
+from flows.sweeps.cells import Cell
+from flows.sweeps.run_cell import CellRunner, Source
 from lab.params import Params
 
 
 def runner_of(root: Path, sweep: str, source: Source, params: Params):
     """The runner that `flows.runner` names."""
     if params.flows.runner == "ray":
-        from flows.ray_cells import RayCluster
+        from flows.machines.ray_cells import RayCluster
 
         return RayCluster(root, sweep, source, params)
     if params.flows.runner == "kubernetes":
-        from flows.pool_cells import WorkPool
+        from flows.machines.pool_cells import WorkPool
 
         return WorkPool(root, sweep, source, params)
     return Threads(root, sweep, source, params)

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flows.compare import Difference
-from flows.forks import run_dvc
-from flows.inputs import fetch_data, link_data_from_outside, made_by_pipeline, unlike
-from flows.repro import dvc_error, environment
-from flows.runs import StageRun
-from flows.workspace import workspace
+from flows.rebuilding.compare import Difference
+from flows.rebuilding.inputs import fetch_data, link_data_from_outside, made_by_pipeline, unlike
+from flows.rebuilding.runs import StageRun
+from flows.running.forks import run_dvc
+from flows.running.repro import dvc_error, environment
+from flows.running.workspace import workspace
 from runtime.errors import StageError
 from runtime.execution.faults import read_failure
 from runtime.execution.graph import Stage, read_stages

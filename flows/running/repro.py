@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from flows.forks import run_dvc
+from flows.running.forks import run_dvc
 from runtime.execution.faults import read_failure
 
 

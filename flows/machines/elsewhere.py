@@ -4,11 +4,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from flows import exchange, experiments
-from flows.cells import Cell
-from flows.remote_cell import specification
-from flows.run_cell import Source
-from flows.sweep_report import in_cache, score_files
+from flows.machines import exchange
+from flows.machines.remote_cell import specification
+from flows.sweeps import experiments
+from flows.sweeps.cells import Cell
+from flows.sweeps.report import in_cache, score_files
+from flows.sweeps.run_cell import Source
 from lab.params import Params
 from runtime.execution.graph import Stage, read_recorded, stages_of
 from runtime.params import read_yaml

@@ -8,7 +8,7 @@ from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flows.runs import StageRun
+from flows.rebuilding.runs import StageRun
 from runtime.execution.graph import Stage
 from runtime.execution.hashes import Hashed, Hasher
 

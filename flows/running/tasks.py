@@ -11,14 +11,14 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Crashed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import repro
-from flows.graph import chosen, read_graph
-from flows.housekeeping import noted_flow, only_flow
 from flows.pipeline import Stages, conclude
-from flows.record import recorded
+from flows.running import repro
+from flows.running.graph import chosen, read_graph
+from flows.running.housekeeping import noted_flow, only_flow
+from flows.running.record import recorded
 from lab.params import load
 
-# A task waits in its thread for what it needs; how many stages run at once is decided by `flows.leases`.
+# A task waits in its thread for what it needs; how many stages run at once is decided by `flows.running.leases`.
 THREADS = 256
 
 
@@ -48,7 +48,7 @@ def _run_all(stages: Stages, names: list[str]) -> None:
     futures = {}
     for name in names:
         needed = [futures[need] for need in stages.graph.needs[name] if need in futures]
-        # DVC is the cache, and `flows.repro` knows which faults pass.
+        # DVC is the cache, and `flows.running.repro` knows which faults pass.
         named = task(name=name.partition("@")[0], task_run_name=name, cache_policy=NO_CACHE, retries=0)(_run_one)
         futures[name] = named.submit(stages, name, wait_for=needed)
     for future in futures.values():

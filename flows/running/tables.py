@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from flows.graph import Graph
-from flows.record import Record
-from flows.repro import Outcome
+from flows.running.graph import Graph
+from flows.running.record import Record
+from flows.running.repro import Outcome
 from runtime.execution.graph import read_recorded
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.definition import Overrides, Sweep
-from flows.graph import Graph, graph_of
+from flows.running.graph import Graph, graph_of
+from flows.sweeps.definition import Overrides, Sweep
 from lab.params import validate
 from lab.params.sections import Adapter, Arm
 from runtime.errors import StageError

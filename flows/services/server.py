@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.process import end_group, end_noted, leave_note
+from flows.running.process import end_group, end_noted, leave_note
 from runtime.errors import StageError
 from runtime.tracking.place import shown
 

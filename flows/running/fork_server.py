@@ -1,4 +1,4 @@
-"""The process that `flows.forks` starts: it imports DVC once, and forks itself for every command.
+"""The process that `flows.running.forks` starts: it imports DVC once, and forks itself for every command.
 
 It has no threads, so that a fork is a whole copy, and ends when the flow that started it does.
 """

@@ -1,0 +1,1 @@
+"""Stages of one workspace, run and recorded: processes, places, DVC's graph, the flow's MLflow run."""

@@ -1,0 +1,1 @@
+"""Servers that flows need: Prefect and MLflow, and what is deployed there."""
