@@ -16,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help repro test test-all check ui run profile remote plan flow serve doctor gc rebuild quality
+.PHONY: help repro base test test-all check ui run profile remote plan flow serve doctor gc rebuild quality
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,9 @@ help:  ## list these commands
 repro: $(READY)  ## run the whole experiment; what is up to date is skipped
 	@python -m lab.params
 	dvc repro
+
+base: $(READY)  ## train the built-in base (40 minutes on two cores); nothing else does
+	TACA_TRAIN_BASE=1 dvc repro -f -s base
 
 test: $(READY)  ## fast tests: no network, no GPU
 	python -m pytest -m "not slow and not gpu"
@@ -36,7 +39,7 @@ check: $(READY)  ## style, import layers, and whether the committed base is what
 	ruff format --check .
 	lint-imports
 	@dvc status -q base || { echo "Stage base is out of date: its parameters or a module that it depends on have changed;" \
-		"run 'dvc repro -f base' (up to 40 minutes) and commit models/base and dvc.lock." >&2; exit 1; }
+		"run 'make base' (40 minutes on two cores) and commit models/base and dvc.lock." >&2; exit 1; }
 
 ui: $(READY)  ## open the runs in MLflow (PORT=5000)
 	@case "$${MLFLOW_TRACKING_URI:-}" in \

@@ -2,4 +2,12 @@
 
 
 class LabError(Exception):
-    """Parameters and data that do not go together: one sentence that says what is wrong and what to do."""
+    """Parameters and data that do not go together: one sentence that says what is wrong and what to do.
+
+    Attributes:
+        argument: the argument at fault, where one is, as in `compbench.errors.CompbenchError`.
+    """
+
+    def __init__(self, message: str, argument: str | None = None):
+        super().__init__(message)
+        self.argument = argument

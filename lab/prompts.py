@@ -30,7 +30,8 @@ def load_prompts(
     if parser != RULES:
         raise LabError(
             f"The parser is {parser!r}, but must be rules, since the world's prompts come with their parse; for "
-            "another one, take prompts from compbench or a folder."
+            "another one, take prompts from compbench or a folder.",
+            "parser",
         )
     rows = [
         prompt_row(p.prompt, p.category, p.unseen, Parse(WORLD, p.phrases, p.objects, p.relation, p.count))

@@ -19,6 +19,7 @@ class Base(Section):
 
     name: Name
     source: one_of("world")
+    threads: Positive
     seed: Seed
     scenes: Positive
     batch_size: Annotated[int, Field(ge=4, description="an integer of at least 4")]

@@ -66,6 +66,12 @@ class Execution:
                 raise
             raise cause from error
 
+    def is_recorded(self, path: str) -> bool:
+        """Whether `root/path` is what `dvc.lock` has recorded of this stage on these inputs."""
+        fingerprint, outs = read_recorded(self._root).get(self.stage.name, ("", {}))
+        made = fingerprint == self.work.fingerprint and (self._root / path).exists()
+        return made and outs.get(path) == self._hasher(path).md5
+
     def dep_hash(self, path: str) -> str:
         """DVC's hash of a dependency."""
         return self._deps[path].md5

@@ -52,6 +52,10 @@ class Run:
         place.parent.mkdir(parents=True, exist_ok=True)
         return place
 
+    def is_recorded(self, path: str) -> bool:
+        """Whether the output in place is the one that `dvc.lock` has for these very inputs."""
+        return self._execution.is_recorded(path)
+
     def dep_hash(self, path: str) -> str:
         """DVC's hash of a dependency that `dvc.yaml` lists."""
         return self._execution.dep_hash(path)

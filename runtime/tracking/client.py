@@ -1,6 +1,7 @@
 """The stage's end of the line to its recorder process: one JSON object a line, see `recorder` for the other end."""
 
 import json
+import os
 import queue
 import re
 import subprocess
@@ -15,6 +16,8 @@ from runtime.errors import StageError
 
 PARTING = 5.0  # seconds that a stage which stops waits for its record; the recorder goes on without it
 
+HERE = Path(__file__).parents[2]  # the tree that this code is of
+
 
 class Recorder:
     """Starts the recorder at once, so that it imports MLflow while the stage prepares; `begin` opens the run."""
@@ -28,6 +31,7 @@ class Recorder:
             stderr=self._log,
             bufsize=0,
             cwd=root,
+            env=_own_code(),
             start_new_session=True,  # a kill of the stage's process group leaves it alive to record that
         )
         self._replies: queue.Queue[str] = queue.Queue()
@@ -135,3 +139,8 @@ class Recorder:
             last = next((line for line in reversed(lines) if line.strip()), "it left no message")
             self._failure = f"the process that records the run in MLflow has died: {last}"
             self._replies.put("failed")
+
+
+def _own_code() -> dict[str, str]:
+    """The environment of a process that takes its code from where this one has it, wherever it works."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))}

@@ -7,14 +7,14 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tests.scoring.tiny_checkpoints import TINY_DPT as TINY
-from tests.scoring.tiny_checkpoints import published_dpt
 from transformers import DPTConfig, DPTForDepthEstimation
 
 from compbench.scorers.depth.checkpoint import UNUSED
 from compbench.scorers.depth.model import DepthModel, quantise, stretch
 from compbench.scorers.depth.network import DptHybrid
 from compbench.scorers.finite import NotFiniteError
+from tests.compbench.tiny_checkpoints import TINY_DPT as TINY
+from tests.compbench.tiny_checkpoints import published_dpt
 
 
 @pytest.fixture(scope="module")

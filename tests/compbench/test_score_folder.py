@@ -16,13 +16,20 @@ from compbench.scorers.build import build_measures
 from compbench.scorers.choice import Choice
 from compbench.scorers.interface import Measure, read_prompts
 from compbench.table import SCHEMA, read_scores, write_scores
+from lab.world.scorers import world_scorers
 
 DETECTOR = {"attribute": "detector", "spatial": "detector", "clip": "base"}
 
 
+def measured(categories, base, **others):
+    """By the built-in world's scorers, which its caller brings."""
+    choice = Choice(**{**DETECTOR, **others})
+    return build_measures(categories, choice, world_scorers(base, choice.mode, choice.device))
+
+
 @pytest.fixture
 def measures(prompts, base_folder):
-    return build_measures([prompt.category for prompt in prompts], Choice(**DETECTOR, base=base_folder))
+    return measured([prompt.category for prompt in prompts], base_folder)
 
 
 def test_one_row_for_each_image_and_metric(arm_folder, prompts, measures, tmp_path):
@@ -97,7 +104,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(arm_folder, prompts, 
     finished = {path: path.stat().st_mtime_ns for path in work.glob("*.json")}
     assert len(finished) == 2
 
-    measures = build_measures(["color"], Choice(**DETECTOR, base=tmp_path))
+    measures = measured(["color"], tmp_path)
     measures = {prompt.category: measures["color"] for prompt in prompts}
     for name in ("killed", "whole"):
         rows = score_folder(arm_folder, prompts, measures, tmp_path / name, batch_size=2)
@@ -196,12 +203,14 @@ def test_an_empty_index_is_refused(arm_folder, prompts, measures, tmp_path):
 
 def test_an_unknown_category_or_scorer_is_refused(tmp_path):
     with pytest.raises(CompbenchError, match="No score answers the category 'colour'; categories are color, shape"):
-        build_measures(["colour"], Choice(**DETECTOR, base=tmp_path))
-    with pytest.raises(CompbenchError, match=r"`score\.spatial` is 'nobody', but .* one of: detector, unidet"):
-        build_measures(["spatial"], Choice(**{**DETECTOR, "spatial": "nobody"}, base=tmp_path))
+        measured(["colour"], tmp_path)
+    with pytest.raises(
+        CompbenchError, match=r"'nobody' does not answer spatial: choose unidet or detector for spatial"
+    ):
+        measured(["spatial"], tmp_path, spatial="nobody")
 
 
 def test_clip_is_loaded_only_for_categories_that_ask_for_it(tmp_path):
-    assert set(build_measures(["color", "spatial"], Choice(**DETECTOR, base=tmp_path))) == {"color", "spatial"}
+    assert set(measured(["color", "spatial"], tmp_path)) == {"color", "spatial"}
     with pytest.raises(CompbenchError, match="holds no open_clip model"):
-        build_measures(["complex"], Choice(**DETECTOR, base=tmp_path))
+        measured(["complex"], tmp_path)

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tests.scoring.blip.tiny_blip import TINY as TINY_BLIP
-from tests.scoring.unidet.random_unidet import VARIANTS, randomised
 from torch.nn import Module
 
 from benchmarks.blip_layout import random_checkpoint
@@ -17,6 +15,8 @@ from compbench.scorers.depth.network import DptHybrid
 from compbench.scorers.unidet import checkpoint as unidet
 from compbench.scorers.unidet.detector import FILES
 from compbench.scorers.unidet.model import UniDet
+from tests.compbench.blip.tiny_blip import TINY as TINY_BLIP
+from tests.compbench.unidet.random_unidet import VARIANTS, randomised
 
 TINY_DPT = Sizes(width=32, heads=2, stem=32, layers=(1, 2, 1), channels=(128, 128, 256), features=16, grid=4)
 

@@ -10,7 +10,7 @@ import pytest
 from lab.params import load, validate
 from runtime.params import ParamsError, read_yaml
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DEFAULTS = ROOT / "experiments" / "defaults.yaml"
 ABSENT = object()
 BENCHMARK = {

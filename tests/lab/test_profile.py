@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.params import ParamsError, load
-from taca import profile
+from lab.params import load, profile
+from runtime.params import ParamsError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PROFILES = sorted(path.stem for path in (ROOT / "experiments" / "profiles").glob("*.yaml"))
 
 

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from compbench.errors import CompbenchError
+from compbench.prompts import SCHEMA, read_benchmark
 from compbench.scorers.interface import Prompt, read_prompts
 from compbench.tables import read_table, write_table
 from compbench.val_prompts import CATEGORIES as BENCHMARK_CATEGORIES
 from compbench.val_prompts import FOLDER, read_compbench_prompts, read_lines
 from lab.errors import LabError
-from lab.prompts import SCHEMA, load_prompts
+from lab.prompts import load_prompts
 
 BENCHMARK = Path(__file__).parents[3] / "shared/compbench/prompts"
 
@@ -52,10 +54,10 @@ def test_the_benchmarks_files_are_read(tmp_path):
 def test_a_missing_file_and_a_short_one_are_named(tmp_path):
     """The error says which file, and how many prompts it has."""
     write_benchmark(tmp_path)
-    with pytest.raises(LabError, match=r"color_val\.txt holds 2 prompts"):
+    with pytest.raises(CompbenchError, match=r"color_val\.txt holds 2; ask for fewer or add prompts"):
         load_prompts("folder", str(tmp_path), "val", 3, 7)
     (tmp_path / "shape_val.txt").unlink()
-    with pytest.raises(LabError, match=r"shape_val\.txt does not exist"):
+    with pytest.raises(CompbenchError, match=r"shape_val\.txt does not exist"):
         load_prompts("folder", str(tmp_path), "val", 2, 7)
 
 
@@ -63,7 +65,7 @@ def test_a_prompt_that_cannot_be_a_file_name_is_refused(tmp_path):
     """Underscores would break the benchmark's file names."""
     write_benchmark(tmp_path)
     (tmp_path / "color_val.txt").write_text("a red_circle\n")
-    with pytest.raises(LabError, match="red_circle"):
+    with pytest.raises(CompbenchError, match="red_circle"):
         load_prompts("folder", str(tmp_path), "val", 1, 7)
 
 
@@ -91,14 +93,14 @@ def test_the_benchmarks_prompts_need_no_folder(tmp_path):
 
 def test_one_category_is_numbered_from_zero():
     """As the benchmark numbers the images of a category."""
-    rows = load_prompts("compbench", None, "val", 300, 7, ("texture",))
+    rows = read_benchmark("val", 300, ("texture",))
     assert [(row["index"], row["prompt"]) for row in rows] == list(enumerate(read_compbench_prompts("texture")))
 
 
 def test_parses_of_a_file_reach_the_rows():
     """Phrases keep their determiners, and the row says who parsed it."""
-    parses = Path(__file__).parent / "parses.jsonl"
-    (row,) = load_prompts("compbench", None, "val", 1, 7, ("color",), str(parses))
+    parses = Path(__file__).parents[1] / "compbench" / "parsing" / "parses.jsonl"
+    (row,) = read_benchmark("val", 1, ("color",), str(parses))
     assert (row["phrases"], row["parser"]) == (["a green bench", "a blue bowl"], "by hand")
 
 
@@ -115,13 +117,13 @@ def test_the_shipped_files_are_plain_lines():
 @pytest.mark.parametrize(
     ("source", "split", "parser", "message"),
     [
-        ("world", "val", "spacy", "`prompts.parser` is 'spacy', but must be rules, since the world's prompts"),
-        ("compbench", "train", "rules", "`prompts.split` is 'train', but must be val, since `prompts.source`"),
+        ("world", "val", "spacy", "The parser is 'spacy', but must be rules, since the world's prompts"),
+        ("compbench", "train", "rules", "The split is 'train', but must be val: the val prompts alone are here"),
     ],
 )
 def test_a_source_that_does_not_go_with_split_or_parser_is_refused(source, split, parser, message):
     """Nothing is left aside in silence."""
-    with pytest.raises(LabError) as caught:
+    with pytest.raises((LabError, CompbenchError)) as caught:
         load_prompts(source, None, split, 2, 7, parser=parser)
     assert str(caught.value).startswith(message)
 

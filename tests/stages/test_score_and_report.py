@@ -12,16 +12,18 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from compbench.prompts import SCHEMA
 from compbench.table import read_scores
 from compbench.tables import read_table, write_table
 from compbench.weights.registry import NEEDS
+from lab.errors import LabError
 from lab.generation.plan import SCHEMA as INDEX_SCHEMA
 from lab.generation.plan import plan_images
 from lab.params import validate
-from lab.prompts import SCHEMA, load_prompts
+from lab.prompts import load_prompts
 from lab.world.render import render
 from lab.world.scene import sample_scene
-from runtime.errors import StageError
+from lab.world.scorers import world_scorers
 from runtime.execution.graph import read_stages
 from runtime.params import read_yaml
 
@@ -136,9 +138,10 @@ def test_default_scorers_give_their_numbers_with_no_weights(repository):
     from compbench.scorers.interface import read_prompts
 
     repository.run("stages/score.py", "baseline")
-    choice = Choice(attribute="detector", spatial="detector", clip="base", base=ROOT / "models" / "base" / "builtin")
+    choice = Choice(attribute="detector", spatial="detector", clip="base")
+    brought = world_scorers(ROOT / "models" / "base" / "builtin", choice.mode, choice.device)
     prompts = read_prompts(repository.root / "data" / "prompts.parquet")
-    measures = build_measures([prompt.category for prompt in prompts], choice)
+    measures = build_measures([prompt.category for prompt in prompts], choice, brought)
     folder = repository.root / "results" / "images" / "baseline"
     expected = score_folder(folder, prompts, measures, repository.root / "work", 50)
     assert read_scores(repository.root / "results" / "scores" / "baseline.parquet") == expected
@@ -174,5 +177,5 @@ def test_cuda_is_refused_where_there_is_no_gpu():
     program = runpy.run_path(str(ROOT / "stages" / "score.py"))
     document = read_yaml(ROOT / "experiments" / "defaults.yaml")
     document["score"]["device"] = "cuda"
-    with pytest.raises(StageError, match=r"`score\.device` is cuda, but torch finds no GPU here: set it to cpu"):
+    with pytest.raises(LabError, match=r"Torch finds no GPU here: set `score\.device` to cpu"):
         program["chosen"](validate(document))

@@ -9,7 +9,7 @@ import pytest
 
 import taca
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def python(code: str) -> str:

@@ -1,12 +1,12 @@
 """A reduced-width model in the published file's layout, with a vocabulary of BERT's size."""
 
 import pytest
-from tests.scoring.blip.tiny_blip import TINY, write_blip
 
 from benchmarks.blip_layout import random_checkpoint
 from benchmarks.plain_blip import PlainBlip
 from compbench.scorers.blip.checkpoint import load_model
 from compbench.scorers.blip.tokenizer import QuestionTokenizer
+from tests.compbench.blip.tiny_blip import TINY, write_blip
 
 WORDS = ("a", "the", "green", "blue", "bench", "bowl", "##y", "##s", "bo", "##wler", "?", "-", ",", "'", "left", "e")
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.scoring.blip.tiny_blip import write_blip
 
 from benchmarks.blip_layout import layout, random_checkpoint
 from benchmarks.plain_blip import PlainBlip
@@ -13,6 +12,7 @@ from compbench.scorers.blip.checkpoint import load_model, published
 from compbench.scorers.blip.config import BlipConfig
 from compbench.scorers.blip.model import BlipVqa
 from compbench.weights.checkpoint import published_shapes
+from tests.compbench.blip.tiny_blip import write_blip
 
 DECODER = "text_decoder.cls.predictions.decoder"
 

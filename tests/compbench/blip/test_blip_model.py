@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.scoring.blip.tiny_blip import write_blip
 from transformers import BlipConfig as PublicConfig
 from transformers import BlipForQuestionAnswering
 
 from benchmarks.blip_layout import random_checkpoint
 from benchmarks.plain_blip import PlainBlip
 from compbench.scorers.blip.checkpoint import load_model
+from tests.compbench.blip.tiny_blip import write_blip
 
 QUESTIONS = ["a green bench?", "the blue bowl, the green bowl and the left bench?", "bowl"]
 

@@ -1,8 +1,9 @@
 """The command, and weights of a reduced width for it."""
 
 import pytest
-from tests.scoring.command.running import Command
-from tests.scoring.command.tiny_published import shrink, write_weights
+
+from tests.compbench.command.running import Command
+from tests.compbench.command.tiny_published import shrink, write_weights
 
 
 @pytest.fixture(scope="session")

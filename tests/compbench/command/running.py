@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from compbench.__main__ import main
+from compbench.prompts import SCHEMA
 from compbench.tables import write_table
-from lab.prompts import SCHEMA
 
 PROMPTS = ("a red circle and a blue square", "a green star and an orange heart", "a blue bench and a red bench")
 COMPLEX = ("the red circle is next to the blue square", "the green star is on top of the orange heart")

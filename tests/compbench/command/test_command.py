@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.scoring.command.running import (
+
+from compbench.__main__ import main
+from compbench.scorers.blip.scorer import BlipVqaScorer
+from compbench.statistics import mean_interval
+from tests.compbench.command.running import (
     COMPLEX,
     PROMPTS,
     chunks,
@@ -19,10 +23,6 @@ from tests.scoring.command.running import (
     write_images,
     write_table_of_prompts,
 )
-
-from compbench.__main__ import main
-from compbench.scorers.blip.scorer import BlipVqaScorer
-from compbench.statistics import mean_interval
 
 ROOT = Path(__file__).parents[3]
 
@@ -158,7 +158,7 @@ KILLED = """
 import os, signal, sys
 import pytest
 from compbench.scorers.blip.scorer import BlipVqaScorer
-from tests.scoring.command.tiny_published import shrink
+from tests.compbench.command.tiny_published import shrink
 from compbench.__main__ import main
 
 calls, score = [], BlipVqaScorer.score

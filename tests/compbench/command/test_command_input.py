@@ -7,11 +7,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from tests.scoring.command.running import COMPLEX, PROMPTS, parse_line, scores_of, write_images, write_table_of_prompts
 
 from compbench import build
 from compbench.scorers.blip.checkpoint import NAME
 from compbench.val_prompts import read_compbench_prompts
+from tests.compbench.command.running import (
+    COMPLEX,
+    PROMPTS,
+    parse_line,
+    scores_of,
+    write_images,
+    write_table_of_prompts,
+)
 
 
 @pytest.fixture

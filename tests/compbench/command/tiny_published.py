@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.scoring.blip.tiny_blip import TINY, write_blip
-from tests.scoring.unidet.random_unidet import VARIANTS, randomised
 
 from compbench.scorers.unidet import detector
 from compbench.scorers.unidet.model import UniDet
 from compbench.weights.registry import NEEDS
+from tests.compbench.blip.tiny_blip import TINY, write_blip
+from tests.compbench.unidet.random_unidet import VARIANTS, randomised
 
 LABELS = ("Circle", "Square", "Star", "Heart", "Bench")
 WORDS = ("a", "circle", "square", "star", "heart", "red", "blue", "green", "orange", "?")

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from random_unidet import VARIANTS, assert_same_detections
-from tests.scoring.tiny_checkpoints import published_unidet
 
 from compbench.errors import CompbenchError
 from compbench.scorers.unidet.checkpoint import load_model
+from tests.compbench.tiny_checkpoints import published_unidet
 
 
 def test_a_published_checkpoint_detects_as_the_model_that_it_was_made_of(tmp_path, name, model):

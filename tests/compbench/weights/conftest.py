@@ -4,10 +4,10 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from tests.scoring.weights.file_server import FileServer
 
 from compbench.weights.registry import WeightFile
 from compbench.weights.web import Web
+from tests.compbench.weights.file_server import FileServer
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import shutil
 import pytest
 import torch
 from safetensors import safe_open
-from tests.scoring.tiny_checkpoints import PUBLISHED, Published, published_unidet
 
 from compbench.errors import CompbenchError
+from tests.compbench.tiny_checkpoints import PUBLISHED, Published, published_unidet
 
 
 @pytest.fixture(scope="module", params=PUBLISHED)

@@ -6,13 +6,13 @@ import sys
 import time
 
 import pytest
-from tests.scoring.weights.file_server import digest
 
 from compbench.errors import CompbenchError
 from compbench.scorers.interface import SCORE_METRICS
 from compbench.weights import verify
 from compbench.weights.__main__ import main
 from compbench.weights.registry import NEEDS, WeightFile, files_of
+from tests.compbench.weights.file_server import digest
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import json
 import shutil
 
 import pytest
-from tests.scoring.weights.file_server import FileServer, digest
 
 from compbench.errors import CompbenchError
 from compbench.weights.fetch import fetch
 from compbench.weights.registry import WeightFile
 from compbench.weights.web import ATTEMPTS, Web
+from tests.compbench.weights.file_server import FileServer, digest
 
 
 def recorded(weights):

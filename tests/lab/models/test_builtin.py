@@ -12,7 +12,7 @@ from lab.models.builtin.tokenizers import clip_tokenizer, t5_tokenizer
 from lab.world.vocabulary import phrases, words
 from tests.tiny_base import TINY, tiny_base, train_tiny
 
-COMMITTED = Path(__file__).parents[2] / "models/base/builtin"
+COMMITTED = Path(__file__).parents[3] / "models/base/builtin"
 
 
 def files(folder: Path) -> dict[str, bytes]:
