@@ -45,7 +45,7 @@ def mean_interval(scores: Mapping[int, float], resamples: int = RESAMPLES, seed:
     """
     if len(scores) < 2:
         raise CompbenchError(
-            f"An interval over prompts needs at least two of them, got {len(scores)}: raise prompts.per_category."
+            f"An interval over prompts needs at least two of them, got {len(scores)}: score more prompts."
         )
     # Sorted, so that arms resample the same prompts in the same places.
     values = np.array([scores[prompt] for prompt in sorted(scores)], float)

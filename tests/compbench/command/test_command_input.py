@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from compbench import build
+from compbench.scorers import build
 from compbench.scorers.blip.checkpoint import NAME
 from compbench.val_prompts import read_compbench_prompts
 from tests.compbench.command.running import (
