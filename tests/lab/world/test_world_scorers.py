@@ -135,7 +135,7 @@ def test_shuffling_prompts_among_images_lowers_the_score(prompts, drawn, categor
 def test_scorers_that_share_a_detector_look_once(monkeypatch, prompts, drawn):
     """Attribute and spatial scores of complex prompts come from one detection of each image."""
     seen = []
-    from compbench import world
+    from lab.world import scorers as world
 
     detect = world.detect
     monkeypatch.setattr(world, "detect", lambda image: seen.append(image) or detect(image))
