@@ -70,7 +70,7 @@ def test_order_of_prompts_changes_nothing_and_the_seed_is_all_that_is_random():
 
 
 def test_one_prompt_has_no_interval():
-    with pytest.raises(CompbenchError, match=r"at least two of them, got 1: raise prompts\.per_category"):
+    with pytest.raises(CompbenchError, match=r"at least two of them, got 1: score more prompts"):
         mean_interval({0: 0.5})
 
 

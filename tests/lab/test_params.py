@@ -234,7 +234,7 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path):
 
 def test_program_prints_faults_and_no_traceback(tmp_path, defaults):
     text = DEFAULTS.read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("threads: 2", "threads: 0"))
+    (tmp_path / "params.yaml").write_text(text.replace("threads: 2", "threads: 0", 1))
     done = subprocess.run(
         [sys.executable, "-m", "lab.params"],
         cwd=tmp_path,

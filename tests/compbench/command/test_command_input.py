@@ -155,8 +155,9 @@ def test_no_parser(command, refused, monkeypatch):
     """Neither the file of `make parse` nor spaCy's model."""
     monkeypatch.chdir(command.root)
     said = refused(parser=False)
-    assert "`--parser` spacy needs spaCy and its model" in said
+    assert "The parser spacy needs spaCy and its model" in said
     assert "run `make parse`" in said
+    assert said.strip().endswith("(--parser)")
 
 
 def test_the_file_of_make_parse_is_found(command, monkeypatch):

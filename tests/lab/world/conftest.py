@@ -4,6 +4,7 @@ import pytest
 
 from lab.world.geometry import unit_extent
 from lab.world.scene import SceneObject
+from tests.drawn import drawn, prompts  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")
