@@ -1,4 +1,4 @@
-"""`dvc.yaml` names the code that each stage runs: what is missing there would leave stale results, what is too much rerun."""
+"""`dvc.yaml` names the code that each stage runs: what is missing would leave stale results, what is too much rerun."""
 
 import ast
 from pathlib import Path
