@@ -1,7 +1,6 @@
 """One execution of a stage: what it reads, where it works, what it leaves, and what MLflow is told of it."""
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -14,16 +13,14 @@ import psutil
 
 from runtime.errors import StageError
 from runtime.execution import faults
-from runtime.execution.cost import costs, gpus_used
-from runtime.execution.graph import Stage, overlap, read_recorded
+from runtime.execution.cost import costs, device, gpus_used, peaks
+from runtime.execution.graph import Stage, overlap
 from runtime.execution.hashes import Hashed, Hasher
 from runtime.execution.watch import Stopped
-from runtime.execution.work import Work, sweep
+from runtime.execution.work import Work
 from runtime.tracking import Recorder, tracking_uri
 from runtime.tracking.place import is_remote
 
-MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024  # the unit of getrusage's ru_maxrss
-MIB = 2**20
 PRICE = "TACA_GPU_HOUR_PRICE"  # whoever runs stages says what an hour of a GPU costs here
 TRACEBACK_CHARACTERS = 4000
 
@@ -44,7 +41,6 @@ class Execution:
         self._root = root
         self._stages = stages
         self._known = known
-        self._started = time.time()
         self._hasher = Hasher(root)
         self._deps = {path: self._hasher(path) for path in stage.deps}
         fingerprint = stage.fingerprint({path: found.md5 for path, found in self._deps.items()})
@@ -56,15 +52,18 @@ class Execution:
 
         Yields whether the outputs are finished already, so that nothing but publishing is left to do.
         """
-        try:
-            yield self._begin(experiment)
-            self._conclude()
-        except BaseException as error:
-            cause = faults.named(error, self._root, self._known)
-            self._abort(cause)
-            if cause is error:
-                raise
-            raise cause from error
+        with self.work.alone() as finished:
+            self._started = time.time()
+            try:
+                self._begin(experiment, finished)
+                yield finished
+                self._conclude()
+            except BaseException as error:
+                cause = faults.named(error, self._root, self._known)
+                self._abort(cause)
+                if cause is error:
+                    raise
+                raise cause from error
 
     def is_recorded(self, path: str) -> bool:
         """Whether `root/path` is what `dvc.lock` has recorded of this stage on these inputs."""
@@ -78,44 +77,40 @@ class Execution:
 
     def log_input(self, name: str, path: str) -> None:
         """Notes in MLflow data from outside the pipeline."""
-        self.recorder.log_inputs([{"name": name, "path": path, "md5": self._hasher(path).md5}])
+        self.recorder.tell("log_inputs", inputs=[{"name": name, "path": path, "md5": self._hasher(path).md5}])
 
-    def _begin(self, experiment: str) -> bool:
-        recorded = read_recorded(self._root)
-        sweep(self._root, list(self._stages), recorded)
-        finished = self.work.prepare(recorded)
+    def _begin(self, experiment: str, finished: bool) -> None:
         uri = tracking_uri(self._root)
-        self.recorder.begin(
-            {
-                "uri": uri,
-                "root": str(self._root),
-                "experiment": experiment,
-                "name": self.stage.name,
-                "parent": os.environ.get("TACA_PARENT_RUN_ID"),
-                "parent_file": os.environ.get("TACA_PARENT_RUN_FILE"),
-                "pid": os.getpid(),
-                "pid_started": str(psutil.Process().create_time()),
-                "start_ms": int(self._started * 1000),
-                "params": dict(_flat(self.stage.params)),
-                "tags": self._tags(finished),
-                "inputs": self._inputs(),
-                "pipeline_outs": self._pipeline_outs(),
-            },
-            wait=is_remote(uri),
+        # A store elsewhere may refuse: better before the work than after it.
+        send = self.recorder.ask if is_remote(uri) else self.recorder.tell
+        send(
+            "begin",
+            uri=uri,
+            root=str(self._root),
+            experiment=experiment,
+            name=self.stage.name,
+            parent=os.environ.get("TACA_PARENT_RUN_ID"),
+            parent_file=os.environ.get("TACA_PARENT_RUN_FILE"),
+            pid=os.getpid(),
+            pid_started=str(psutil.Process().create_time()),
+            start_ms=int(self._started * 1000),
+            params=dict(_flat(self.stage.params)),
+            tags=self._tags(finished),
+            inputs=self._inputs(),
+            pipeline_outs=self._pipeline_outs(),
         )
-        return finished
 
     def _conclude(self) -> None:
         built = self._built()
         self.work.finish({path: found.md5 for path, found in built.items()})
         outs = [{"path": path, "content": str(self.work.fresh(path)), **asdict(found)} for path, found in built.items()]
-        metrics = {"system/wall_seconds": time.time() - self._started, **_peaks(), **self._costs()}
-        self.recorder.log_outs(outs, {"device": _device()}, metrics)
+        metrics = {"system/wall_seconds": time.time() - self._started, **peaks(), **self._costs()}
+        self.recorder.ask("log_outs", outs=outs, tags={"device": device()}, metrics=metrics)
         self.work.drop_all_but_outs()
         for path in self.stage.outs:
             self.work.publish(path)
-        self.recorder.finish()
-        if not self._is_read_by_others():
+        self.recorder.ask("end", status="FINISHED", message="")
+        if not (self.work.is_shared or self._is_read_by_others()):
             self.work.forget()  # no later stage would
 
     def _abort(self, error: BaseException) -> None:
@@ -164,18 +159,3 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _device() -> str:
-    """Where torch computes; stages that do not import it use the CPU."""
-    torch = sys.modules.get("torch")
-    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "cpu"
-
-
-def _peaks() -> dict[str, float]:
-    """Peak memory of this process in MiB, on the GPU too when it was used."""
-    peaks = {"system/peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES / MIB}
-    torch = sys.modules.get("torch")
-    if torch and torch.cuda.is_initialized():
-        peaks["system/peak_gpu_mib"] = torch.cuda.max_memory_allocated() / MIB
-    return peaks

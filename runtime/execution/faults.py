@@ -1,7 +1,7 @@
 """What a stage says when it stops for a reason that its user can mend.
 
-DVC hides a stage's exit code, so the stage also leaves a note in `.work/failures/`: the fault's class (`params`,
-`transient`, `disk` or `other`) and its sentence. Flows try again what is transient.
+DVC hides a stage's exit code, so the stage also leaves a note in `.work/failures/`, or where `TACA_FAILURE_FILE` says:
+the fault's class (`params`, `transient`, `disk` or `other`) and its sentence. Flows try again what is transient.
 """
 
 import errno
@@ -32,7 +32,7 @@ class DiskFull(StageError):
 @contextmanager
 def told(name: str, known: tuple[type[Exception], ...]) -> Iterator[None]:
     """Ends the process with one sentence and a status for a fault that is known; others keep their traceback."""
-    note = _note(Path.cwd(), name)
+    note = Path(os.environ.get("TACA_FAILURE_FILE") or _note(Path.cwd(), name))
     note.unlink(missing_ok=True)
     try:
         yield
@@ -50,13 +50,13 @@ def told(name: str, known: tuple[type[Exception], ...]) -> Iterator[None]:
 
 
 def read_failure(root: Path, name: str) -> dict[str, str] | None:
-    """The note that stage `name` left in `root` when it last failed: `class` and `message`; None if it did not."""
+    """The note that stage `name` left in workspace `root` when it last failed: `class` and `message`; None without."""
     note = _note(root, name)
     return json.loads(note.read_text()) if note.exists() else None
 
 
 def _note(root: Path, name: str) -> Path:
-    return root / ".work" / "failures" / f"{name.replace('@', '-').replace('/', '-')}.json"
+    return root / ".work" / "failures" / f"{name.replace('@', '-')}.json"
 
 
 def sentence(error: BaseException, name: str) -> str:

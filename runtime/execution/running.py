@@ -4,6 +4,7 @@ Leaving the block without an error puts every output of `dvc.yaml` into place, w
 killed in it, leaves none, keeps the work folder, and the next execution on the same inputs finds that.
 """
 
+import os
 import shutil
 import sys
 import time
@@ -16,9 +17,8 @@ from runtime.errors import StageError
 from runtime.execution import faults
 from runtime.execution.execution import Execution
 from runtime.execution.graph import Stage, read_stages
-from runtime.execution.lock import sole_writer
 from runtime.execution.watch import stoppable
-from runtime.execution.work import lock_path
+from runtime.threads import quiet_waiting
 from runtime.tracking import Recorder, check_answers, tracking_uri
 
 
@@ -62,7 +62,8 @@ class Run:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Adds one point to each metric's curve in MLflow."""
-        self._execution.recorder.log_metrics(metrics, step, int(time.time() * 1000))
+        values = {key: float(value) for key, value in metrics.items()}
+        self._execution.recorder.tell("add_metrics", values=values, step=step, time_ms=int(time.time() * 1000))
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
         """Stores a copy of the file as it is now in the MLflow run."""
@@ -70,7 +71,7 @@ class Run:
         copy = self.work / "artifacts" / str(self._artifacts) / Path(path).name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-        self._execution.recorder.log_artifact(copy, folder)
+        self._execution.recorder.tell("take_artifact", path=str(copy), folder=folder)
 
     def log_input(self, name: str, path: str | Path) -> None:
         """Notes in MLflow that the stage reads data from outside the pipeline, such as a user's folder."""
@@ -91,6 +92,7 @@ def stage(
             `argument`, that is taken for a key of the params section that is called as the program is.
     """
     name = "@".join([program, *argv])
+    os.environ.update(quiet_waiting())
     with faults.told(name, known):
         root = Path.cwd()
         params = load()
@@ -102,7 +104,7 @@ def stage(
             raise StageError(_usage(stages, program))
         check_answers(tracking_uri(root))
         recorder = Recorder(root)
-        with stoppable(recorder.failure), sole_writer(lock_path(root, name), name):
+        with stoppable(recorder.failure):
             execution = Execution(root, stages[name], stages, recorder, known)
             with execution.running(params.experiment) as finished:
                 if not finished:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from runtime.tracking.system import lives
+
 INTERVAL = 0.5  # seconds between looks
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
 
@@ -49,16 +51,16 @@ def stoppable(failure: Callable[[], str | None]) -> Iterator[None]:
 
 
 def _watch(finished: threading.Event, reasons: list[str], failure: Callable[[], str | None]) -> None:
-    launcher = _launcher()
+    dvc = launcher()
     while not finished.wait(INTERVAL):
-        reason = failure() or (launcher and not _lives(launcher) and "the dvc that started it has died")
+        reason = failure() or (dvc and not lives(dvc) and "the dvc that started it has died")
         if reason:
             reasons.append(reason)
             os.kill(os.getpid(), signal.SIGTERM)
             return
 
 
-def _launcher() -> psutil.Process | None:
+def launcher() -> psutil.Process | None:
     """The DVC process that started this one; None when a person did."""
     if "DVC_STAGE" not in os.environ:
         return None
@@ -68,10 +70,3 @@ def _launcher() -> psutil.Process | None:
     while parent and parent.name() in SHELLS and script in " ".join(parent.cmdline()):
         parent = parent.parent()
     return parent
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

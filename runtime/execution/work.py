@@ -1,48 +1,49 @@
-"""The work folder of one stage execution, `.work/<stage>-<hash of its inputs>/`.
+"""The work folder of a stage for certain inputs, `.work/<stage>-<hash of its inputs>/`.
 
-A killed stage finds its unfinished work there, since the same inputs lead to the same folder. Finished outputs are
-built in it too and put into place whole. A copy (hard links, so no space) stays until `dvc.lock` has recorded them: DVC
-deletes a stage's outputs before it runs the stage, and may be killed between the stage's end and its own note of it.
+A killed stage finds its unfinished work there, since the same inputs lead to the same folder, from each of the
+workspaces that share one `.work` (`TACA_WORK`). Finished outputs are built in it too and put into place whole. A copy
+(hard links, so no space) stays until `dvc.lock` has recorded them: DVC deletes a stage's outputs before it runs the
+stage, and may be killed between the stage's end and its own note of it.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import mkdtemp
 
-from runtime.execution.lock import if_free
+from runtime.execution.graph import read_recorded
+from runtime.execution.lock import if_free, sole_writer
 
-FOLDER = ".work"
 DONE = "done.json"  # in a work folder: the hashes of its finished outputs
+LOCK = "lock"  # in a work folder: held by whoever works in it
 RESERVE_BYTES = 2**20
-
-Recorded = Mapping[str, tuple[str, dict[str, str]]]  # as `graph.read_recorded` returns it
 
 
 class Work:
-    """The work folder of stage `name` for the inputs that `fingerprint` stands for."""
+    """The work folder of stage `name` for the inputs that `fingerprint` stands for, seen from the workspace `root`."""
 
     def __init__(self, root: Path, name: str, fingerprint: str):
         self.root = root
         self.name = name
-        self.fingerprint = fingerprint
-        self.folder = root / FOLDER / f"{_stem(name)}-{fingerprint}"
+        self._all = work_folder(root)
+        self.is_shared = self._all.resolve() != (root / ".work").resolve()
+        self.folder = _folder(self._all, name, fingerprint)
 
-    def prepare(self, recorded: Recorded) -> bool:
-        """Makes the folder ready and drops what other inputs left; whether all outputs are finished in it.
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Holds the folder for this process; yields whether all outputs are finished in it.
 
-        Finished outputs that `dvc.lock` has recorded are dropped as well: DVC would not have run the stage again
-        without being forced to.
+        Finished work that `dvc.lock` has recorded goes first, whatever stage's it is; of this stage it is in the way,
+        since DVC would not have run it again without being forced to. A shared folder's owner drops that.
         """
-        for folder in (self.root / FOLDER).iterdir():
-            if _owner(folder) == _stem(self.name) and folder != self.folder:
-                shutil.rmtree(folder)
-        if _is_recorded(self.folder, recorded.get(self.name)):
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(exist_ok=True)
-        (self.folder / "reserve").write_bytes(os.urandom(RESERVE_BYTES))
-        return (self.folder / DONE).exists()
+        if not self.is_shared:
+            drop_recorded(self.root, self._all)
+        with sole_writer(self.folder / LOCK, self.name):
+            (self.folder / "reserve").write_bytes(os.urandom(RESERVE_BYTES))
+            yield (self.folder / DONE).exists()
 
     def fresh(self, path: str) -> Path:
         """Where the output that will be `path` is built."""
@@ -54,17 +55,19 @@ class Work:
 
     def finish(self, hashes: Mapping[str, str]) -> None:
         """Notes that all outputs are built, with their hashes."""
-        _write_whole(self.folder / DONE, json.dumps(hashes))
+        part = self.folder / "done.part"
+        part.write_text(json.dumps(hashes))
+        part.rename(self.folder / DONE)
 
     def drop_all_but_outs(self) -> None:
         """Frees what a finished stage needs no more, such as checkpoints."""
         for entry in self.folder.iterdir():
-            if entry.name not in (DONE, "outs"):
+            if entry.name not in (DONE, LOCK, "outs"):
                 remove(entry)
 
     def forget(self) -> None:
         """Removes the folder."""
-        shutil.rmtree(self.folder)
+        _discard(self.folder)
 
     def publish(self, path: str) -> None:
         """Puts one finished output into place: all of it or, when killed, nothing."""
@@ -77,20 +80,19 @@ class Work:
         part.rename(target)
 
 
-def lock_path(root: Path, name: str) -> Path:
-    """The file that the writer of stage `name` locks."""
-    return root / FOLDER / "locks" / f"{_stem(name)}.lock"
+def work_folder(root: Path) -> Path:
+    """Where the stages of workspace `root` work: `TACA_WORK`, or its own `.work`."""
+    return Path(os.environ.get("TACA_WORK") or root / ".work")
 
 
-def sweep(root: Path, names: list[str], recorded: Recorded) -> None:
-    """Drops the finished work of all idle stages whose outputs `dvc.lock` has recorded."""
-    by_stem = {_stem(name): name for name in names}
-    for folder in (root / FOLDER).iterdir():
-        name = by_stem.get(_owner(folder))
-        if name and _is_recorded(folder, recorded.get(name)):
-            with if_free(lock_path(root, name)) as free:
+def drop_recorded(root: Path, work: Path) -> None:
+    """Drops the finished work that the `dvc.lock` of `root` has recorded from `work`, where nobody is at it."""
+    for name, (fingerprint, hashes) in read_recorded(root).items():
+        folder = _folder(work, name, fingerprint)
+        if _finished(folder) == hashes:
+            with if_free(folder / LOCK) as free:
                 if free:
-                    shutil.rmtree(folder)
+                    _discard(folder)
 
 
 def remove(path: Path) -> None:
@@ -101,25 +103,22 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _stem(name: str) -> str:
-    return name.replace("@", "-")
+def _folder(work: Path, name: str, fingerprint: str) -> Path:
+    return work / f"{name.replace('@', '-')}-{fingerprint}"
 
 
-def _owner(folder: Path) -> str:
-    """The stem of the stage that a folder in `.work` belongs to."""
-    return folder.name.rpartition("-")[0]
+def _finished(folder: Path) -> dict[str, str] | None:
+    """The hashes of the finished outputs in a work folder; None without (it may just have been dropped)."""
+    with suppress(FileNotFoundError):
+        return json.loads((folder / DONE).read_text())
+    return None
 
 
-def _is_recorded(folder: Path, recorded: tuple[str, dict[str, str]] | None) -> bool:
-    done = folder / DONE
-    fingerprint = folder.name.rpartition("-")[2]
-    return recorded is not None and done.exists() and recorded == (fingerprint, json.loads(done.read_text()))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    part.rename(path)
+def _discard(folder: Path) -> None:
+    """Removes a work folder, whose lock this process holds; who comes meanwhile finds none, not half of it."""
+    gone = mkdtemp(prefix="gone-", dir=folder.parent)
+    folder.rename(gone)
+    shutil.rmtree(gone)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,9 +1,9 @@
-"""The recorder process: reads one JSON object a line from the stage and writes it to MLflow.
+"""The recorder process: calls the methods of a `RunLog` that it reads from the stage, one JSON object a line.
 
-    begin, then any of metrics, artifact, inputs, then outs and end
+    {"method": "begin", "arguments": {"uri": ..., ...}, "answer": false}, then any others, then "end"
 
-It answers `{"done": "begun" | "stored" | "ended"}`, or `{"failed": why}` and ends. A stage that hangs up before `end`
-was killed, and its run is marked so. Metrics are buffered: a batch costs what a single one does.
+Where an answer is wanted it is `{"done": method}`; after `{"done": "failed", "why": ...}` it ends. A stage that hangs
+up before `end` was killed, and its run is marked so. Metrics are buffered: a batch costs what a single one does.
 """
 
 import gc
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from runtime.tracking.place import shown
@@ -22,6 +23,7 @@ from runtime.tracking.system import Sampler
 
 FLUSH_EVERY = 2.0  # seconds
 INSIST = 30.0  # seconds over which a store that fails is asked again
+KILLED = {"status": "KILLED", "message": "the process of the stage was killed"}
 
 
 def main() -> None:
@@ -40,16 +42,18 @@ def main() -> None:
         gc.enable()
         begin = events.get()
         if begin is not None:
-            uri = begin["uri"]
-            sampler = Sampler(begin["pid"])
-            run = RunLog(begin)
+            said = begin["arguments"]
+            uri = said["uri"]
+            sampler = Sampler(said["pid"], float(said["pid_started"]))
+            run = RunLog(said)
             os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = patience
-            reply({"done": "begun"})
+            if begin["answer"]:
+                reply({"done": "begin"})
             _record(run, events, sampler, reply)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         why = f"MLflow at {shown(uri)} cannot be written ({lines[0]}); mend that or correct MLFLOW_TRACKING_URI."
-        reply({"failed": why})
+        reply({"done": "failed", "why": why})
     # The interpreter's own end takes a second after MLflow was imported.
     os._exit(0)
 
@@ -66,38 +70,32 @@ def _quieten() -> None:
 
 
 def _record(run: Any, events: queue.Queue, sampler: Sampler, reply: Callable[[dict], None]) -> None:
+    """Does what the stage says until the run's end, and what time says meanwhile: samples, and flushes metrics."""
     _insist(run.kill_orphans)
     flushed = time.monotonic()
-    while True:
-        try:
-            event = events.get(timeout=FLUSH_EVERY)
-        except queue.Empty:
-            event = None if sampler.stage_is_gone() else {"op": "wait"}
-        if sampler.is_due():
-            run.add_metrics(sampler.sample(), step=sampler.seconds(), time_ms=_now_ms())
-        if event is None:
-            event = {"op": "end", "status": "KILLED", "message": "the process of the stage was killed"}
-        if event["op"] == "end":
-            _insist(lambda: run.end(event["status"], event["message"]))  # noqa: B023
-            reply({"done": "ended"})
-            return
-        _handle(run, event, reply)
+    method = ""
+    while method != "end":
+        event = _next(events, sampler)
+        run.add_metrics(sampler.due(), step=sampler.seconds(), time_ms=int(time.time() * 1000))
+        if event:
+            method = event["method"]
+            _insist(partial(getattr(run, method), **event["arguments"]))
+            if event["answer"]:
+                reply({"done": method})
         if time.monotonic() - flushed > FLUSH_EVERY:
             run.try_flush()
             flushed = time.monotonic()
 
 
-def _handle(run: Any, event: dict, reply: Callable[[dict], None]) -> None:
-    op = event.pop("op")
-    if op == "metrics":
-        run.add_metrics(event["values"], event["step"], event["time_ms"])
-    elif op == "artifact":
-        _insist(lambda: run.take_artifact(event["path"], event["folder"]))
-    elif op == "inputs":
-        _insist(lambda: run.log_inputs(event["inputs"]))
-    elif op == "outs":
-        _insist(lambda: run.log_outs(event["outs"], event["tags"], event["metrics"]))
-        reply({"done": "stored"})
+def _next(events: queue.Queue, sampler: Sampler) -> dict | None:
+    """What the stage says next, for which this waits a moment; that it was killed is said for it."""
+    try:
+        event = events.get(timeout=FLUSH_EVERY)
+    except queue.Empty:
+        if not sampler.is_gone():
+            return None
+        event = None
+    return event or {"method": "end", "arguments": KILLED, "answer": False}
 
 
 def _insist(write: Callable[[], None]) -> None:
@@ -125,10 +123,6 @@ def _replier(stream: Any) -> Callable[[dict], None]:
             print(json.dumps(message), file=stream, flush=True)
 
     return reply
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
 
 
 if __name__ == "__main__":

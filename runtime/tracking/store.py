@@ -1,18 +1,19 @@
 """One run in MLflow, through `MlflowClient` alone: fluent calls would end a parent's run and read its environment."""
 
-import fcntl
 import json
 import posixpath
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from filelock import FileLock
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD
 from mlflow.tracking import MlflowClient
 
 from runtime.tracking.facts import machine_facts, packages
@@ -24,7 +25,6 @@ ARTIFACT_BYTES = 50 * 2**20  # outputs up to this size, of up to this many files
 ARTIFACT_FILES = 100
 VALUE_CHARACTERS = 5000  # MLflow takes 6000 for a parameter, 8000 for a tag
 PARENT_SECONDS = 60.0  # for a flow to open its run, which it begins before its stages
-BATCH = 100  # parameters or tags a call; metrics ten times that
 
 
 class RunLog:
@@ -74,7 +74,7 @@ class RunLog:
         """Stores data that the run reads as MLflow data sets whose digest is DVC's hash."""
         found = [
             DatasetInput(
-                Dataset(name=entry["name"], digest=entry["md5"], source_type="local", source=_source(entry["path"])),
+                Dataset(entry["name"], entry["md5"], "local", source=json.dumps({"uri": entry["path"]})),
                 [InputTag("dvc.path", entry["path"]), InputTag("dvc.md5", entry["md5"])],
             )
             for entry in inputs
@@ -88,13 +88,14 @@ class RunLog:
             self._store(out)
         hashes = {f"dvc.out.{out['path']}": out["md5"] for out in outs}
         # One tag with all of them, since a search has to name its tag.
-        self._log_tags({**tags, **hashes, "dvc.outs": " ".join(hashes.values())})
+        self.tag({**tags, **hashes, "dvc.outs": " ".join(hashes.values())})
         values = [Metric(key, value, int(time.time() * 1000), 0) for key, value in metrics.items()]
         self._client.log_batch(self.run_id, metrics=values)
 
     def tag(self, values: Mapping[str, object]) -> None:
         """Adds tags."""
-        self._log_tags(values)
+        entries = [RunTag(tag_key(key), _short(value)) for key, value in values.items()]
+        self._client.log_batch(self.run_id, tags=entries)
 
     def artifacts(self, folder: Path, place: str) -> None:
         """Stores the files of a folder under `place`."""
@@ -106,11 +107,8 @@ class RunLog:
 
     def children(self) -> list[Run]:
         """The runs that name this one as their parent."""
-        named, found, page = f"tags.`mlflow.parentRunId` = '{self.run_id}'", [], None
-        while page is None or page.token:
-            page = self._client.search_runs([self.experiment_id], named, page_token=page.token if page else None)
-            found += page
-        return found
+        named = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
+        return self._client.search_runs([self.experiment_id], named, max_results=SEARCH_MAX_RESULTS_THRESHOLD)
 
     def maker(self, md5: str, stage: str) -> str | None:
         """The id of the newest finished run with an output of this DVC hash; one that only repeated another is none.
@@ -128,7 +126,7 @@ class RunLog:
         """Writes what is buffered and closes the run."""
         self._flush()
         if message:
-            self._log_tags({"error": message})
+            self.tag({"error": message})
         self._client.set_terminated(self.run_id, status)
 
     def _create(self, begin: Mapping, tree: Mapping[str, str]) -> str:
@@ -159,20 +157,12 @@ class RunLog:
             self._client.log_artifact(self.run_id, content, posixpath.dirname(place))
 
     def _flush(self) -> None:
-        while self._metrics:
-            self._client.log_batch(self.run_id, metrics=self._metrics[: 10 * BATCH])
-            del self._metrics[: 10 * BATCH]
+        self._client.log_batch(self.run_id, metrics=self._metrics)
+        self._metrics = []
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Notes parameters."""
-        entries = [Param(key, _short(value)) for key, value in params.items()]
-        for start in range(0, len(entries), BATCH):
-            self._client.log_batch(self.run_id, params=entries[start : start + BATCH])
-
-    def _log_tags(self, tags: Mapping[str, object]) -> None:
-        entries = [RunTag(tag_key(key), _short(value)) for key, value in tags.items()]
-        for start in range(0, len(entries), BATCH):
-            self._client.log_batch(self.run_id, tags=entries[start : start + BATCH])
+        self._client.log_batch(self.run_id, params=[Param(key, _short(value)) for key, value in params.items()])
 
 
 def _awaited(file: Path) -> str:
@@ -185,17 +175,10 @@ def _awaited(file: Path) -> str:
     return file.read_text()
 
 
-@contextmanager
-def _creation_lock(uri: str) -> Iterator[None]:
+def _creation_lock(uri: str) -> AbstractContextManager:
     """Lets one process at a time open an SQLite store: creating its tables twice at once breaks it."""
     database = sqlite_file(uri)
-    if database is None:
-        yield
-        return
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{database}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return FileLock(f"{database}.lock") if database else nullcontext()
 
 
 def tag_key(key: str) -> str:
@@ -205,7 +188,3 @@ def tag_key(key: str) -> str:
 
 def _short(value: object) -> str:
     return str(value)[:VALUE_CHARACTERS]
-
-
-def _source(path: str) -> str:
-    return json.dumps({"uri": path})

@@ -11,49 +11,52 @@ CLOCK_ERROR = 5.0  # seconds
 
 
 def find_process(pid: int, started: float) -> psutil.Process | None:
-    """The process that was given number `pid` at time `started` (s since the epoch), unless it is gone."""
+    """The process that was given number `pid` at time `started` (s since the epoch), unless it has ended."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         # Start times count from the boot, whose time of day a corrected clock moves.
-        if abs(process.create_time() - started) < CLOCK_ERROR:
+        if abs(process.create_time() - started) < CLOCK_ERROR and lives(process):
             return process
     return None
 
 
-class Sampler:
-    """Samples memory and CPU of process `pid` and its workers, ever more seldom: 1, 2, 4, ... up to 30 s apart."""
+def lives(process: psutil.Process) -> bool:
+    """Whether a process has not ended; one that only waits for its parent to notice has."""
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
-    def __init__(self, pid: int):
-        self._process: psutil.Process | None = None
-        with suppress(psutil.NoSuchProcess):  # it may have ended while MLflow was imported
-            self._process = psutil.Process(pid)
-            self._process.cpu_percent()  # the first call only starts the clock
+
+class Sampler:
+    """Samples memory and CPU of a process and its workers, ever more seldom: 1, 2, 4, ... up to 30 s apart."""
+
+    def __init__(self, pid: int, started: float):
+        self._process = find_process(pid, started)  # it may have ended while MLflow was imported
+        if self._process:
+            self._sample()  # the first only starts the clock of CPU time
         self._started = time.monotonic()
-        self._interval, self._next = 1.0, 1.0
+        self._interval = self._next = 1.0
 
     def seconds(self) -> int:
         """Seconds since the start, the step of system metrics."""
         return int(time.monotonic() - self._started)
 
-    def is_due(self) -> bool:
-        """Whether it is time for a sample."""
-        return time.monotonic() - self._started >= self._next and not self.stage_is_gone()
-
-    def sample(self) -> dict[str, float]:
-        """Resident memory in MiB and CPU in percent of one core since the last sample."""
+    def due(self) -> dict[str, float]:
+        """A sample when it is time for one and the process lives, or nothing."""
+        if time.monotonic() - self._started < self._next or self.is_gone():
+            return {}
         self._interval = min(2 * self._interval, 30.0)
         self._next += self._interval
-        try:
+        return self._sample()
+
+    def is_gone(self) -> bool:
+        """Whether the process has ended."""
+        return self._process is None or not lives(self._process)
+
+    def _sample(self) -> dict[str, float]:
+        """Resident memory in MiB and CPU in percent of one core since the last sample."""
+        with suppress(psutil.NoSuchProcess):
             workers = [child for child in self._process.children(recursive=True) if child.pid != os.getpid()]
             rss = sum(process.memory_info().rss for process in [self._process, *workers])
             return {"system/rss_mib": rss / MIB, "system/cpu_percent": self._process.cpu_percent()}
-        except psutil.NoSuchProcess:
-            return {}
-
-    def stage_is_gone(self) -> bool:
-        """Whether the stage's process has ended."""
-        try:
-            lives = self._process is not None and self._process.is_running()
-            return not lives or self._process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
+        return {}

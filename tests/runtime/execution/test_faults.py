@@ -25,23 +25,23 @@ def chained():
     ],
 )
 def test_full_disk_is_named(tmp_path, error):
-    assert isinstance(named(error, tmp_path), DiskFull)
+    assert isinstance(named(error, tmp_path, ()), DiskFull)
 
 
 def test_full_disk_behind_another_error_is_named(tmp_path):
     with pytest.raises(RuntimeError) as caught:
         chained()
-    assert isinstance(named(caught.value, tmp_path), DiskFull)
+    assert isinstance(named(caught.value, tmp_path, ()), DiskFull)
 
 
 def test_any_failure_without_space_left_is_a_full_disk(tmp_path, monkeypatch):
     """torch's writer only says "unexpected pos 64 vs 0"."""
     error = RuntimeError("unexpected pos 64 vs 0")
-    assert named(error, tmp_path) is error
+    assert named(error, tmp_path, ()) is error
     monkeypatch.setattr(faults, "LITTLE", 2**62)
-    assert isinstance(named(error, tmp_path), DiskFull)
+    assert isinstance(named(error, tmp_path, ()), DiskFull)
 
 
 def test_fault_that_names_itself_stays(tmp_path):
     error = StageError("the loss is nan")
-    assert named(error, tmp_path) is error
+    assert named(error, tmp_path, ()) is error

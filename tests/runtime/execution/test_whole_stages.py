@@ -20,7 +20,7 @@ def test_outputs_hashes_and_record_agree(toy):
             assert run.data.tags[f"dvc.out.{out['path']}"] == out["md5"]
         for dep in lock[name]["deps"]:
             assert run.data.tags[f"dvc.dep.{dep['path']}"] == dep["md5"]
-    assert [path.name for path in (toy.root / ".work").iterdir()] == ["locks"]
+    assert list((toy.root / ".work").iterdir()) == []
     toy.repro()
     assert len(toy.runs()) == 3
 

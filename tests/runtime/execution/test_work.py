@@ -1,21 +1,36 @@
 """The work folder: what stays, what goes, and how outputs come into place."""
 
 import pytest
+from ruamel.yaml import YAML
 
-from runtime.execution.work import Work, lock_path, sweep
+from runtime.execution.graph import read_recorded
+from runtime.execution.work import LOCK, Work, drop_recorded
 
-FINGERPRINT = "0123456789ab"
-OTHER = "ba9876543210"
 HASHES = {"out/a": "11.dir"}
+OTHER = "ba9876543210"
+
+
+def record(root, hashes=HASHES):
+    """Writes a `dvc.lock` in which write@a made outputs with `hashes`; the fingerprint of its inputs."""
+    entry = {"cmd": "make", "outs": [{"path": path, "md5": md5} for path, md5 in hashes.items()]}
+    YAML().dump({"schema": "2.0", "stages": {"write@a": entry}}, root / "dvc.lock")
+    return read_recorded(root)["write@a"][0]
 
 
 @pytest.fixture
-def work(tmp_path):
-    """The opened work folder of stage write@a."""
-    lock_path(tmp_path, "write@a").parent.mkdir(parents=True)
-    work = Work(tmp_path, "write@a", FINGERPRINT)
-    assert not work.prepare({})
-    return work
+def root(tmp_path, monkeypatch):
+    """A workspace."""
+    monkeypatch.delenv("TACA_WORK", raising=False)
+    (tmp_path / "workspace").mkdir()
+    return tmp_path / "workspace"
+
+
+@pytest.fixture
+def work(root):
+    """The work folder of write@a on the inputs that `record` records, with half an output in it."""
+    fingerprint = record(root)
+    (root / "dvc.lock").unlink()
+    return built(Work(root, "write@a", fingerprint))
 
 
 def built(work):
@@ -25,59 +40,75 @@ def built(work):
 
 
 def test_same_inputs_find_the_unfinished_work(work):
-    built(work)
-    again = Work(work.root, "write@a", FINGERPRINT)
-    assert not again.prepare({})
-    assert (again.fresh("out/a") / "1.txt").read_text() == "one"
+    with Work(work.root, "write@a", work.folder.name[-12:]).alone() as finished:
+        assert not finished
+        assert (work.fresh("out/a") / "1.txt").read_text() == "one"
 
 
-def test_other_inputs_drop_it(work):
-    built(work)
-    Work(work.root, "write@a", OTHER).prepare({})
-    assert not work.folder.exists()
-
-
-def test_stage_with_a_longer_name_is_another_stage(work):
-    built(work)
-    Work(work.root, "write", OTHER).prepare({})
-    Work(work.root, "write@a-b", OTHER).prepare({})
+@pytest.mark.parametrize("name", ["write@a", "write", "write@a-b"])
+def test_other_inputs_and_stages_leave_it_alone(work, name):
+    with Work(work.root, name, OTHER).alone() as finished:
+        assert not finished
     assert work.fresh("out/a").exists()
 
 
 def test_finished_work_stays_until_it_is_recorded(work):
     """Until then it is to be published again; then it would only be in the way of a forced run."""
-    built(work).finish(HASHES)
-    assert Work(work.root, "write@a", FINGERPRINT).prepare({})
-    assert Work(work.root, "write@a", FINGERPRINT).prepare({"write@a": (OTHER, HASHES)})
-    assert Work(work.root, "write@a", FINGERPRINT).prepare({"write@a": (FINGERPRINT, {"out/a": "22.dir"})})
-    assert not Work(work.root, "write@a", FINGERPRINT).prepare({"write@a": (FINGERPRINT, HASHES)})
-    assert not work.fresh("out/a").exists()
+    work.finish(HASHES)
+    with work.alone() as finished:
+        assert finished
+    record(work.root, {"out/a": "22.dir"})
+    with work.alone() as finished:
+        assert finished
+    record(work.root)
+    with work.alone() as finished:
+        assert not finished
+        assert not work.fresh("out/a").exists()
 
 
-def test_sweep_drops_recorded_work_only(work):
-    built(work)
-    recorded = {"write@a": (FINGERPRINT, HASHES)}
-    sweep(work.root, ["write@a"], recorded)
+def test_recorded_work_of_idle_stages_alone_is_dropped(work):
+    record(work.root)
+    drop_recorded(work.root, work.folder.parent)
     assert work.folder.exists()
     work.finish(HASHES)
-    sweep(work.root, ["write@a"], {})
-    assert work.folder.exists()
-    sweep(work.root, ["write@a"], recorded)
-    assert not work.folder.exists()
+    with work.alone():
+        work.finish(HASHES)
+        drop_recorded(work.root, work.folder.parent)
+        assert work.folder.exists()
+    drop_recorded(work.root, work.folder.parent)
+    assert list(work.folder.parent.iterdir()) == []
+
+
+def test_work_that_another_workspace_shares_stays_for_its_owner(work, tmp_path, monkeypatch):
+    monkeypatch.setenv("TACA_WORK", str(work.folder.parent))
+    cell = tmp_path / "cell"
+    cell.mkdir()
+    fingerprint = record(cell)
+    work.finish(HASHES)
+    with Work(cell, "write@a", fingerprint).alone() as finished:
+        assert finished
+    assert not (cell / ".work").exists()
+
+
+def test_folder_can_be_removed_by_its_holder_and_made_again(work):
+    with work.alone():
+        work.forget()
+        assert list(work.folder.parent.iterdir()) == []
+    with work.alone():
+        assert (work.folder / LOCK).exists()
 
 
 def test_publishing_replaces_what_is_there_as_a_whole(work):
     (work.root / "out" / "a").mkdir(parents=True)
     (work.root / "out" / "a" / "old.txt").write_text("old")
     (work.root / "out" / ".a.publishing").mkdir()
-    built(work).publish("out/a")
+    work.publish("out/a")
     assert [path.name for path in (work.root / "out").iterdir()] == ["a"]
     assert [path.name for path in (work.root / "out" / "a").iterdir()] == ["1.txt"]
     assert (work.fresh("out/a") / "1.txt").exists()
 
 
 def test_published_file_takes_no_second_space(work):
-    work.fresh("table").parent.mkdir(parents=True)
     work.fresh("table").write_text("row")
     work.publish("table")
     assert (work.root / "table").stat().st_ino == work.fresh("table").stat().st_ino

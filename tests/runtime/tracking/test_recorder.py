@@ -1,8 +1,15 @@
 """The recorder process: it outlives its stage, and many may start at once."""
 
 import pytest
+from conftest import ROOT
 
 from runtime.tracking import Recorder
+
+
+@pytest.fixture(autouse=True)
+def same_code(monkeypatch):
+    """The recorder finds its code as its folder's own, which a toy has none of."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 def begin(toy):
@@ -27,9 +34,9 @@ def begin(toy):
 def test_stage_killed_before_mlflow_is_imported_is_on_record(toy):
     """What it had said by then is kept, a line that the kill has cut is not."""
     recorder = Recorder(toy.root)
-    recorder.begin(begin(toy), wait=False)
-    recorder.log_metrics({"loss": 0.5}, step=1, time_ms=1000)
-    recorder._process.stdin.write(b'{"op": "metr')
+    recorder.tell("begin", **begin(toy))
+    recorder.tell("add_metrics", values={"loss": 0.5}, step=1, time_ms=1000)
+    recorder._process.stdin.write(b'{"method": "add')
     recorder.close()
     toy.until(lambda: [run.info.status for run in toy.runs()] == ["KILLED"])
     assert toy.runs()[0].data.metrics["loss"] == 0.5
@@ -38,7 +45,7 @@ def test_stage_killed_before_mlflow_is_imported_is_on_record(toy):
 def test_store_that_cannot_be_opened_is_a_failure_that_can_be_asked_for(toy):
     (toy.root / "mlflow.db").write_bytes(b"this is no database" * 100)
     recorder = Recorder(toy.root)
-    recorder.begin(begin(toy), wait=False)
+    recorder.tell("begin", **begin(toy))
     toy.until(lambda: recorder.failure() is not None)
     assert recorder.failure().startswith(f"MLflow at sqlite:///{toy.root}/mlflow.db cannot be written (")
 
