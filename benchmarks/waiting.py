@@ -1,6 +1,6 @@
 """What it costs that threads of OpenMP wait spinning or asleep, alone and beside other programs.
 
-    python -m benchmarks.waiting [--images 25] [--steps 4] [--threads 2] [--repeats 5] [--out benchmarks/results/waiting.json]
+    python -m benchmarks.waiting [--images 25] [--steps 4] [--threads 2] [--repeats 5] [--out FILE]
 
 A program draws images with the built-in base, alone, beside as many busy loops as the machine has cores, and beside a
 second such program, with each setting of `SETTINGS`. The images are the same bytes, or the report says so.

@@ -25,15 +25,11 @@ def test_what_the_user_has_set_stays(monkeypatch, name, left):
 
 def test_stage_sets_it_before_openmp_is_loaded(toy):
     """The runtimes read it when they are loaded, and a stage's program loads none before it enters `stage`."""
-    (toy.root / "stages" / "write.py").write_text(
-        (toy.root / "stages" / "write.py")
-        .read_text()
-        .replace(
-            "    with stage(",
-            "    loaded = open('/proc/self/maps').read()\n    print('gomp' in loaded, 'omp5' in loaded)\n    with stage(",
-        )
-        .replace(" as run:\n", " as run:\n        print(os.environ['GOMP_SPINCOUNT'], os.environ['KMP_BLOCKTIME'])\n")
-    )
+    program = toy.root / "stages" / "write.py"
+    before = "    loaded = open('/proc/self/maps').read()\n    print('gomp' in loaded, 'omp5' in loaded)\n"
+    inside = "        print(os.environ['GOMP_SPINCOUNT'], os.environ['KMP_BLOCKTIME'])\n"
+    text = program.read_text().replace("    with stage(", before + "    with stage(")
+    program.write_text(text.replace(" as run:\n", " as run:\n" + inside))
     toy.env = {name: value for name, value in toy.env.items() if name not in NAMES}
     done = toy.run("python", "-m", "stages.write", "a")
     assert done.stdout == "False False\n3000 1\n", done.stderr
