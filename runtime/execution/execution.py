@@ -14,10 +14,10 @@ import psutil
 from runtime.errors import StageError
 from runtime.execution import faults
 from runtime.execution.cost import costs, device, gpus_used, peaks
-from runtime.execution.graph import Stage, overlap
+from runtime.execution.graph import Stage, overlap, read_recorded
 from runtime.execution.hashes import Hashed, Hasher
 from runtime.execution.watch import Stopped
-from runtime.execution.work import Work
+from runtime.execution.work import Work, drop_recorded, work_folder
 from runtime.tracking import Recorder, tracking_uri
 from runtime.tracking.place import is_remote
 
@@ -41,10 +41,12 @@ class Execution:
         self._root = root
         self._stages = stages
         self._known = known
-        self._hasher = Hasher(root)
-        self._deps = {path: self._hasher(path) for path in stage.deps}
-        fingerprint = stage.fingerprint({path: found.md5 for path, found in self._deps.items()})
-        self.work = Work(root, stage.name, fingerprint)
+        self.hasher = Hasher(root)
+        self.deps = {path: self.hasher(path) for path in stage.deps}
+        self._fingerprint = stage.fingerprint({path: found.md5 for path, found in self.deps.items()})
+        work = work_folder(root)
+        self.work = Work(work, stage.name, self._fingerprint)
+        self._owns_work = work == (root / ".work").resolve()  # else who does drops what is recorded
 
     @contextmanager
     def running(self, experiment: str) -> Iterator[bool]:
@@ -52,8 +54,12 @@ class Execution:
 
         Yields whether the outputs are finished already, so that nothing but publishing is left to do.
         """
-        with self.work.alone() as finished:
+        if self._owns_work:
+            # Of this stage too: DVC would not have run it again without being forced to.
+            drop_recorded(self._root, self.work.folder.parent)
+        with self.work.alone():
             self._started = time.time()
+            finished = self.work.finished() is not None
             try:
                 self._begin(experiment, finished)
                 yield finished
@@ -68,16 +74,8 @@ class Execution:
     def is_recorded(self, path: str) -> bool:
         """Whether `root/path` is what `dvc.lock` has recorded of this stage on these inputs."""
         fingerprint, outs = read_recorded(self._root).get(self.stage.name, ("", {}))
-        made = fingerprint == self.work.fingerprint and (self._root / path).exists()
-        return made and outs.get(path) == self._hasher(path).md5
-
-    def dep_hash(self, path: str) -> str:
-        """DVC's hash of a dependency."""
-        return self._deps[path].md5
-
-    def log_input(self, name: str, path: str) -> None:
-        """Notes in MLflow data from outside the pipeline."""
-        self.recorder.tell("log_inputs", inputs=[{"name": name, "path": path, "md5": self._hasher(path).md5}])
+        made = fingerprint == self._fingerprint and (self._root / path).exists()
+        return made and outs.get(path) == self.hasher(path).md5
 
     def _begin(self, experiment: str, finished: bool) -> None:
         uri = tracking_uri(self._root)
@@ -108,9 +106,9 @@ class Execution:
         self.recorder.ask("log_outs", outs=outs, tags={"device": device()}, metrics=metrics)
         self.work.drop_all_but_outs()
         for path in self.stage.outs:
-            self.work.publish(path)
+            self.work.publish(self._root, path)
         self.recorder.ask("end", status="FINISHED", message="")
-        if not (self.work.is_shared or self._is_read_by_others()):
+        if self._owns_work and not self._is_read_by_others():
             self.work.forget()  # no later stage would
 
     def _abort(self, error: BaseException) -> None:
@@ -126,7 +124,7 @@ class Execution:
         for path in self.stage.outs:
             if not self.work.fresh(path).exists():
                 raise StageError(f"the program did not write its output {path}; correct it, or `outs` in dvc.yaml.")
-        return {path: self._hasher(path, self.work.fresh(path)) for path in self.stage.outs}
+        return {path: self.hasher(path, self.work.fresh(path)) for path in self.stage.outs}
 
     def _tags(self, finished: bool) -> dict[str, str]:
         return {
@@ -135,14 +133,14 @@ class Execution:
             "resumed_finished_work": str(finished).lower(),
             "mlflow.source.name": sys.argv[0],
             "mlflow.source.type": "LOCAL",
-            **{f"dvc.dep.{path}": found.md5 for path, found in self._deps.items()},
+            **{f"dvc.dep.{path}": found.md5 for path, found in self.deps.items()},
         }
 
     def _inputs(self) -> list[dict[str, str]]:
         """Dependencies that another stage made: data, where the others are code."""
         made = self._pipeline_outs()
         data = (path for path in self.stage.deps if any(overlap(path, out) for out in made))
-        return [{"name": path, "path": path, "md5": self._deps[path].md5} for path in data]
+        return [{"name": path, "path": path, "md5": self.deps[path].md5} for path in data]
 
     def _pipeline_outs(self) -> list[str]:
         return [out for stage in self._stages.values() for out in stage.outs]

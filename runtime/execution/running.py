@@ -58,7 +58,7 @@ class Run:
 
     def dep_hash(self, path: str) -> str:
         """DVC's hash of a dependency that `dvc.yaml` lists."""
-        return self._execution.dep_hash(path)
+        return self._execution.deps[path].md5
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Adds one point to each metric's curve in MLflow."""
@@ -75,7 +75,8 @@ class Run:
 
     def log_input(self, name: str, path: str | Path) -> None:
         """Notes in MLflow that the stage reads data from outside the pipeline, such as a user's folder."""
-        self._execution.log_input(name, str(path))
+        entry = {"name": name, "path": str(path), "md5": self._execution.hasher(str(path)).md5}
+        self._execution.recorder.tell("log_inputs", inputs=[entry])
 
 
 @contextmanager

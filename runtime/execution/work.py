@@ -23,27 +23,24 @@ RESERVE_BYTES = 2**20
 
 
 class Work:
-    """The work folder of stage `name` for the inputs that `fingerprint` stands for, seen from the workspace `root`."""
+    """The folder in `everything` of stage `name` for the inputs that `fingerprint` stands for."""
 
-    def __init__(self, root: Path, name: str, fingerprint: str):
-        self.root = root
+    def __init__(self, everything: Path, name: str, fingerprint: str):
         self.name = name
-        self._all = work_folder(root)
-        self.is_shared = self._all.resolve() != (root / ".work").resolve()
-        self.folder = _folder(self._all, name, fingerprint)
+        self.folder = everything / f"{name.replace('@', '-')}-{fingerprint}"
 
     @contextmanager
-    def alone(self) -> Iterator[bool]:
-        """Holds the folder for this process; yields whether all outputs are finished in it.
-
-        Finished work that `dvc.lock` has recorded goes first, whatever stage's it is; of this stage it is in the way,
-        since DVC would not have run it again without being forced to. A shared folder's owner drops that.
-        """
-        if not self.is_shared:
-            drop_recorded(self.root, self._all)
+    def alone(self) -> Iterator[None]:
+        """Holds the folder for this process."""
         with sole_writer(self.folder / LOCK, self.name):
             (self.folder / "reserve").write_bytes(os.urandom(RESERVE_BYTES))
-            yield (self.folder / DONE).exists()
+            yield
+
+    def finished(self) -> dict[str, str] | None:
+        """The hashes of the finished outputs; None before all are."""
+        with suppress(FileNotFoundError):
+            return json.loads((self.folder / DONE).read_text())
+        return None
 
     def fresh(self, path: str) -> Path:
         """Where the output that will be `path` is built."""
@@ -66,12 +63,14 @@ class Work:
                 remove(entry)
 
     def forget(self) -> None:
-        """Removes the folder."""
-        _discard(self.folder)
+        """Removes the folder, which this process holds; who comes meanwhile finds none, not half of it."""
+        gone = mkdtemp(prefix="gone-", dir=self.folder.parent)
+        self.folder.rename(gone)
+        shutil.rmtree(gone)
 
-    def publish(self, path: str) -> None:
-        """Puts one finished output into place: all of it or, when killed, nothing."""
-        target = self.root / path
+    def publish(self, root: Path, path: str) -> None:
+        """Puts one finished output into place in `root`: all of it or, when killed, nothing."""
+        target = root / path
         part = target.with_name(f".{target.name}.publishing")
         remove(part)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,17 +81,17 @@ class Work:
 
 def work_folder(root: Path) -> Path:
     """Where the stages of workspace `root` work: `TACA_WORK`, or its own `.work`."""
-    return Path(os.environ.get("TACA_WORK") or root / ".work")
+    return Path(os.environ.get("TACA_WORK") or root / ".work").resolve()
 
 
 def drop_recorded(root: Path, work: Path) -> None:
-    """Drops the finished work that the `dvc.lock` of `root` has recorded from `work`, where nobody is at it."""
+    """Drops from `work` the finished work that the `dvc.lock` of `root` has recorded, where nobody is at it."""
     for name, (fingerprint, hashes) in read_recorded(root).items():
-        folder = _folder(work, name, fingerprint)
-        if _finished(folder) == hashes:
-            with if_free(folder / LOCK) as free:
+        found = Work(work, name, fingerprint)
+        if found.finished() == hashes:
+            with if_free(found.folder / LOCK) as free:
                 if free:
-                    _discard(folder)
+                    found.forget()
 
 
 def remove(path: Path) -> None:
@@ -101,24 +100,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _folder(work: Path, name: str, fingerprint: str) -> Path:
-    return work / f"{name.replace('@', '-')}-{fingerprint}"
-
-
-def _finished(folder: Path) -> dict[str, str] | None:
-    """The hashes of the finished outputs in a work folder; None without (it may just have been dropped)."""
-    with suppress(FileNotFoundError):
-        return json.loads((folder / DONE).read_text())
-    return None
-
-
-def _discard(folder: Path) -> None:
-    """Removes a work folder, whose lock this process holds; who comes meanwhile finds none, not half of it."""
-    gone = mkdtemp(prefix="gone-", dir=folder.parent)
-    folder.rename(gone)
-    shutil.rmtree(gone)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -31,7 +31,7 @@ def main() -> None:
             )
     except (StageError, ConnectionError) as error:
         sys.exit(str(error))
-    print("\n".join(_described(runs[0], prefix, uri)))
+    print(_described(runs[0], prefix, uri))
     for run in runs[1:]:
         print(f"also   {run.info.run_id}  {_when(run)}  {run.info.status}")
     # MLflow's exit handlers take a second.
@@ -70,19 +70,17 @@ def _made(run: Any, prefix: str) -> Iterator[tuple[str, str]]:
             yield key.removeprefix("dvc.out."), value
 
 
-def _described(run: Any, prefix: str, uri: str) -> Iterator[str]:
+def _described(run: Any, prefix: str, uri: str) -> str:
     tags = run.data.tags
     made = ", ".join(f"{path} ({digest})" for path, digest in _made(run, prefix))
     dirty = " and uncommitted changes (git.diff in the run)" if tags["git.dirty"] == "true" else ""
-    yield f"run    {run.info.run_id}"
-    yield f"stage  {tags['stage']}, {run.info.status}, {_when(run)}, on {tags['host']}"
-    yield f"made   {made}"
-    yield f"code   commit {tags['git.commit']}{dirty}"
-    page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-    if is_server(uri):
-        yield f"open   {shown(uri).rstrip('/')}/{page}"
-    else:
-        yield f"open   `make ui`, then http://127.0.0.1:5000/{page}"
+    server = shown(uri).rstrip("/") if is_server(uri) else "`make ui`, then http://127.0.0.1:5000"
+    return f"""\
+run    {run.info.run_id}
+stage  {tags["stage"]}, {run.info.status}, {_when(run)}, on {tags["host"]}
+made   {made}
+code   commit {tags["git.commit"]}{dirty}
+open   {server}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"""
 
 
 def _when(run: Any) -> str:

@@ -16,21 +16,25 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 from runtime.tracking.place import shown
 from runtime.tracking.system import Sampler
 
 FLUSH_EVERY = 2.0  # seconds
 INSIST = 30.0  # seconds over which a store that fails is asked again
-KILLED = {"status": "KILLED", "message": "the process of the stage was killed"}
+# What a stage would have said that hung up.
+KILLED = {
+    "method": "end",
+    "arguments": {"status": "KILLED", "message": "the process of the stage was killed"},
+    "answer": False,
+}
 
 
 def main() -> None:
     """Records one run; never raises, since nobody reads its traceback."""
     replies, sys.stdout = sys.stdout, sys.stderr  # MLflow prints
-    reply = _replier(replies)
-    events: queue.Queue[dict | None] = queue.Queue()
+    events: queue.Queue[dict] = queue.Queue()
     threading.Thread(target=_read, args=(events,), daemon=True).start()
     uri = ""
     try:
@@ -41,19 +45,18 @@ def main() -> None:
 
         gc.enable()
         begin = events.get()
-        if begin is not None:
+        if begin is not KILLED:
             said = begin["arguments"]
             uri = said["uri"]
             sampler = Sampler(said["pid"], float(said["pid_started"]))
             run = RunLog(said)
             os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = patience
-            if begin["answer"]:
-                reply({"done": "begin"})
-            _record(run, events, sampler, reply)
+            _reply(replies, begin)
+            _record(run, events, sampler, replies)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         why = f"MLflow at {shown(uri)} cannot be written ({lines[0]}); mend that or correct MLFLOW_TRACKING_URI."
-        reply({"done": "failed", "why": why})
+        _reply(replies, {"method": "failed", "answer": True}, why=why)
     # The interpreter's own end takes a second after MLflow was imported.
     os._exit(0)
 
@@ -69,33 +72,29 @@ def _quieten() -> None:
     )
 
 
-def _record(run: Any, events: queue.Queue, sampler: Sampler, reply: Callable[[dict], None]) -> None:
-    """Does what the stage says until the run's end, and what time says meanwhile: samples, and flushes metrics."""
+def _record(run: Any, events: queue.Queue, sampler: Sampler, replies: TextIO) -> None:
+    """Does what the stage says until the run's end, and what is due meanwhile: samples, and flushing of metrics."""
     _insist(run.kill_orphans)
     flushed = time.monotonic()
     method = ""
     while method != "end":
         event = _next(events, sampler)
-        run.add_metrics(sampler.due(), step=sampler.seconds(), time_ms=int(time.time() * 1000))
+        sampler.sample(run)
         if event:
             method = event["method"]
             _insist(partial(getattr(run, method), **event["arguments"]))
-            if event["answer"]:
-                reply({"done": method})
+            _reply(replies, event)
         if time.monotonic() - flushed > FLUSH_EVERY:
             run.try_flush()
             flushed = time.monotonic()
 
 
 def _next(events: queue.Queue, sampler: Sampler) -> dict | None:
-    """What the stage says next, for which this waits a moment; that it was killed is said for it."""
+    """What the stage says next, for which this waits a moment; its workers may hold the line when it was killed."""
     try:
-        event = events.get(timeout=FLUSH_EVERY)
+        return events.get(timeout=FLUSH_EVERY)
     except queue.Empty:
-        if not sampler.is_gone():
-            return None
-        event = None
-    return event or {"method": "end", "arguments": KILLED, "answer": False}
+        return KILLED if sampler.is_gone() else None
 
 
 def _insist(write: Callable[[], None]) -> None:
@@ -114,15 +113,13 @@ def _read(events: queue.Queue) -> None:
     for line in sys.stdin:
         with suppress(json.JSONDecodeError):  # a line that the stage's stop has cut
             events.put(json.loads(line))
-    events.put(None)
+    events.put(KILLED)
 
 
-def _replier(stream: Any) -> Callable[[dict], None]:
-    def reply(message: dict) -> None:
-        with suppress(BrokenPipeError):  # the stage is gone
-            print(json.dumps(message), file=stream, flush=True)
-
-    return reply
+def _reply(replies: TextIO, event: dict, **more: str) -> None:
+    with suppress(BrokenPipeError):  # the stage is gone
+        if event["answer"]:
+            print(json.dumps({"done": event["method"], **more}), file=replies, flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import suppress
+from typing import Any
 
 import psutil
 
@@ -32,31 +33,27 @@ class Sampler:
 
     def __init__(self, pid: int, started: float):
         self._process = find_process(pid, started)  # it may have ended while MLflow was imported
-        if self._process:
-            self._sample()  # the first only starts the clock of CPU time
+        if not self.is_gone():
+            self._process.cpu_percent()  # the first call only starts the clock
         self._started = time.monotonic()
         self._interval = self._next = 1.0
-
-    def seconds(self) -> int:
-        """Seconds since the start, the step of system metrics."""
-        return int(time.monotonic() - self._started)
-
-    def due(self) -> dict[str, float]:
-        """A sample when it is time for one and the process lives, or nothing."""
-        if time.monotonic() - self._started < self._next or self.is_gone():
-            return {}
-        self._interval = min(2 * self._interval, 30.0)
-        self._next += self._interval
-        return self._sample()
 
     def is_gone(self) -> bool:
         """Whether the process has ended."""
         return self._process is None or not lives(self._process)
 
-    def _sample(self) -> dict[str, float]:
-        """Resident memory in MiB and CPU in percent of one core since the last sample."""
+    def sample(self, run: Any) -> None:
+        """When it is time for one, adds a sample to the run, whose step is the seconds since the start.
+
+        Resident memory is in MiB, CPU in percent of one core since the last sample.
+        """
+        seconds = time.monotonic() - self._started
+        if seconds < self._next or self.is_gone():
+            return
+        self._interval = min(2 * self._interval, 30.0)
+        self._next += self._interval
         with suppress(psutil.NoSuchProcess):
             workers = [child for child in self._process.children(recursive=True) if child.pid != os.getpid()]
             rss = sum(process.memory_info().rss for process in [self._process, *workers])
-            return {"system/rss_mib": rss / MIB, "system/cpu_percent": self._process.cpu_percent()}
-        return {}
+            values = {"system/rss_mib": rss / MIB, "system/cpu_percent": self._process.cpu_percent()}
+            run.add_metrics(values, step=int(seconds), time_ms=int(time.time() * 1000))

@@ -18,9 +18,8 @@ def record(root, hashes=HASHES):
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
+def root(tmp_path):
     """A workspace."""
-    monkeypatch.delenv("TACA_WORK", raising=False)
     (tmp_path / "workspace").mkdir()
     return tmp_path / "workspace"
 
@@ -30,7 +29,7 @@ def work(root):
     """The work folder of write@a on the inputs that `record` records, with half an output in it."""
     fingerprint = record(root)
     (root / "dvc.lock").unlink()
-    return built(Work(root, "write@a", fingerprint))
+    return built(Work(root / ".work", "write@a", fingerprint))
 
 
 def built(work):
@@ -40,54 +39,39 @@ def built(work):
 
 
 def test_same_inputs_find_the_unfinished_work(work):
-    with Work(work.root, "write@a", work.folder.name[-12:]).alone() as finished:
-        assert not finished
-        assert (work.fresh("out/a") / "1.txt").read_text() == "one"
+    again = Work(work.folder.parent, "write@a", work.folder.name[-12:])
+    with again.alone():
+        assert again.finished() is None
+        assert (again.fresh("out/a") / "1.txt").read_text() == "one"
 
 
 @pytest.mark.parametrize("name", ["write@a", "write", "write@a-b"])
 def test_other_inputs_and_stages_leave_it_alone(work, name):
-    with Work(work.root, name, OTHER).alone() as finished:
-        assert not finished
-    assert work.fresh("out/a").exists()
+    with Work(work.folder.parent, name, OTHER).alone():
+        assert work.fresh("out/a").exists()
 
 
-def test_finished_work_stays_until_it_is_recorded(work):
+def test_finished_work_stays_until_it_is_recorded(root, work):
     """Until then it is to be published again; then it would only be in the way of a forced run."""
     work.finish(HASHES)
-    with work.alone() as finished:
-        assert finished
-    record(work.root, {"out/a": "22.dir"})
-    with work.alone() as finished:
-        assert finished
-    record(work.root)
-    with work.alone() as finished:
-        assert not finished
-        assert not work.fresh("out/a").exists()
-
-
-def test_recorded_work_of_idle_stages_alone_is_dropped(work):
-    record(work.root)
-    drop_recorded(work.root, work.folder.parent)
-    assert work.folder.exists()
-    work.finish(HASHES)
-    with work.alone():
-        work.finish(HASHES)
-        drop_recorded(work.root, work.folder.parent)
-        assert work.folder.exists()
-    drop_recorded(work.root, work.folder.parent)
+    drop_recorded(root, work.folder.parent)
+    assert work.finished() == HASHES
+    record(root, {"out/a": "22.dir"})
+    drop_recorded(root, work.folder.parent)
+    assert work.finished() == HASHES
+    record(root)
+    drop_recorded(root, work.folder.parent)
     assert list(work.folder.parent.iterdir()) == []
 
 
-def test_work_that_another_workspace_shares_stays_for_its_owner(work, tmp_path, monkeypatch):
-    monkeypatch.setenv("TACA_WORK", str(work.folder.parent))
-    cell = tmp_path / "cell"
-    cell.mkdir()
-    fingerprint = record(cell)
-    work.finish(HASHES)
-    with Work(cell, "write@a", fingerprint).alone() as finished:
-        assert finished
-    assert not (cell / ".work").exists()
+def test_unfinished_work_and_that_in_use_are_not_dropped(root, work):
+    record(root)
+    drop_recorded(root, work.folder.parent)
+    assert work.fresh("out/a").exists()
+    with work.alone():
+        work.finish(HASHES)
+        drop_recorded(root, work.folder.parent)
+        assert work.fresh("out/a").exists()
 
 
 def test_folder_can_be_removed_by_its_holder_and_made_again(work):
@@ -98,17 +82,17 @@ def test_folder_can_be_removed_by_its_holder_and_made_again(work):
         assert (work.folder / LOCK).exists()
 
 
-def test_publishing_replaces_what_is_there_as_a_whole(work):
-    (work.root / "out" / "a").mkdir(parents=True)
-    (work.root / "out" / "a" / "old.txt").write_text("old")
-    (work.root / "out" / ".a.publishing").mkdir()
-    work.publish("out/a")
-    assert [path.name for path in (work.root / "out").iterdir()] == ["a"]
-    assert [path.name for path in (work.root / "out" / "a").iterdir()] == ["1.txt"]
+def test_publishing_replaces_what_is_there_as_a_whole(root, work):
+    (root / "out" / "a").mkdir(parents=True)
+    (root / "out" / "a" / "old.txt").write_text("old")
+    (root / "out" / ".a.publishing").mkdir()
+    work.publish(root, "out/a")
+    assert [path.name for path in (root / "out").iterdir()] == ["a"]
+    assert [path.name for path in (root / "out" / "a").iterdir()] == ["1.txt"]
     assert (work.fresh("out/a") / "1.txt").exists()
 
 
-def test_published_file_takes_no_second_space(work):
+def test_published_file_takes_no_second_space(root, work):
     work.fresh("table").write_text("row")
-    work.publish("table")
-    assert (work.root / "table").stat().st_ino == work.fresh("table").stat().st_ino
+    work.publish(root, "table")
+    assert (root / "table").stat().st_ino == work.fresh("table").stat().st_ino

@@ -1,15 +1,8 @@
 """The recorder process: it outlives its stage, and many may start at once."""
 
 import pytest
-from conftest import ROOT
 
 from runtime.tracking import Recorder
-
-
-@pytest.fixture(autouse=True)
-def same_code(monkeypatch):
-    """The recorder finds its code as its folder's own, which a toy has none of."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 def begin(toy):
