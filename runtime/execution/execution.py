@@ -88,7 +88,6 @@ class Execution:
             experiment=experiment,
             name=self.stage.name,
             parent=os.environ.get("TACA_PARENT_RUN_ID"),
-            parent_file=os.environ.get("TACA_PARENT_RUN_FILE"),
             pid=os.getpid(),
             pid_started=str(psutil.Process().create_time()),
             start_ms=int(self._started * 1000),

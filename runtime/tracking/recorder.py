@@ -85,7 +85,8 @@ def _record(run: Any, events: queue.Queue, sampler: Sampler, replies: TextIO) ->
             _insist(partial(getattr(run, method), **event["arguments"]))
             _reply(replies, event)
         if time.monotonic() - flushed > FLUSH_EVERY:
-            run.try_flush()
+            with suppress(Exception):  # what cannot be written now is tried the next time
+                run.flush()
             flushed = time.monotonic()
 
 

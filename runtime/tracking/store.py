@@ -6,7 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,15 +24,13 @@ from runtime.tracking.tree import keep_tree
 ARTIFACT_BYTES = 50 * 2**20  # outputs up to this size, of up to this many files, are stored in the run itself
 ARTIFACT_FILES = 100
 VALUE_CHARACTERS = 5000  # MLflow takes 6000 for a parameter, 8000 for a tag
-PARENT_SECONDS = 60.0  # for a flow to open its run, which it begins before its stages
 
 
 class RunLog:
     """A run that is open from construction to `end`.
 
-    `begin` is what the stage says of itself: uri, root, experiment, name, parent (a run id or null) or parent_file (a
-    file that will soon hold one, or null), pid, pid_started, start_ms, params, tags, inputs, and the outs of the whole
-    pipeline.
+    `begin` is what the stage says of itself: uri, root, experiment, name, parent (a run id or null), pid, pid_started,
+    start_ms, params, tags, inputs, and the outs of the whole pipeline.
     """
 
     def __init__(self, begin: Mapping):
@@ -60,10 +58,10 @@ class RunLog:
         """Keeps one point of each curve for the next flush; what MLflow does not take in a name becomes `_`."""
         self._metrics += [Metric(tag_key(key), value, time_ms, step) for key, value in values.items()]
 
-    def try_flush(self) -> None:
-        """Writes what is buffered; what cannot be written now waits for the next time."""
-        with suppress(Exception):
-            self._flush()
+    def flush(self) -> None:
+        """Writes what is buffered; what cannot be written stays."""
+        self._client.log_batch(self.run_id, metrics=self._metrics)
+        self._metrics = []
 
     def take_artifact(self, path: str, folder: str) -> None:
         """Stores the file and deletes it."""
@@ -124,16 +122,15 @@ class RunLog:
 
     def end(self, status: str, message: str = "") -> None:
         """Writes what is buffered and closes the run."""
-        self._flush()
+        self.flush()
         if message:
             self.tag({"error": message})
         self._client.set_terminated(self.run_id, status)
 
     def _create(self, begin: Mapping, tree: Mapping[str, str]) -> str:
         tags = {**tree, **machine_facts(), **begin["tags"], "pid": begin["pid"], "pid.started": begin["pid_started"]}
-        parent = _awaited(Path(begin["parent_file"])) if begin["parent_file"] else begin["parent"]
-        if parent:
-            tags["mlflow.parentRunId"] = parent
+        if begin["parent"]:
+            tags["mlflow.parentRunId"] = begin["parent"]
         tags = {tag_key(key): _short(value) for key, value in tags.items()}
         return self._client.create_run(self.experiment_id, begin["start_ms"], tags, begin["name"]).info.run_id
 
@@ -156,23 +153,9 @@ class RunLog:
         else:
             self._client.log_artifact(self.run_id, content, posixpath.dirname(place))
 
-    def _flush(self) -> None:
-        self._client.log_batch(self.run_id, metrics=self._metrics)
-        self._metrics = []
-
     def log_params(self, params: Mapping[str, object]) -> None:
         """Notes parameters."""
         self._client.log_batch(self.run_id, params=[Param(key, _short(value)) for key, value in params.items()])
-
-
-def _awaited(file: Path) -> str:
-    """What a file holds, as soon as it is there."""
-    deadline = time.monotonic() + PARENT_SECONDS
-    while not file.exists():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the flow above has opened no run within {PARENT_SECONDS:.0f} s")
-        time.sleep(0.05)
-    return file.read_text()
 
 
 def _creation_lock(uri: str) -> AbstractContextManager:

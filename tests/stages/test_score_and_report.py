@@ -81,7 +81,7 @@ class Repository:
 
 @pytest.fixture
 def repository(toy, monkeypatch):
-    for name in ("MLFLOW_TRACKING_URI", "TACA_PARENT_RUN_ID", "TACA_PARENT_RUN_FILE"):
+    for name in ("MLFLOW_TRACKING_URI", "TACA_PARENT_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     threads = torch.get_num_threads()
     yield Repository(toy, monkeypatch)

@@ -13,7 +13,6 @@ def begin(toy):
         "experiment": "taca",
         "name": "write@a",
         "parent": None,
-        "parent_file": None,
         "pid": 2**22 + 1,
         "pid_started": "1.0",
         "start_ms": 1000,

@@ -32,7 +32,6 @@ def begin(store, **changes):
         "experiment": "taca",
         "name": "train@a",
         "parent": None,
-        "parent_file": None,
         "pid": os.getpid(),
         "pid_started": str(psutil.Process().create_time()),
         "start_ms": 1000,
