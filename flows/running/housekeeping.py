@@ -27,7 +27,10 @@ def only_flow(root: Path) -> Iterator[None]:
     """
     with if_free(root / LOCK) as free:
         if not free:
-            raise _second(root)
+            raise StageError(
+                f"Another flow runs in {root}: wait for it or stop it; a second one takes a workspace of its own "
+                "(`git worktree add`)."
+            )
         for note in (root / ".work" / "groups").glob("*.txt"):
             if end_noted(note):
                 print(f"Ended what a killed flow had left running of {note.stem}.")
@@ -37,27 +40,12 @@ def only_flow(root: Path) -> Iterator[None]:
         yield
 
 
-def refuse_second(root: Path) -> None:
-    """Refuses early what `only_flow` would refuse once a server has been started.
-
-    Raises:
-        StageError: another flow runs in this workspace.
-    """
-    with if_free(root / LOCK) as free:
-        if not free:
-            raise _second(root)
-
-
-def _second(root: Path) -> StageError:
-    return StageError(
-        f"Another flow runs in {root}: wait for it or stop it; a second one takes a workspace of its own "
-        "(`git worktree add`)."
-    )
-
-
 @contextmanager
 def noted_flow(root: Path) -> Iterator[None]:
-    """Notes the running Prefect flow run, and sets those of flows that were killed to crashed."""
+    """Notes the running Prefect flow run, and sets those of flows that were killed to crashed.
+
+    So are tasks of a flow that is stopped which cannot say so, since they wait to be tried again.
+    """
     from prefect.runtime import flow_run
 
     folder = root / NOTES
@@ -65,12 +53,15 @@ def noted_flow(root: Path) -> Iterator[None]:
     for note in folder.glob("*.txt"):
         pid, started = note.read_text().split()
         if not find_process(int(pid), float(started)):
-            _crash(note.stem)
+            _crash(note.stem, "Its process was killed.")
             note.unlink()
     mine = folder / f"{flow_run.id}.txt"
     write_whole(mine, f"{os.getpid()} {psutil.Process().create_time()}")
     try:
         yield
+    except BaseException:
+        _crash(str(flow_run.id), "The flow was stopped.", and_itself=False)
+        raise
     finally:
         mine.unlink(missing_ok=True)
 
@@ -89,18 +80,16 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
     return False
 
 
-def _crash(flow_run_id: str) -> None:
-    """Sets a flow run and its tasks that still count as running to crashed."""
+def _crash(flow_run_id: str, why: str, and_itself: bool = True) -> None:
+    """Sets tasks of a flow run that still count as running to crashed, and itself."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
     from prefect.exceptions import ObjectNotFound
     from prefect.states import Crashed
 
-    state = Crashed(message="Its process was killed.")
     with get_client(sync_client=True) as client, suppress(ObjectNotFound):
-        if not client.read_flow_run(flow_run_id).state.is_final():
-            client.set_flow_run_state(flow_run_id, state, force=True)
-        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
-        for run in runs:
+        if and_itself and not client.read_flow_run(flow_run_id).state.is_final():
+            client.set_flow_run_state(flow_run_id, Crashed(message=why), force=True)
+        for run in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))):
             if not run.state.is_final():
-                client.set_task_run_state(run.id, state, force=True)
+                client.set_task_run_state(run.id, Crashed(message=why), force=True)

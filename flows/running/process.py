@@ -2,31 +2,23 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+
+import psutil
+
+from runtime.tracking.system import find_process
 
 GRACE = 20.0  # seconds from SIGTERM to SIGKILL: enough for a checkpoint
 LOOK = 0.02  # seconds between looks at a process
 LOOK_GROUP = 0.1  # at all processes of a machine
 KEPT = 400  # last lines of output
-
-
-class Running(Protocol):
-    """What there is to know of a process that leads a group: a `subprocess.Popen`, or a `Forked`."""
-
-    pid: int
-    stdout: Iterable[str]
-    returncode: int | None
-
-    def poll(self) -> int | None: ...
-
-    def wait(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -38,33 +30,35 @@ class Finished:
     stopped: bool
 
 
-def follow(
-    process: Running,
+def run(
+    command: Sequence[str],
     *,
+    cwd: Path,
+    env: Mapping[str, str],
     stop: threading.Event,
     on_line: Callable[[str], None] = lambda line: None,
     note: Path | None = None,
 ) -> Finished:
-    """Stays with a process that leads a group of its own to its end, or until `stop` is set, and ends what it leaves.
+    """Runs a command to its end, or until `stop` is set, and ends what it leaves.
 
     Args:
         on_line: called with each line of its output, errors included, as it comes.
         note: a file that names the process group while it lives, for whoever finds this process killed.
     """
-    if note is not None:
-        leave_note(note, process.pid)
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, start_new_session=True, **output)
     lines: deque[str] = deque(maxlen=KEPT)
-    reader = threading.Thread(target=_read, args=(process, lines, on_line), daemon=True)
+    reader = threading.Thread(target=_read, args=(process.stdout, lines, on_line), daemon=True)
     reader.start()
     try:
+        if note is not None:
+            leave_note(note, process.pid)
         while process.poll() is None and not stop.wait(LOOK):
             pass
         stopped = process.poll() is None
-        if stopped:
-            end_group(process.pid)
-        process.wait()
     finally:
         end_group(process.pid)
+        process.wait()
         if note is not None:
             note.unlink(missing_ok=True)
     reader.join(timeout=GRACE)
@@ -73,10 +67,12 @@ def follow(
 
 def end_group(group: int) -> None:
     """Ends what lives of a process group: politely, and after `GRACE` seconds for good."""
-    for signum, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
-        if not _signalled(group, signum):
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(group, signum)
+        except (ProcessLookupError, PermissionError):
             return
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + GRACE
         while time.monotonic() < deadline and _lives(group):
             time.sleep(LOOK_GROUP)
 
@@ -94,9 +90,9 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def leave_note(note: Path, group: int) -> None:
-    """Names a process group in a file, for whoever finds this process killed."""
-    write_whole(note, f"{group} {_started(group)}")
+def leave_note(note: Path, group: int, *more: str) -> None:
+    """Names a process group, whose leader this process has started, in a file for whoever finds this process killed."""
+    write_whole(note, " ".join([str(group), str(psutil.Process(group).create_time()), *more]))
 
 
 def write_whole(note: Path, text: str) -> None:
@@ -109,11 +105,7 @@ def write_whole(note: Path, text: str) -> None:
 
 def end_noted(note: Path) -> bool:
     """Ends the process group that a killed flow has left behind, by its note; whether there was one."""
-    import psutil
-
-    from runtime.tracking.system import find_process
-
-    group, started = note.read_text().split()
+    group, started = note.read_text().split()[:2]
     # Without its leader a group is known only by its number, which no other process gets while a member lives.
     leader = find_process(int(group), float(started))
     found = leader is not None or (not psutil.pid_exists(int(group)) and _lives(int(group)))
@@ -123,38 +115,19 @@ def end_noted(note: Path) -> bool:
     return found
 
 
-def _started(pid: int) -> float:
-    import psutil
-
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return 0.0
-
-
-def _signalled(group: int, signum: signal.Signals) -> bool:
-    try:
-        os.killpg(group, signum)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
 def _lives(group: int) -> bool:
     """Whether a member of the group runs; one that has ended and was not waited for does not count."""
-    import psutil
-
     for process in psutil.process_iter(["pid", "status"]):
         try:
             if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
                 return True
-        except (ProcessLookupError, psutil.NoSuchProcess):
+        except ProcessLookupError:
             continue
     return False
 
 
-def _read(process: Running, lines: deque[str], on_line: Callable[[str], None]) -> None:
-    for line in process.stdout:
+def _read(output: Iterable[str], lines: deque[str], on_line: Callable[[str], None]) -> None:
+    for line in output:
         text = line.rstrip("\n").rpartition("\r")[2]
         lines.append(text)
         if text.strip():

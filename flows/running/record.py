@@ -60,10 +60,6 @@ class Record:
         """Adds tags."""
         self._log.tag(values)
 
-    def text(self, text: str, path: str) -> None:
-        """Stores a text as an artifact."""
-        self._log.text(text, path)
-
     def params(self, values: Mapping[str, object]) -> None:
         """Notes parameters."""
         self._log.log_params(values)

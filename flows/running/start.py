@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.running.forks import forks
-from flows.running.housekeeping import refuse_second
+from flows.running.housekeeping import only_flow
 from flows.services.server import prefect_server
 from runtime.tracking import check_answers, tracking_uri
 
@@ -18,9 +17,8 @@ def ready(root: Path) -> Iterator[None]:
     Raises:
         StageError: another flow runs in it, or MLflow or Prefect does not answer or refuses the password.
     """
-    forks()
-    refuse_second(root)
-    check_answers(tracking_uri(root))
+    with only_flow(root):
+        check_answers(tracking_uri(root))  # the flow itself asks again; but a server takes seconds to start
     with prefect_server(root):
         # Collecting garbage while Prefect is imported, when there is none, takes a quarter of the time.
         gc.disable()

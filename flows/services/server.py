@@ -8,17 +8,20 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from flows.running.process import end_group, end_noted, leave_note
 from runtime.errors import StageError
+from runtime.execution.lock import if_free
 from runtime.tracking.place import shown
 
 SERVED = "http://127.0.0.1:4200/api"  # by `make serve`
 TIMEOUT = 5.0  # seconds for an answer
 START = 120.0  # seconds for a server's start: a few on an idle machine, more beside eight cells
+LOOK = 0.1  # seconds between looks whether it answers
+REFUSED = "it refuses the password"
 # Nothing phones home; and a database that is vacuumed does not grow for ever.
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -34,18 +37,12 @@ def prefect_server(root: Path) -> Iterator[str]:
     """Prefect uses this server inside; its address.
 
     Raises:
-        StageError: PREFECT_API_URL is set and does not answer, or no server starts.
+        StageError: PREFECT_API_URL is set and does not answer or refuses the password, or no server starts.
     """
     os.environ.update(QUIET)
     configured = os.environ.get("PREFECT_API_URL")
     if configured:
-        check_password(configured)
-        reason = _refusal(configured)
-        if reason:
-            raise StageError(
-                f"Prefect at {shown(configured)} does not answer ({reason}): start that server, "
-                "or unset PREFECT_API_URL to have one for this flow."
-            )
+        _check(configured)
         yield configured
     elif not _refusal(SERVED):
         with _used(SERVED):
@@ -66,46 +63,79 @@ def start_server(root: Path, port: int, log: Path) -> subprocess.Popen:
     env = {**os.environ, **QUIET, "PREFECT_HOME": str(home)}
     env.setdefault("PREFECT_API_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{home}/prefect.db")
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, cwd=root, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+    process = start_service(command, root, env, log)
     try:
-        _wait_for(process, f"http://127.0.0.1:{port}/api", log)
+        wait_for(process, lambda: _refusal(_api(port)) in (None, REFUSED), "The Prefect server", log)
     except BaseException:
         end_group(process.pid)
         raise
     return process
 
 
-def _wait_for(process: subprocess.Popen, url: str, log: Path) -> None:
+def start_service(command: Sequence[str], root: Path, env: Mapping[str, str], log: Path) -> subprocess.Popen:
+    """A program that serves, in a group of its own; what it says goes into `log`."""
+    with log.open("w") as output:
+        return subprocess.Popen(
+            command, cwd=root, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+def wait_for(process: subprocess.Popen, answers: Callable[[], bool], name: str, log: Path) -> None:
+    """Returns when a service answers.
+
+    Raises:
+        StageError: it has ended, or does not in time.
+    """
     deadline = time.monotonic() + START
-    while _refusal(url):
+    while not answers():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise StageError(f"The Prefect server does not start: its own words are in {log}.")
-        time.sleep(0.1)
+            raise StageError(f"{name} does not start: its own words are in {log}.")
+        time.sleep(LOOK)
+
+
+def _api(port: int) -> str:
+    return f"http://127.0.0.1:{port}/api"
 
 
 @contextmanager
 def _own_server(root: Path) -> Iterator[str]:
+    """A server for as long as this process needs it; that of another process here, as long as that one lives."""
+    note = root / ".work" / "servers" / "prefect.txt"
+    with if_free(root / ".work" / "locks" / "server.lock") as free:
+        if free:
+            yield from _started(root, note)
+        else:
+            yield _of_another(note)
+
+
+def _started(root: Path, note: Path) -> Iterator[str]:
+    if note.exists():  # its process was killed
+        end_noted(note)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    (root / ".prefect").mkdir(exist_ok=True)
-    # Not among the groups of stages, which a flow ends when it starts, this server running.
-    note = root / ".work" / "servers" / "prefect.txt"
-    if note.exists():
-        end_noted(note)
     began = time.monotonic()
+    (root / ".prefect").mkdir(exist_ok=True)
     process = start_server(root, port, root / ".prefect" / "server.log")
-    leave_note(note, process.pid)
-    print(f"Started a Prefect server for this flow in {time.monotonic() - began:.1f} s; `make serve` keeps one.")
     try:
-        yield f"http://127.0.0.1:{port}/api"
+        leave_note(note, process.pid, _api(port))
+        print(f"Started a Prefect server for this flow in {time.monotonic() - began:.1f} s; `make serve` keeps one.")
+        yield _api(port)
     finally:
         end_group(process.pid)
         process.wait()
         note.unlink(missing_ok=True)
+
+
+def _of_another(note: Path) -> str:
+    deadline = time.monotonic() + START
+    while not note.exists():  # it starts just now
+        if time.monotonic() > deadline:
+            raise StageError(f"Another process starts a Prefect server here, and does not finish ({note}): stop it.")
+        time.sleep(LOOK)
+    url = note.read_text().split()[-1]
+    _check(url)
+    return url
 
 
 @contextmanager
@@ -129,12 +159,26 @@ def _send_what_is_left() -> None:
         worker.drain_all(timeout=TIMEOUT)
 
 
-def check_password(url: str) -> None:
-    """Returns when the server takes the password, or does not answer at all.
+def _check(url: str) -> None:
+    """Returns when a server can be used.
 
     Raises:
-        StageError: it refuses.
+        StageError: it does not answer as one, or refuses the password.
     """
+    reason = _refusal(url)
+    if reason == REFUSED:
+        raise StageError(
+            f"Prefect at {shown(url)} refuses the password: correct PREFECT_API_AUTH_STRING (user:password)."
+        )
+    if reason:
+        raise StageError(
+            f"Prefect at {shown(url)} does not answer ({reason}): start that server, or unset PREFECT_API_URL to have "
+            "one for this flow."
+        )
+
+
+def _refusal(url: str) -> str | None:
+    """Why a server cannot be used; None when it answers as one, to this password."""
     request = urllib.request.Request(f"{url.rstrip('/')}/admin/version")
     auth = os.environ.get("PREFECT_API_AUTH_STRING")
     if auth:
@@ -142,21 +186,7 @@ def check_password(url: str) -> None:
     try:
         urllib.request.urlopen(request, timeout=TIMEOUT).close()
     except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
-            raise StageError(
-                f"Prefect at {shown(url)} refuses the password: correct PREFECT_API_AUTH_STRING (user:password)."
-            ) from None
-    except (OSError, ValueError):
-        return
-
-
-def _refusal(url: str) -> str | None:
-    """Why a server cannot be used; None when it answers as one."""
-    try:
-        urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=TIMEOUT).close()
-    except urllib.error.HTTPError as error:
-        # A password that is wrong shows at the first call; the health page needs none.
-        return None if error.code in (401, 403) else f"status {error.code}"
+        return REFUSED if error.code in (401, 403) else f"status {error.code}"
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error))
     return None

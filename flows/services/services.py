@@ -16,13 +16,12 @@ import psutil
 from flows.running.process import end_group, leave_note
 from flows.running.repro import environment
 from flows.services.deploy import POOL, deploy
-from flows.services.server import QUIET, start_server
+from flows.services.server import QUIET, start_server, start_service, wait_for
 from runtime.errors import StageError
 from runtime.tracking import tracking_uri
 from runtime.tracking.place import is_server, shown
 
 NOTES = Path(".work") / "serve"  # a file for each service: its process group
-START = 120.0  # seconds for MLflow's start
 PARTING = 22.0  # seconds that flows have to stop their stages: two more than they give these
 LOOK = 0.5  # seconds between looks
 
@@ -66,7 +65,8 @@ class Services:
         deploy(self._root, env)
         if not is_server(uri):
             # The worker only then: a stage that finds no database makes one, which MLflow does too.
-            self._wait_for_mlflow(mlflow_port)
+            health = f"http://127.0.0.1:{mlflow_port}/health"
+            wait_for(self._running["mlflow"], lambda: _answers(health), "MLflow", self._logs / "mlflow.log")
         self._start("worker", _worker(), env)
         print(f"Prefect  {url}")
         print(f"MLflow   {shown(uri) if is_server(uri) else f'http://127.0.0.1:{mlflow_port}'}")
@@ -80,34 +80,24 @@ class Services:
             StageError: a service has ended by itself.
         """
         while True:
-            for name in self._running:
-                self._check_lives(name)
+            for name, process in self._running.items():
+                if process.poll() is not None:
+                    raise StageError(f"The {name} has ended: its own words are in {self._logs / f'{name}.log'}.")
             time.sleep(LOOK)
 
     def _start(self, name: str, command: list[str], env: Mapping[str, str]) -> None:
-        with (self._logs / f"{name}.log").open("w") as log:
-            process = subprocess.Popen(
-                command, cwd=self._root, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        self._note(name, process)
+        self._note(name, start_service(command, self._root, env, self._logs / f"{name}.log"))
 
     def _note(self, name: str, process: subprocess.Popen) -> None:
         leave_note(self._root / NOTES / f"{name}.txt", process.pid)
         self._running[name] = process
 
-    def _check_lives(self, name: str) -> None:
-        if self._running[name].poll() is not None:
-            raise StageError(f"The {name} has ended: its own words are in {self._logs / f'{name}.log'}.")
 
-    def _wait_for_mlflow(self, port: int) -> None:
-        deadline = time.monotonic() + START
-        while time.monotonic() < deadline:
-            self._check_lives("mlflow")
-            with suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                return
-            time.sleep(LOOK)
-        raise StageError(f"MLflow does not answer: its own words are in {self._logs / 'mlflow.log'}.")
+def _answers(page: str) -> bool:
+    with suppress(OSError):
+        urllib.request.urlopen(page, timeout=5).close()
+        return True
+    return False
 
 
 def _end_flows(worker: int) -> None:
