@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 from flows.errors import TOLD
-from flows.running.graph import changed, chosen, read_graph
+from flows.running.graph import changed, chosen, plan_table, read_graph
+from flows.running.housekeeping import ready
 from flows.running.process import end_on_sigterm
-from flows.running.start import ready
-from flows.running.tables import plan_table
 from flows.settings import machine
 from lab.params import load
 

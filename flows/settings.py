@@ -6,6 +6,7 @@ such as the price of its GPU, a flow hands it in its environment.
 
 import os
 import subprocess
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -27,21 +28,16 @@ def _listed(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
-def _visible_gpus() -> list[str]:
+@cache
+def _gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return list(_installed_gpus()) if visible is None else [name for name in _listed(visible) if name != "-1"]
-
-
-@cache
-def _installed_gpus() -> tuple[str, ...]:
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=30
-        )
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return ()
-    return tuple(listed.stdout.split()) if listed.returncode == 0 else ()
+    if visible is not None:
+        return [name for name in _listed(visible) if name != "-1"]
+    with suppress(FileNotFoundError, subprocess.SubprocessError):
+        command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.split()
+    return []
 
 
 class Machine(Section, strict=False):
@@ -62,7 +58,7 @@ class Machine(Section, strict=False):
     workers: Positive = Field(default_factory=lambda: 2 * (os.cpu_count() or 1))
     gpus: Annotated[
         list[str], BeforeValidator(_listed), Field(description="a list of GPUs, as CUDA_VISIBLE_DEVICES names them")
-    ] = Field(default_factory=_visible_gpus)
+    ] = Field(default_factory=_gpus)
     gpu_stages: Annotated[
         list[Name], BeforeValidator(_listed), Field(description="a list of stages without keys, such as train")
     ] = Field(default=["base", "encode", "train", "generate", "score"])

@@ -1,8 +1,8 @@
-"""The graph that DVC sees in dvc.yaml: which stage needs which, and what of it is out of date."""
+"""The graph that DVC sees in dvc.yaml: which stage needs which, what is out of date, and the plan of a flow."""
 
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -95,6 +95,18 @@ def changed(root: Path) -> dict[str, list[str]]:
     }
 
 
+def plan_table(graph: Graph, names: list[str], changed: Mapping[str, list[str]]) -> str:
+    """One line for each stage: whether it would run, and why."""
+    touched = graph.touched(changed)
+    lines = list(_plan_lines(graph, names, changed, touched))
+    width = max(len(stage) for stage, *_ in lines)
+    what = max(len(verdict) for _, verdict, _ in lines)
+    text = [f"{stage:<{width}}  {verdict:<{what}}  {why}".rstrip() for stage, verdict, why in lines]
+    runs = sum(verdict == "runs" for _, verdict, _ in lines)
+    perhaps = sum(verdict == "may run" for _, verdict, _ in lines)
+    return "\n".join([*text, f"{runs} run, {perhaps} may run, {len(lines) - runs - perhaps} are up to date."])
+
+
 def _reasons(entry: str | Mapping) -> list[str]:
     if isinstance(entry, str):
         return [entry]
@@ -110,3 +122,16 @@ def _ordered(needs: Mapping[str, tuple[str, ...]]) -> list[str]:
         return list(TopologicalSorter(needs).static_order())
     except CycleError as error:
         raise StageError(f"These stages of dvc.yaml need each other: {', '.join(error.args[1][1:])}.") from None
+
+
+def _plan_lines(
+    graph: Graph, names: list[str], changed: Mapping[str, list[str]], touched: set[str]
+) -> Iterator[tuple[str, str, str]]:
+    for name in names:
+        if name in changed:
+            yield name, "runs", "; ".join(changed[name])
+        elif name in touched:
+            above = [need for need in graph.needs[name] if need in touched and need != CHECK]
+            yield name, "may run", f"if the outputs of {', '.join(above)} change"
+        else:
+            yield name, "up to date", ""

@@ -1,4 +1,4 @@
-"""What a flow does before it starts: ends what a killed one left, and corrects records that say it still runs."""
+"""What comes before a flow: what a killed one left is ended, records that say it still runs are corrected."""
 
 import os
 import shutil
@@ -10,12 +10,27 @@ import psutil
 
 from flows.running.locks import drop_stale_locks
 from flows.running.process import end_noted, write_whole
+from flows.services.server import prefect_server
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
+from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.system import find_process
 
 LOCK = Path(".work") / "locks" / "flow.lock"
 NOTES = Path(".work") / "flows"  # a file for each flow that runs: its Prefect id, its process
+
+
+@contextmanager
+def ready(root: Path) -> Iterator[None]:
+    """A flow can run in this workspace inside; Prefect may be imported there, where it finds its server.
+
+    Raises:
+        StageError: another flow runs in it, or MLflow or Prefect does not answer or refuses the password.
+    """
+    with only_flow(root):
+        check_answers(tracking_uri(root))  # the flow itself asks again; but a server takes seconds to start
+    with prefect_server(root):
+        yield
 
 
 @contextmanager
@@ -68,16 +83,10 @@ def noted_flow(root: Path) -> Iterator[None]:
 
 def drop_temporary(root: Path) -> None:
     """Removes workspaces that killed commands of DVC have left, where no process works in them."""
-    left = root / ".dvc" / "tmp" / "exps" / "standalone"
-    for folder in left.glob("tmp*"):
-        if not any(_works_in(process, folder) for process in psutil.process_iter()):
+    working = [Path(process.info["cwd"] or "/") for process in psutil.process_iter(["cwd"])]
+    for folder in (root / ".dvc" / "tmp" / "exps" / "standalone").glob("tmp*"):
+        if not any(place.is_relative_to(folder) for place in working):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _works_in(process: psutil.Process, folder: Path) -> bool:
-    with suppress(psutil.Error):
-        return Path(process.cwd()).is_relative_to(folder)
-    return False
 
 
 def _crash(flow_run_id: str, why: str, and_itself: bool = True) -> None:

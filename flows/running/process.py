@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,12 +118,10 @@ def end_noted(note: Path) -> bool:
 
 def _lives(group: int) -> bool:
     """Whether a member of the group runs; one that has ended and was not waited for does not count."""
-    for process in psutil.process_iter(["pid", "status"]):
-        try:
+    for process in psutil.process_iter(["status"]):
+        with suppress(ProcessLookupError):
             if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
                 return True
-        except ProcessLookupError:
-            continue
     return False
 
 

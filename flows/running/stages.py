@@ -6,11 +6,8 @@ from pathlib import Path
 
 from flows.running.graph import Graph, changed
 from flows.running.leases import Leases
-from flows.running.process import write_whole
 from flows.running.record import Record
 from flows.running.repro import Outcome, State, environment, reproduce
-
-PARENT = Path(".work") / "flows" / "parent"  # holds the id of the flow's MLflow run
 
 
 class Stages:
@@ -20,11 +17,7 @@ class Stages:
         self.graph, self.leases = graph, leases
         self.outcomes: dict[str, Outcome] = {}
         self.attempts: Counter[str] = Counter()
-        self._root = root
-        self._parent = root / PARENT
-        self._parent.unlink(missing_ok=True)
-        # Stages need not wait for MLflow: each reads there which run is above its own when it opens that.
-        record.when_open(lambda opened: write_whole(self._parent, opened.id), leases.stop.set)
+        self._root, self._parent = root, record.run_id
         # Only what DVC finds changed, and what may change with it, is handed to DVC again.
         self._touched = graph.touched(changed(root))
 
@@ -43,5 +36,5 @@ class Stages:
         with self.leases.lease(self.graph.stages[stage]) as place:
             if place is None:
                 return Outcome(stage, State.STOPPED)
-            env = environment(self._root, TACA_PARENT_RUN_FILE=str(self._parent), **place)
+            env = environment(self._root, TACA_PARENT_RUN_ID=self._parent, **place)
             return reproduce(stage, root=self._root, env=env, stop=self.leases.stop, on_line=on_line)

@@ -1,6 +1,7 @@
 """Prefect tasks that are tried again when what failed passes by itself, and the threads that they run in."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from functools import wraps
@@ -14,39 +15,15 @@ from prefect.states import Completed, Crashed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
-from flows.running import repro
+from flows.running.process import LOOK
+from flows.running.repro import Fault, Outcome
+from flows.running.repro import State as StageState
 from flows.running.stages import Stages
 from flows.settings import Machine
 
 PASSING = "Unavailable"  # the name of a failed state that is tried again
 JITTER = 0.5  # of a wait: who was refused together asks again at different times
-
-
-class Attempts:
-    """How many tasks are at work: from the first line of their function to its end, not while they wait to retry."""
-
-    def __init__(self):
-        self._number = 0
-        self._changed = threading.Condition()
-
-    def __enter__(self) -> None:
-        self._add(1)
-
-    def __exit__(self, *error: object) -> None:
-        self._add(-1)
-
-    def wait(self) -> None:
-        """Returns when none is at work."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._number == 0)
-
-    def _add(self, number: int) -> None:
-        with self._changed:
-            self._number += number
-            self._changed.notify_all()
-
-
-ATTEMPTS = Attempts()  # of this process, which runs one flow
+AT_WORK: set[int] = set()  # threads of this process in a task's function, not those that wait to try again
 
 
 class Threads(ThreadPoolTaskRunner):
@@ -65,18 +42,19 @@ class Threads(ThreadPoolTaskRunner):
 class _Daemons(Executor):
     def submit(self, function: Callable, /, *arguments: object, **options: object) -> Future:
         future: Future = Future()
-        threading.Thread(target=_follow, args=(future, function, arguments, options), daemon=True).start()
+
+        def follow() -> None:
+            try:
+                future.set_result(function(*arguments, **options))
+            except BaseException as error:  # whoever asks for the result gets it
+                future.set_exception(error)
+
+        threading.Thread(target=follow, daemon=True).start()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        ATTEMPTS.wait()
-
-
-def _follow(future: Future, function: Callable, arguments: tuple, options: dict) -> None:
-    try:
-        future.set_result(function(*arguments, **options))
-    except BaseException as error:  # whoever asks for the result gets it
-        future.set_exception(error)
+        while AT_WORK:
+            time.sleep(LOOK)
 
 
 def tried(function: Callable[..., State], *, name: str, run_name: str, machine: Machine) -> Task:
@@ -84,8 +62,11 @@ def tried(function: Callable[..., State], *, name: str, run_name: str, machine: 
 
     @wraps(function)
     def attempt(*arguments: object) -> State:
-        with ATTEMPTS:
+        AT_WORK.add(threading.get_ident())
+        try:
             return function(*arguments)
+        finally:
+            AT_WORK.discard(threading.get_ident())
 
     return task(
         name=name,
@@ -114,10 +95,14 @@ def submitted(stages: Stages, names: Iterable[str]) -> dict[str, PrefectFuture]:
 
 
 def _run(stages: Stages, name: str) -> State:
-    outcome = stages.run(name, get_run_logger().info)
-    if outcome.state is repro.State.FAILED:
-        return Failed(name=PASSING if outcome.fault is repro.Fault.TRANSIENT else "Failed", message=outcome.message)
-    if outcome.state is repro.State.STOPPED:
+    return state_of(stages.run(name, get_run_logger().info))
+
+
+def state_of(outcome: Outcome) -> State:
+    """What Prefect is told of a stage."""
+    if outcome.state is StageState.FAILED:
+        return Failed(name=PASSING if outcome.fault is Fault.TRANSIENT else "Failed", message=outcome.message)
+    if outcome.state is StageState.STOPPED:
         return Crashed(message="The flow was stopped.")
-    names = {repro.State.CACHED: "Cached", repro.State.RESTORED: "Restored", repro.State.RAN: "Completed"}
-    return Completed(name=names[outcome.state], message=f"{outcome.seconds:.1f} s")
+    name = "Completed" if outcome.state is StageState.RAN else outcome.state.capitalize()
+    return Completed(name=name, message=f"{outcome.seconds:.1f} s")

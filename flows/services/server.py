@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from flows.running.process import end_group, end_noted, leave_note
 from runtime.errors import StageError
-from runtime.execution.lock import if_free
 from runtime.tracking.place import shown
+from runtime.tracking.system import find_process
 
 SERVED = "http://127.0.0.1:4200/api"  # by `make serve`
 TIMEOUT = 5.0  # seconds for an answer
@@ -61,11 +63,11 @@ def start_server(root: Path, port: int, log: Path) -> subprocess.Popen:
     home = root / ".prefect"
     home.mkdir(exist_ok=True)
     env = {**os.environ, **QUIET, "PREFECT_HOME": str(home)}
-    env.setdefault("PREFECT_API_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{home}/prefect.db")
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     process = start_service(command, root, env, log)
     try:
-        wait_for(process, lambda: _refusal(_api(port)) in (None, REFUSED), "The Prefect server", log)
+        url = f"http://127.0.0.1:{port}/api"
+        wait_for(process, lambda: _refusal(url) in (None, REFUSED), "The Prefect server", log)
     except BaseException:
         end_group(process.pid)
         raise
@@ -93,49 +95,39 @@ def wait_for(process: subprocess.Popen, answers: Callable[[], bool], name: str, 
         time.sleep(LOOK)
 
 
-def _api(port: int) -> str:
-    return f"http://127.0.0.1:{port}/api"
-
-
 @contextmanager
 def _own_server(root: Path) -> Iterator[str]:
-    """A server for as long as this process needs it; that of another process here, as long as that one lives."""
+    """A server for as long as this process needs it, or that of another process here that lives."""
     note = root / ".work" / "servers" / "prefect.txt"
-    with if_free(root / ".work" / "locks" / "server.lock") as free:
-        if free:
-            yield from _started(root, note)
-        else:
-            yield _of_another(note)
-
-
-def _started(root: Path, note: Path) -> Iterator[str]:
-    if note.exists():  # its process was killed
-        end_noted(note)
+    url = _of_another(note)
+    if url:
+        yield url
+        return
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    began = time.monotonic()
+    began, url = time.monotonic(), f"http://127.0.0.1:{port}/api"
     (root / ".prefect").mkdir(exist_ok=True)
     process = start_server(root, port, root / ".prefect" / "server.log")
     try:
-        leave_note(note, process.pid, _api(port))
+        leave_note(note, process.pid, url, str(os.getpid()), str(psutil.Process().create_time()))
         print(f"Started a Prefect server for this flow in {time.monotonic() - began:.1f} s; `make serve` keeps one.")
-        yield _api(port)
+        yield url
     finally:
         end_group(process.pid)
         process.wait()
         note.unlink(missing_ok=True)
 
 
-def _of_another(note: Path) -> str:
-    deadline = time.monotonic() + START
-    while not note.exists():  # it starts just now
-        if time.monotonic() > deadline:
-            raise StageError(f"Another process starts a Prefect server here, and does not finish ({note}): stop it.")
-        time.sleep(LOOK)
-    url = note.read_text().split()[-1]
-    _check(url)
-    return url
+def _of_another(note: Path) -> str | None:
+    """The address in the note of a process that lives; the server of one that was killed is ended."""
+    if not note.exists():
+        return None
+    url, pid, started = note.read_text().split()[-3:]
+    if find_process(int(pid), float(started)):
+        return url
+    end_noted(note)
+    return None
 
 
 @contextmanager

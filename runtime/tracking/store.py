@@ -124,7 +124,7 @@ class RunLog:
                 return found[0].info.run_id
         return None
 
-    def end(self, status: str, message: str) -> None:
+    def end(self, status: str, message: str = "") -> None:
         """Writes what is buffered and closes the run."""
         self._flush()
         if message:
