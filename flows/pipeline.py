@@ -10,8 +10,8 @@ from pathlib import Path
 
 from flows.errors import TOLD
 from flows.running.graph import changed, chosen, plan_table, read_graph
-from flows.running.housekeeping import ready
 from flows.running.process import end_on_sigterm
+from flows.services.server import ready
 from flows.settings import machine
 from lab.params import load
 

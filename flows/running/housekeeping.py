@@ -10,27 +10,12 @@ import psutil
 
 from flows.running.locks import drop_stale_locks
 from flows.running.process import end_noted, write_whole
-from flows.services.server import prefect_server
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
-from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.system import find_process
 
 LOCK = Path(".work") / "locks" / "flow.lock"
 NOTES = Path(".work") / "flows"  # a file for each flow that runs: its Prefect id, its process
-
-
-@contextmanager
-def ready(root: Path) -> Iterator[None]:
-    """A flow can run in this workspace inside; Prefect may be imported there, where it finds its server.
-
-    Raises:
-        StageError: another flow runs in it, or MLflow or Prefect does not answer or refuses the password.
-    """
-    with only_flow(root):
-        check_answers(tracking_uri(root))  # the flow itself asks again; but a server takes seconds to start
-    with prefect_server(root):
-        yield
 
 
 @contextmanager

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import psutil
 
+from flows.running.housekeeping import only_flow
 from flows.running.process import end_group, end_noted, leave_note
 from runtime.errors import StageError
+from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import shown
 from runtime.tracking.system import find_process
 
@@ -32,6 +34,19 @@ QUIET = {
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
 }
+
+
+@contextmanager
+def ready(root: Path) -> Iterator[None]:
+    """A flow can run in this workspace inside; Prefect may be imported there, where it finds its server.
+
+    Raises:
+        StageError: another flow runs in it, or MLflow or Prefect does not answer or refuses the password.
+    """
+    with only_flow(root):
+        check_answers(tracking_uri(root))  # the flow itself asks again; but a server takes seconds to start
+    with prefect_server(root):
+        yield
 
 
 @contextmanager

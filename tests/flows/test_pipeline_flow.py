@@ -45,6 +45,11 @@ class Flow:
             tasks = connection.execute("select name, state_name from task_run where flow_run_id = ?", (flow_id,))
             return {**dict(tasks.fetchall()), "flow": name}
 
+    def name(self) -> str:
+        """Of the newest flow run."""
+        with sqlite3.connect(self.database) as connection:
+            return connection.execute("select name from flow_run order by created desc").fetchone()[0]
+
     def artifacts(self) -> dict[str, str]:
         with sqlite3.connect(self.database) as connection:
             return dict(connection.execute("select key, data from artifact order by created").fetchall())
@@ -74,8 +79,9 @@ def test_stages_run_once_and_are_cached_after(flow):
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
     assert set(runs) == {"write@a", "write@b", "join"}
 
-    assert flow.run().returncode == 0
+    assert flow.run("join").returncode == 0
     assert set(flow.states().values()) == {"Cached", "Completed"}
+    assert flow.name() == "pipeline join"
     newest = flow.toy.ended_runs(5)[-1]
     assert newest.data.tags["stage.join"] == "cached"
     assert newest.data.tags["stage.join.run_id"] == runs["join"].info.run_id

@@ -6,7 +6,6 @@ import threading
 import time
 
 import psutil
-import pytest
 
 from flows.running.leases import Leases
 from flows.running.process import end_noted

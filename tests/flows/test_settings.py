@@ -1,4 +1,4 @@
-"""Settings of a machine: defaults from the machine, its file, variables that win over it, and faults in one sentence."""
+"""Settings of a machine: its own defaults, its file, variables that win over it, and faults in one sentence."""
 
 import os
 
