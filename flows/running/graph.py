@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -98,13 +99,14 @@ def changed(root: Path) -> dict[str, list[str]]:
 def plan_table(graph: Graph, names: list[str], changed: Mapping[str, list[str]]) -> str:
     """One line for each stage: whether it would run, and why."""
     touched = graph.touched(changed)
-    lines = list(_plan_lines(graph, names, changed, touched))
-    width = max(len(stage) for stage, *_ in lines)
-    what = max(len(verdict) for _, verdict, _ in lines)
-    text = [f"{stage:<{width}}  {verdict:<{what}}  {why}".rstrip() for stage, verdict, why in lines]
-    runs = sum(verdict == "runs" for _, verdict, _ in lines)
-    perhaps = sum(verdict == "may run" for _, verdict, _ in lines)
-    return "\n".join([*text, f"{runs} run, {perhaps} may run, {len(lines) - runs - perhaps} are up to date."])
+    plan = {name: "runs" if name in changed else "may run" if name in touched else "up to date" for name in names}
+    width, numbers = max(map(len, names)), Counter(plan.values())
+    lines = [
+        f"{name:<{width}}  {verdict:<10}  {_why(graph, name, changed, touched)}".rstrip()
+        for name, verdict in plan.items()
+    ]
+    sums = f"{numbers['runs']} run, {numbers['may run']} may run, {numbers['up to date']} are up to date."
+    return "\n".join([*lines, sums])
 
 
 def _reasons(entry: str | Mapping) -> list[str]:
@@ -124,14 +126,8 @@ def _ordered(needs: Mapping[str, tuple[str, ...]]) -> list[str]:
         raise StageError(f"These stages of dvc.yaml need each other: {', '.join(error.args[1][1:])}.") from None
 
 
-def _plan_lines(
-    graph: Graph, names: list[str], changed: Mapping[str, list[str]], touched: set[str]
-) -> Iterator[tuple[str, str, str]]:
-    for name in names:
-        if name in changed:
-            yield name, "runs", "; ".join(changed[name])
-        elif name in touched:
-            above = [need for need in graph.needs[name] if need in touched and need != CHECK]
-            yield name, "may run", f"if the outputs of {', '.join(above)} change"
-        else:
-            yield name, "up to date", ""
+def _why(graph: Graph, name: str, changed: Mapping[str, list[str]], touched: set[str]) -> str:
+    if name in changed:
+        return "; ".join(changed[name])
+    above = [need for need in graph.needs[name] if need in touched and need != CHECK]
+    return f"if the outputs of {', '.join(above)} change" if above else ""
