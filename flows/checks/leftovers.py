@@ -8,6 +8,7 @@ from flows.checks import Finding
 from flows.checks.services import check_mlflow
 from flows.running.housekeeping import LOCK
 from flows.running.locks import holders, read_locks, stale_holders
+from flows.running.process import lives
 from runtime.execution.lock import if_free
 from runtime.tracking import tracking_uri
 from runtime.tracking.place import sqlite_file
@@ -74,9 +75,3 @@ def check_untracked(root: Path) -> Finding:
     more = f" and {len(files) - 5} more" if len(files) > 5 else ""
     text = f"{', '.join(files[:5])}{more}: an experiment would not see them"
     return Finding("untracked files", text, "`git add` them, or name them in .gitignore")
-
-
-def lives(note: Path) -> bool:
-    """Whether the process lives that a note names."""
-    written = note.read_text().split()  # nothing when the kill came before the note
-    return bool(written) and find_process(int(written[0]), float(written[1])) is not None

@@ -9,10 +9,9 @@ from pathlib import Path
 import psutil
 
 from flows.running.locks import drop_stale_locks
-from flows.running.process import end_noted, write_whole
+from flows.running.process import end_noted, leave_note, lives
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
-from runtime.tracking.system import find_process
 
 LOCK = Path(".work") / "locks" / "flow.lock"
 NOTES = Path(".work") / "flows"  # a file for each flow that runs: its Prefect id, its process
@@ -49,14 +48,12 @@ def noted_flow(root: Path) -> Iterator[None]:
     from prefect.runtime import flow_run
 
     folder = root / NOTES
-    folder.mkdir(parents=True, exist_ok=True)
     for note in folder.glob("*.txt"):
-        pid, started = note.read_text().split()
-        if not find_process(int(pid), float(started)):
+        if not lives(note):
             _crash(note.stem, "Its process was killed.")
             note.unlink()
     mine = folder / f"{flow_run.id}.txt"
-    write_whole(mine, f"{os.getpid()} {psutil.Process().create_time()}")
+    leave_note(mine, os.getpid())
     try:
         yield
     except BaseException:

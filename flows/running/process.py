@@ -74,7 +74,7 @@ def end_group(group: int) -> None:
         except (ProcessLookupError, PermissionError):
             return
         deadline = time.monotonic() + GRACE
-        while time.monotonic() < deadline and _lives(group):
+        while time.monotonic() < deadline and _has_members(group):
             time.sleep(LOOK_GROUP)
 
 
@@ -91,32 +91,32 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def leave_note(note: Path, group: int, *more: str) -> None:
-    """Names a process group, whose leader this process has started, in a file for whoever finds this process killed."""
-    write_whole(note, " ".join([str(group), str(psutil.Process(group).create_time()), *more]))
-
-
-def write_whole(note: Path, text: str) -> None:
-    """Writes a file that is whole or not there, whenever this process is killed."""
+def leave_note(note: Path, pid: int, *more: str) -> None:
+    """Names a process in a file, which is whole or not there whenever this process is killed."""
     note.parent.mkdir(parents=True, exist_ok=True)
     part = note.with_suffix(".part")
-    part.write_text(text)
+    part.write_text(" ".join([str(pid), str(psutil.Process(pid).create_time()), *more]))
     part.rename(note)
+
+
+def lives(note: Path) -> bool:
+    """Whether the process lives that a note names."""
+    pid, started = note.read_text().split()[:2]
+    return find_process(int(pid), float(started)) is not None
 
 
 def end_noted(note: Path) -> bool:
     """Ends the process group that a killed flow has left behind, by its note; whether there was one."""
-    group, started = note.read_text().split()[:2]
+    group = int(note.read_text().split()[0])
     # Without its leader a group is known only by its number, which no other process gets while a member lives.
-    leader = find_process(int(group), float(started))
-    found = leader is not None or (not psutil.pid_exists(int(group)) and _lives(int(group)))
+    found = lives(note) or (not psutil.pid_exists(group) and _has_members(group))
     if found:
-        end_group(int(group))
+        end_group(group)
     note.unlink(missing_ok=True)
     return found
 
 
-def _lives(group: int) -> bool:
+def _has_members(group: int) -> bool:
     """Whether a member of the group runs; one that has ended and was not waited for does not count."""
     for process in psutil.process_iter(["status"]):
         with suppress(ProcessLookupError):

@@ -1,5 +1,6 @@
 """The pipeline's flow on the toy repository, with a real Prefect server and real stages."""
 
+import hashlib
 import os
 import re
 import signal
@@ -9,9 +10,10 @@ import sys
 import time
 
 import pytest
-from conftest import Toy
+from conftest import ROOT, Toy
 from local_servers import prefect_server
 
+from runtime.execution.graph import read_recorded
 from runtime.params import read_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -131,6 +133,12 @@ def test_the_plan_of_one_arm_names_the_stages_of_that_arm(flow):
     done = flow.run("--plan")
     assert re.search(r"write@a +runs +deps params.yaml: train.seed", done.stdout)
     assert re.search(r"join +may run +if the outputs of write@a, write@b change", done.stdout)
+
+
+def test_what_check_writes_is_always_the_same(toy):
+    """With the toy's parameters as with those that the repository has recorded."""
+    written = hashlib.md5((toy.root / "data" / "params-checked.txt").read_bytes()).hexdigest()
+    assert written == read_recorded(ROOT)["check"][1]["data/params-checked.txt"]
 
 
 def test_a_failed_stage_stops_only_what_needs_it(flow):
