@@ -60,7 +60,10 @@ def reproduce(
     if stop.is_set():
         return Outcome(stage, State.STOPPED)
     began = time.monotonic()
-    note = root / ".work" / "groups" / f"{stage.replace('@', '-')}.txt"
+    # Where the next flow of the repository looks for what this one may leave, also in the workspace of a cell.
+    work = Path(env.get("TACA_WORK", root / ".work"))
+    name = stage if work.parent == root else f"{root.name}-{stage}"
+    note = work / "groups" / f"{name.replace('@', '-')}.txt"
     finished = run([*DVC, "repro", "-s", stage], cwd=root, env=env, stop=stop, on_line=on_line, note=note)
     seconds = time.monotonic() - began
     if finished.stopped:
