@@ -16,7 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from flows.running.process import LOOK
-from flows.running.repro import Fault, Outcome
+from flows.running.repro import Fault
 from flows.running.repro import State as StageState
 from flows.running.stages import Stages
 from flows.settings import Machine
@@ -95,14 +95,10 @@ def submitted(stages: Stages, names: Iterable[str]) -> dict[str, PrefectFuture]:
 
 
 def _run(stages: Stages, name: str) -> State:
-    return state_of(stages.run(name, get_run_logger().info))
-
-
-def state_of(outcome: Outcome) -> State:
-    """What Prefect is told of a stage."""
+    outcome = stages.run(name, get_run_logger().info)
     if outcome.state is StageState.FAILED:
         return Failed(name=PASSING if outcome.fault is Fault.TRANSIENT else "Failed", message=outcome.message)
     if outcome.state is StageState.STOPPED:
         return Crashed(message="The flow was stopped.")
-    name = "Completed" if outcome.state is StageState.RAN else outcome.state.capitalize()
-    return Completed(name=name, message=f"{outcome.seconds:.1f} s")
+    named = "Completed" if outcome.state is StageState.RAN else outcome.state.capitalize()
+    return Completed(name=named, message=f"{outcome.seconds:.1f} s")

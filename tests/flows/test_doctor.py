@@ -48,10 +48,13 @@ def test_all_is_well_in_a_fresh_repository(toy):
     assert done.stdout.count("\nok     ") == len(CHECKS) - 1
     assert done.stdout.endswith("All is well.\n")
     (toy.root / "stages" / "new.py").touch()
+    (toy.root / "machine.yaml").write_text("workers: 0\n")
+    (toy.root / ".git" / "info" / "exclude").write_text("machine.yaml\n")
     done = toy.run(sys.executable, "-m", "flows.doctor")
     assert done.returncode == 1
+    assert "wrong  gpus             machine.yaml: `workers` is 0, but must be an integer of at least 1." in done.stdout
     assert "wrong  untracked files  stages/new.py: an experiment would not see them -> `git add` them" in done.stdout
-    assert done.stdout.endswith(f"1 of {len(CHECKS)} are wrong.\n")
+    assert done.stdout.endswith(f"2 of {len(CHECKS)} are wrong.\n")
 
 
 def lock(folder, *lines):
