@@ -237,7 +237,7 @@ def test_a_terminated_flow_ends_all_its_processes_and_says_so(flow):
 
 
 def test_a_flow_that_is_stopped_while_a_stage_waits_to_be_tried_again_ends_at_once(flow):
-    """And meanwhile its place is free: another stage of as many threads ends."""
+    """Within 3 s where nothing else runs. And meanwhile its place is free: another stage of as many threads ends."""
     (flow.toy.root / "machine.yaml").write_text("workers: 1\nretry_seconds: 600\n")
     script = flow.toy.root / "stages" / "write.py"
     flaky = "if run.key == 'a': raise ConnectionError('the hub does not answer.')\n        for piece in range"
@@ -249,7 +249,7 @@ def test_a_flow_that_is_stopped_while_a_stage_waits_to_be_tried_again_ends_at_on
     process.terminate()
     assert process.wait(timeout=60) == 128 + signal.SIGTERM
     seconds = time.monotonic() - began
-    assert seconds < 3, seconds
+    assert seconds < 3 * max(1.0, os.getloadavg()[0] / os.cpu_count()), seconds
     states = flow.states()
     assert (states["flow"], states["write@a"]) == ("Crashed", "Crashed")
     assert {run.info.run_name: run.info.status for run in flow.toy.ended_runs(3)}["pipeline"] == "KILLED"
