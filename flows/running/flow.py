@@ -21,7 +21,7 @@ from runtime.execution.graph import read_recorded
 
 
 def _run_name() -> str:
-    return " ".join(["pipeline", *(flow_run.parameters["targets"] or [])])
+    return " ".join(["pipeline", *(flow_run.parameters.get("targets") or [])])
 
 
 @flow(name="pipeline", flow_run_name=_run_name, task_runner=Threads())
