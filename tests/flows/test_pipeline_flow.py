@@ -243,7 +243,7 @@ def test_a_flow_that_is_stopped_while_a_stage_waits_to_be_tried_again_ends_at_on
     flaky = "if run.key == 'a': raise ConnectionError('the hub does not answer.')\n        for piece in range"
     script.write_text(script.read_text().replace("for piece in range", flaky))
     process = flow.start()
-    flow.toy.until(lambda: flow.states().get("write@a") == "AwaitingRetry")
+    flow.toy.until(lambda: " - Retry 1/3 will start " in (flow.toy.root / "started.log").read_text())
     flow.toy.until(lambda: flow.states().get("write@b") == "Completed")
     began = time.monotonic()
     process.terminate()
