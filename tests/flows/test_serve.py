@@ -119,7 +119,7 @@ def test_services_come_run_a_deployment_and_go(served):
     shutil.rmtree(served.toy.root / ".dvc" / "cache")
     made = len(served.toy.made())
     served.prefect("deployment", "run", "pipeline/nightly")
-    served.toy.until(lambda: len(served.toy.made()) > made)
+    served.toy.until(lambda: len(served.toy.made()) > made, seconds=400)
     assert served.stop() < 25
     assert list((served.toy.root / ".work").glob("serve/*")) == []
     assert list((served.toy.root / ".work").glob("groups/*")) == []
