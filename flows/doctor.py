@@ -11,6 +11,7 @@ from flows.checks.machine import check_disk, check_gpus, check_packages
 from flows.checks.remote import check_remote
 from flows.checks.services import check_mlflow, check_prefect
 from flows.checks.telemetry import check_telemetry
+from flows.errors import TOLD
 
 CHECKS = (
     check_packages,
@@ -46,12 +47,13 @@ def line(finding: Finding) -> str:
 
 
 def _found(check: Callable[[Path], Finding]) -> Finding:
+    subject = check.__name__.removeprefix("check_")
     try:
         return check(Path.cwd())
     except ImportError as error:
-        return Finding(
-            check.__name__.removeprefix("check_"), f"cannot be looked at ({error})", "mend the packages first"
-        )
+        return Finding(subject, f"cannot be looked at ({error})", "mend the packages first")
+    except TOLD as error:  # a fault in machine.yaml, say
+        return Finding(subject, "; ".join(str(error).splitlines()), "correct that first")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.errors import TOLD
+from flows.running.process import end_noted
+from flows.services.services import NOTES, SIGNALS, services, watch
 from runtime.errors import StageError
+from runtime.execution.lock import if_free
 from runtime.tracking import tracking_uri
 from runtime.tracking.place import is_server
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
@@ -24,28 +25,16 @@ def main() -> None:
     parser.add_argument("--prefect-port", type=int, default=4200, help="of Prefect (default: 4200)")
     options = parser.parse_args()
     root = Path.cwd()
+    _catch_signals()
     try:
-        _catch_signals()
         with _only_one(root):
             _check_ports(root, options.port, options.prefect_port)
-            serve(root, options.port, options.prefect_port)
+            with services(root, options.port, options.prefect_port) as running:
+                watch(root, running)
     except TOLD as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         print("Stopped.")
-
-
-def serve(root: Path, port: int, prefect_port: int) -> None:
-    """Returns never, but by KeyboardInterrupt or StageError; then nothing of it runs any more."""
-    from flows.services.services import Services
-
-    with Services(root) as services:
-        try:
-            services.start(port, prefect_port)
-            services.watch()
-        finally:
-            for number in SIGNALS:  # the end that follows is not interrupted by another one
-                signal.signal(number, signal.SIG_IGN)
 
 
 def _catch_signals() -> None:
@@ -62,10 +51,6 @@ def _catch_signals() -> None:
 @contextmanager
 def _only_one(root: Path) -> Iterator[None]:
     """Holds the repository for one `make serve`, and ends what a killed one has left running."""
-    from flows.running.process import end_noted
-    from flows.services.services import NOTES
-    from runtime.execution.lock import if_free
-
     with if_free(root / ".work" / "locks" / "serve.lock") as free:
         if not free:
             raise StageError(f"`make serve` runs already in {root}: use that one, or stop it first.")

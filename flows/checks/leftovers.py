@@ -8,6 +8,7 @@ from flows.checks import Finding
 from flows.checks.services import check_mlflow
 from flows.running.housekeeping import LOCK
 from flows.running.locks import holders, read_locks, stale_holders
+from flows.running.process import lives
 from runtime.execution.lock import if_free
 from runtime.tracking import tracking_uri
 from runtime.tracking.place import sqlite_file
@@ -18,14 +19,12 @@ NOTES = ("groups", "flows", "serve")  # folders of .work with a note for each pr
 
 def check_killed(root: Path) -> Finding:
     """Notes of flows, stages and services whose process is gone."""
-    if _held(root / LOCK):
-        return Finding("killed flows", "a flow runs now")
     left = [note.stem for folder in NOTES for note in (root / ".work" / folder).glob("*.txt") if not lives(note)]
-    if not left:
-        return Finding("killed flows", "none")
-    return Finding(
-        "killed flows", f"left {', '.join(left)}", "the next flow or `make serve` ends what still runs of it"
-    )
+    with if_free(root / LOCK) as free:
+        if not free:
+            return Finding("killed flows", "a flow runs now")
+    remedy = "the next flow or `make serve` ends what still runs of it" if left else ""
+    return Finding("killed flows", f"left {', '.join(left)}" if left else "none", remedy)
 
 
 def check_locks(root: Path) -> Finding:
@@ -71,21 +70,8 @@ def check_untracked(root: Path) -> Finding:
     if done.returncode != 0:
         return Finding("untracked files", "this is no git repository", "`git init`, and commit")
     files = done.stdout.splitlines()
-    if files:
-        more = f" and {len(files) - 5} more" if len(files) > 5 else ""
-        text = f"{', '.join(files[:5])}{more}: an experiment would not see them"
-        return Finding("untracked files", text, "`git add` them, or name them in .gitignore")
-    return Finding("untracked files", "no program, no parameters")
-
-
-def lives(note: Path) -> bool:
-    """Whether the process lives that a note names."""
-    written = note.read_text().split()  # nothing when the kill came before the note
-    return bool(written) and find_process(int(written[0]), float(written[1])) is not None
-
-
-def _held(lock: Path) -> bool:
-    if not lock.exists():
-        return False
-    with if_free(lock) as free:
-        return not free
+    if not files:
+        return Finding("untracked files", "no program, no parameters")
+    more = f" and {len(files) - 5} more" if len(files) > 5 else ""
+    text = f"{', '.join(files[:5])}{more}: an experiment would not see them"
+    return Finding("untracked files", text, "`git add` them, or name them in .gitignore")

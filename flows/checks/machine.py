@@ -2,24 +2,26 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from flows.checks import Finding
-from flows.running.leases import gpus
+from packaging.requirements import Requirement
 
-PIN = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>.*?))?(?: \\)?$", re.MULTILINE)
+from flows.checks import Finding
+from flows.settings import machine
+
+PIN = re.compile(r"^[\w.-]+==[^\\\n]+", re.MULTILINE)
 SHOWN = 5  # packages that a line names
 LEAST = 5 * 2**30  # bytes of free disk
 
 
 def check_packages(root: Path) -> Finding:
     """What is installed, against `requirements.lock`."""
-    pins = dict(_pins((root / "requirements.lock").read_text()))
-    others = [f"{name} {found} for {pin}" for name, pin in pins.items() if (found := _installed(name)) != pin]
+    pins = [Requirement(pin) for pin in PIN.findall((root / "requirements.lock").read_text())]
+    mine = {pin.name: str(pin.specifier)[2:] for pin in pins if not pin.marker or pin.marker.evaluate()}
+    others = [f"{name} {found} for {pin}" for name, pin in mine.items() if (found := _installed(name)) != pin]
     if not others:
-        return Finding("packages", f"the {len(pins)} of requirements.lock (FastAPI {pins.get('fastapi', 'none')})")
+        return Finding("packages", f"the {len(mine)} of requirements.lock (FastAPI {mine.get('fastapi', 'none')})")
     more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
     return Finding(
         "packages",
@@ -34,7 +36,9 @@ def check_disk(root: Path) -> Finding:
 
     with Repo(str(root)) as repo:
         cache = Path(repo.cache.local.path)
-    free = {folder: shutil.disk_usage(_there(folder)).free for folder in (root, cache)}
+    # DVC makes its cache when it needs one.
+    there = next(place for place in (cache, *cache.parents) if place.exists())
+    free = {root: shutil.disk_usage(root).free, cache: shutil.disk_usage(there).free}
     text = ", ".join(f"{size / 2**30:.1f} GiB free in {folder}" for folder, size in free.items())
     short = min(free.values()) < LEAST
     return Finding("disk", text, f"free some space, {LEAST // 2**30} GiB at least; `make gc` may help" if short else "")
@@ -44,7 +48,7 @@ def check_gpus(root: Path) -> Finding:
     """Whether torch sees the GPUs that flows would lend."""
     import torch
 
-    lent, seen = len(gpus()), torch.cuda.device_count()
+    lent, seen = len(machine(root).gpus), torch.cuda.device_count()
     if lent == seen:
         return Finding("GPUs", f"{seen}" if seen else "none; stages run on the CPU")
     return Finding(
@@ -54,22 +58,8 @@ def check_gpus(root: Path) -> Finding:
     )
 
 
-def _pins(lock: str) -> Iterator[tuple[str, str]]:
-    """The packages and versions of a lock file that this Python and system take."""
-    from packaging.markers import Marker
-
-    for pin in PIN.finditer(lock):
-        if not pin["marker"] or Marker(pin["marker"]).evaluate():
-            yield pin["name"], pin["version"]
-
-
 def _installed(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
         return "missing"
-
-
-def _there(folder: Path) -> Path:
-    """The folder, or what there is of it: DVC makes its cache when it needs one."""
-    return next(place for place in (folder, *folder.parents) if place.exists())

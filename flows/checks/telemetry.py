@@ -1,6 +1,5 @@
 """Checks that nothing phones home."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from flows.checks import Finding
@@ -21,17 +20,8 @@ def check_telemetry(root: Path) -> Finding:
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
-        remedies = [*_of_dvc(repo.config["core"]), *_of_environment({**environment(root), **QUIET})]
+        core = repo.config["core"]
+    env = {**environment(root), **QUIET}
+    remedies = [f"`dvc config core.{key} false`" for key in ("analytics", "check_update") if core.get(key, True)]
+    remedies += [f"give flows {name}={value}" for name, value in OFF.items() if env.get(name) != value]
     return Finding("telemetry", "on" if remedies else "off in DVC, MLflow and Prefect", ", ".join(remedies))
-
-
-def _of_dvc(core: Mapping[str, object]) -> Iterator[str]:
-    for key in ("analytics", "check_update"):
-        if core.get(key, True):
-            yield f"`dvc config core.{key} false`"
-
-
-def _of_environment(env: Mapping[str, str]) -> Iterator[str]:
-    for name, value in OFF.items():
-        if env.get(name) != value:
-            yield f"give flows {name}={value}"

@@ -1,15 +1,20 @@
-"""The graph that DVC sees in dvc.yaml: which stage needs which, and what of it is out of date."""
+"""The graph that DVC sees in dvc.yaml: which stage needs which, what is out of date, and the plan of a flow."""
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from flows.running.forks import run_dvc
-from flows.running.repro import dvc_error, environment
+from flows.running.process import run
+from flows.running.repro import DVC, dvc_error, environment
 from runtime.errors import StageError
 from runtime.execution.graph import Stage, overlap, read_stages
+
+# Reads all of params.yaml, and everything needs it; but what it writes is always the same (see `stages.check`).
+CHECK = "check"
 
 
 @dataclass(frozen=True)
@@ -19,11 +24,11 @@ class Graph:
     stages: Mapping[str, Stage]
     needs: Mapping[str, tuple[str, ...]]
 
-    def below(self, names: Iterable[str]) -> set[str]:
-        """`names` and all that needs one of them, directly or not."""
+    def touched(self, names: Iterable[str]) -> set[str]:
+        """`names` and all whose inputs may change when these run."""
         found = set(names)
-        for name in self.needs:
-            if found.intersection(self.needs[name]):
+        for name, needed in self.needs.items():
+            if found.intersection(needed) - {CHECK}:
                 found.add(name)
         return found
 
@@ -65,12 +70,14 @@ def chosen(graph: Graph, targets: Iterable[str]) -> list[str]:
     Raises:
         StageError: a target is no stage.
     """
-    targets = list(targets)
+    meant: list[str] = []
     for target in targets:
-        if target not in graph.stages and not _keys(graph, target):
+        # `train` stands for `train@a`, `train@b`, ...
+        found = [name for name in graph.stages if target in (name, name.partition("@")[0])]
+        if not found:
             raise StageError(f"dvc.yaml has no stage {target!r}; its stages are {', '.join(graph.stages)}.")
-    names = {name for target in targets for name in ([target] if target in graph.stages else _keys(graph, target))}
-    wanted = graph.above(names) if targets else set(graph.needs)
+        meant += found
+    wanted = graph.above(meant or graph.stages)
     return [name for name in graph.needs if name in wanted]
 
 
@@ -80,13 +87,26 @@ def changed(root: Path) -> dict[str, list[str]]:
     Raises:
         StageError: `dvc status` fails.
     """
-    done = run_dvc(["status", "--json"], cwd=root, env=environment(root), stop=threading.Event())
+    done = run([*DVC, "status", "--json"], cwd=root, env=environment(root), stop=threading.Event())
     if done.returncode != 0:
         raise StageError(f"`dvc status` failed: {dvc_error(done.lines)}")
     table = next(line for line in done.lines if line.startswith("{"))
     return {
         name: [reason for entry in entries for reason in _reasons(entry)] for name, entries in json.loads(table).items()
     }
+
+
+def plan_table(graph: Graph, names: list[str], changed: Mapping[str, list[str]]) -> str:
+    """One line for each stage: whether it would run, and why."""
+    touched = graph.touched(changed)
+    plan = {name: "runs" if name in changed else "may run" if name in touched else "up to date" for name in names}
+    width, numbers = max(map(len, names)), Counter(plan.values())
+    lines = [
+        f"{name:<{width}}  {verdict:<10}  {_why(graph, name, changed, touched)}".rstrip()
+        for name, verdict in plan.items()
+    ]
+    sums = f"{numbers['runs']} run, {numbers['may run']} may run, {numbers['up to date']} are up to date."
+    return "\n".join([*lines, sums])
 
 
 def _reasons(entry: str | Mapping) -> list[str]:
@@ -99,16 +119,15 @@ def _reasons(entry: str | Mapping) -> list[str]:
     ]
 
 
-def _keys(graph: Graph, program: str) -> list[str]:
-    """`train` stands for `train@a`, `train@b`, ..."""
-    return [name for name in graph.stages if name.partition("@")[0] == program]
-
-
 def _ordered(needs: Mapping[str, tuple[str, ...]]) -> list[str]:
-    ordered: dict[str, None] = {}
-    while len(ordered) < len(needs):
-        ready = [name for name, needed in needs.items() if name not in ordered and all(n in ordered for n in needed)]
-        if not ready:
-            raise StageError(f"These stages of dvc.yaml need each other: {', '.join(set(needs) - set(ordered))}.")
-        ordered.update(dict.fromkeys(ready))
-    return list(ordered)
+    try:
+        return list(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        raise StageError(f"These stages of dvc.yaml need each other: {', '.join(error.args[1][1:])}.") from None
+
+
+def _why(graph: Graph, name: str, changed: Mapping[str, list[str]], touched: set[str]) -> str:
+    if name in changed:
+        return "; ".join(changed[name])
+    above = [need for need in graph.needs[name] if need in touched and need != CHECK]
+    return f"if the outputs of {', '.join(above)} change" if above else ""

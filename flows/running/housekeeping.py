@@ -1,4 +1,4 @@
-"""What a flow does before it starts: ends what a killed one left, and corrects records that say it still runs."""
+"""What comes before a flow: what a killed one left is ended, records that say it still runs are corrected."""
 
 import os
 import shutil
@@ -9,10 +9,9 @@ from pathlib import Path
 import psutil
 
 from flows.running.locks import drop_stale_locks
-from flows.running.process import end_noted, write_whole
+from flows.running.process import end_noted, leave_note, lives
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
-from runtime.tracking.system import find_process
 
 LOCK = Path(".work") / "locks" / "flow.lock"
 NOTES = Path(".work") / "flows"  # a file for each flow that runs: its Prefect id, its process
@@ -27,7 +26,10 @@ def only_flow(root: Path) -> Iterator[None]:
     """
     with if_free(root / LOCK) as free:
         if not free:
-            raise _second(root)
+            raise StageError(
+                f"Another flow runs in {root}: wait for it or stop it; a second one takes a workspace of its own "
+                "(`git worktree add`)."
+            )
         for note in (root / ".work" / "groups").glob("*.txt"):
             if end_noted(note):
                 print(f"Ended what a killed flow had left running of {note.stem}.")
@@ -37,70 +39,48 @@ def only_flow(root: Path) -> Iterator[None]:
         yield
 
 
-def refuse_second(root: Path) -> None:
-    """Refuses early what `only_flow` would refuse once a server has been started.
-
-    Raises:
-        StageError: another flow runs in this workspace.
-    """
-    with if_free(root / LOCK) as free:
-        if not free:
-            raise _second(root)
-
-
-def _second(root: Path) -> StageError:
-    return StageError(
-        f"Another flow runs in {root}: wait for it or stop it; a second one takes a workspace of its own "
-        "(`git worktree add`)."
-    )
-
-
 @contextmanager
 def noted_flow(root: Path) -> Iterator[None]:
-    """Notes the running Prefect flow run, and sets those of flows that were killed to crashed."""
+    """Notes the running Prefect flow run, and sets those of flows that were killed to crashed.
+
+    So are tasks of a flow that is stopped which cannot say so, since they wait to be tried again.
+    """
     from prefect.runtime import flow_run
 
     folder = root / NOTES
-    folder.mkdir(parents=True, exist_ok=True)
     for note in folder.glob("*.txt"):
-        pid, started = note.read_text().split()
-        if not find_process(int(pid), float(started)):
-            _crash(note.stem)
+        if not lives(note):
+            _crash(note.stem, "Its process was killed.")
             note.unlink()
     mine = folder / f"{flow_run.id}.txt"
-    write_whole(mine, f"{os.getpid()} {psutil.Process().create_time()}")
+    leave_note(mine, os.getpid())
     try:
         yield
+    except BaseException:
+        _crash(str(flow_run.id), "The flow was stopped.", and_itself=False)
+        raise
     finally:
         mine.unlink(missing_ok=True)
 
 
 def drop_temporary(root: Path) -> None:
     """Removes workspaces that killed commands of DVC have left, where no process works in them."""
-    left = root / ".dvc" / "tmp" / "exps" / "standalone"
-    for folder in left.glob("tmp*"):
-        if not any(_works_in(process, folder) for process in psutil.process_iter()):
+    working = [Path(process.info["cwd"] or "/") for process in psutil.process_iter(["cwd"])]
+    for folder in (root / ".dvc" / "tmp" / "exps" / "standalone").glob("tmp*"):
+        if not any(place.is_relative_to(folder) for place in working):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _works_in(process: psutil.Process, folder: Path) -> bool:
-    with suppress(psutil.Error):
-        return Path(process.cwd()).is_relative_to(folder)
-    return False
-
-
-def _crash(flow_run_id: str) -> None:
-    """Sets a flow run and its tasks that still count as running to crashed."""
+def _crash(flow_run_id: str, why: str, and_itself: bool = True) -> None:
+    """Sets tasks of a flow run that still count as running to crashed, and itself."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
     from prefect.exceptions import ObjectNotFound
     from prefect.states import Crashed
 
-    state = Crashed(message="Its process was killed.")
     with get_client(sync_client=True) as client, suppress(ObjectNotFound):
-        if not client.read_flow_run(flow_run_id).state.is_final():
-            client.set_flow_run_state(flow_run_id, state, force=True)
-        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
-        for run in runs:
+        if and_itself and not client.read_flow_run(flow_run_id).state.is_final():
+            client.set_flow_run_state(flow_run_id, Crashed(message=why), force=True)
+        for run in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))):
             if not run.state.is_final():
-                client.set_task_run_state(run.id, state, force=True)
+                client.set_task_run_state(run.id, Crashed(message=why), force=True)

@@ -21,7 +21,10 @@ def drop_stale_locks(root: Path) -> bool:
     path = root / FILE
     # DVC's own guard of the file, and a second look inside: a command may have written meanwhile.
     with make_lock(str(path.with_suffix(".lock")), tmp_dir=str(path.parent)):
-        path.write_text(json.dumps(_without(read_locks(root) or {}, stale_holders(root))))
+        locks, stale = read_locks(root) or {}, stale_holders(root)
+        write = {held: entry for held, entry in locks.get("write", {}).items() if entry["pid"] not in stale}
+        read = {held: _others(readers, stale) for held, readers in locks.get("read", {}).items()}
+        path.write_text(json.dumps({"write": write, "read": {held: left for held, left in read.items() if left}}))
     return True
 
 
@@ -54,10 +57,5 @@ def _lived(pid: int, file: Path) -> bool:
         return False
 
 
-def _without(locks: Mapping, stale: set[int]) -> dict:
-    def live(entry: Mapping) -> bool:
-        return entry["pid"] not in stale
-
-    write = {path: entry for path, entry in locks.get("write", {}).items() if live(entry)}
-    read = {path: list(filter(live, readers)) for path, readers in locks.get("read", {}).items()}
-    return {"write": write, "read": {path: readers for path, readers in read.items() if readers}}
+def _others(readers: list[dict], stale: set[int]) -> list[dict]:
+    return [entry for entry in readers if entry["pid"] not in stale]

@@ -2,31 +2,24 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+
+import psutil
+
+from runtime.tracking.system import find_process
 
 GRACE = 20.0  # seconds from SIGTERM to SIGKILL: enough for a checkpoint
 LOOK = 0.02  # seconds between looks at a process
 LOOK_GROUP = 0.1  # at all processes of a machine
 KEPT = 400  # last lines of output
-
-
-class Running(Protocol):
-    """What there is to know of a process that leads a group: a `subprocess.Popen`, or a `Forked`."""
-
-    pid: int
-    stdout: Iterable[str]
-    returncode: int | None
-
-    def poll(self) -> int | None: ...
-
-    def wait(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -38,33 +31,35 @@ class Finished:
     stopped: bool
 
 
-def follow(
-    process: Running,
+def run(
+    command: Sequence[str],
     *,
+    cwd: Path,
+    env: Mapping[str, str],
     stop: threading.Event,
     on_line: Callable[[str], None] = lambda line: None,
     note: Path | None = None,
 ) -> Finished:
-    """Stays with a process that leads a group of its own to its end, or until `stop` is set, and ends what it leaves.
+    """Runs a command to its end, or until `stop` is set, and ends what it leaves.
 
     Args:
         on_line: called with each line of its output, errors included, as it comes.
         note: a file that names the process group while it lives, for whoever finds this process killed.
     """
-    if note is not None:
-        leave_note(note, process.pid)
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, start_new_session=True, **output)
     lines: deque[str] = deque(maxlen=KEPT)
-    reader = threading.Thread(target=_read, args=(process, lines, on_line), daemon=True)
+    reader = threading.Thread(target=_read, args=(process.stdout, lines, on_line), daemon=True)
     reader.start()
     try:
+        if note is not None:
+            leave_note(note, process.pid)
         while process.poll() is None and not stop.wait(LOOK):
             pass
         stopped = process.poll() is None
-        if stopped:
-            end_group(process.pid)
-        process.wait()
     finally:
         end_group(process.pid)
+        process.wait()
         if note is not None:
             note.unlink(missing_ok=True)
     reader.join(timeout=GRACE)
@@ -73,11 +68,13 @@ def follow(
 
 def end_group(group: int) -> None:
     """Ends what lives of a process group: politely, and after `GRACE` seconds for good."""
-    for signum, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
-        if not _signalled(group, signum):
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(group, signum)
+        except (ProcessLookupError, PermissionError):
             return
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and _lives(group):
+        deadline = time.monotonic() + GRACE
+        while time.monotonic() < deadline and _has_members(group):
             time.sleep(LOOK_GROUP)
 
 
@@ -94,67 +91,42 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def leave_note(note: Path, group: int) -> None:
-    """Names a process group in a file, for whoever finds this process killed."""
-    write_whole(note, f"{group} {_started(group)}")
-
-
-def write_whole(note: Path, text: str) -> None:
-    """Writes a file that is whole or not there, whenever this process is killed."""
+def leave_note(note: Path, pid: int, *more: str) -> None:
+    """Names a process in a file, which is whole or not there whenever this process is killed."""
     note.parent.mkdir(parents=True, exist_ok=True)
     part = note.with_suffix(".part")
-    part.write_text(text)
+    part.write_text(" ".join([str(pid), str(psutil.Process(pid).create_time()), *more]))
     part.rename(note)
+
+
+def lives(note: Path) -> bool:
+    """Whether the process lives that a note names."""
+    pid, started = note.read_text().split()[:2]
+    return find_process(int(pid), float(started)) is not None
 
 
 def end_noted(note: Path) -> bool:
     """Ends the process group that a killed flow has left behind, by its note; whether there was one."""
-    import psutil
-
-    from runtime.tracking.system import find_process
-
-    group, started = note.read_text().split()
+    group = int(note.read_text().split()[0])
     # Without its leader a group is known only by its number, which no other process gets while a member lives.
-    leader = find_process(int(group), float(started))
-    found = leader is not None or (not psutil.pid_exists(int(group)) and _lives(int(group)))
+    found = lives(note) or (not psutil.pid_exists(group) and _has_members(group))
     if found:
-        end_group(int(group))
+        end_group(group)
     note.unlink(missing_ok=True)
     return found
 
 
-def _started(pid: int) -> float:
-    import psutil
-
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return 0.0
-
-
-def _signalled(group: int, signum: signal.Signals) -> bool:
-    try:
-        os.killpg(group, signum)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def _lives(group: int) -> bool:
+def _has_members(group: int) -> bool:
     """Whether a member of the group runs; one that has ended and was not waited for does not count."""
-    import psutil
-
-    for process in psutil.process_iter(["pid", "status"]):
-        try:
+    for process in psutil.process_iter(["status"]):
+        with suppress(ProcessLookupError):
             if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
                 return True
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
     return False
 
 
-def _read(process: Running, lines: deque[str], on_line: Callable[[str], None]) -> None:
-    for line in process.stdout:
+def _read(output: Iterable[str], lines: deque[str], on_line: Callable[[str], None]) -> None:
+    for line in output:
         text = line.rstrip("\n").rpartition("\r")[2]
         lines.append(text)
         if text.strip():

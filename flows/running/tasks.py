@@ -1,70 +1,104 @@
-"""The pipeline as Prefect sees it: a flow, a task for each stage, and tables at its end."""
+"""Prefect tasks that are tried again when what failed passes by itself, and the threads that they run in."""
 
-import os
-from pathlib import Path
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from functools import wraps
 
-from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
 from prefect.states import Completed, Crashed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
 
-from flows.pipeline import Stages, conclude
-from flows.running import repro
-from flows.running.graph import chosen, read_graph
-from flows.running.housekeeping import noted_flow, only_flow
-from flows.running.record import recorded
-from lab.params import load
+from flows.running.process import LOOK
+from flows.running.repro import Fault
+from flows.running.repro import State as StageState
+from flows.running.stages import Stages
+from flows.settings import Machine
 
-# A task waits in its thread for what it needs; how many stages run at once is decided by `flows.running.leases`.
-THREADS = 256
+PASSING = "Unavailable"  # the name of a failed state that is tried again
+JITTER = 0.5  # of a wait: who was refused together asks again at different times
+AT_WORK: set[int] = set()  # threads of this process in a task's function, not those that wait to try again
 
 
-@flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=THREADS))
-def pipeline(targets: list[str] | None = None) -> State:
-    """Runs stages of dvc.yaml and all that they need; without `targets`, all of them."""
-    root = Path.cwd()
-    graph = read_graph(root)
-    names = chosen(graph, targets or [])
-    experiment = load().tracking.experiment
-    with only_flow(root), noted_flow(root), recorded(root, experiment, "pipeline", _tags()) as record:
-        stages = Stages(root, graph, record)
+class Threads(ThreadPoolTaskRunner):
+    """A thread for each task; one that waits to try again does not keep a flow that is stopped from ending.
+
+    Prefect waits in the task's thread, in a sleep that nothing interrupts. How many tasks are at work at once is for
+    their places to say (`flows.running.leases`).
+    """
+
+    def __enter__(self) -> "Threads":
+        super().__enter__()
+        self._executor = _Daemons()
+        return self
+
+
+class _Daemons(Executor):
+    def submit(self, function: Callable, /, *arguments: object, **options: object) -> Future:
+        future: Future = Future()
+
+        def follow() -> None:
+            try:
+                future.set_result(function(*arguments, **options))
+            except BaseException as error:  # whoever asks for the result gets it
+                future.set_exception(error)
+
+        threading.Thread(target=follow, daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        while AT_WORK:
+            time.sleep(LOOK)
+
+
+def tried(function: Callable[..., State], *, name: str, run_name: str, machine: Machine) -> Task:
+    """A task of a function that returns a state; one that is called `PASSING` is tried again, as `machine` says."""
+
+    @wraps(function)
+    def attempt(*arguments: object) -> State:
+        AT_WORK.add(threading.get_ident())
         try:
-            _run_all(stages, names)
+            return function(*arguments)
         finally:
-            stages.stop.set()
-        rows = conclude(root, stages, names, record)
-        create_table_artifact(rows, key="stages", description=f"Stages; the flow's MLflow run is {record.id}")
-        table = root / "results" / "report" / "table1.md"
-        if table.exists():
-            create_markdown_artifact(table.read_text(), key="report", description="The report's main table")
-    failed = [row["stage"] for row in rows if row["state"] in (repro.State.FAILED, "not run")]
-    return Failed(message=f"{', '.join(failed)} failed or could not run.") if failed else Completed(message="Done.")
+            AT_WORK.discard(threading.get_ident())
+
+    return task(
+        name=name,
+        task_run_name=run_name,
+        cache_policy=NO_CACHE,  # DVC is the cache
+        retries=machine.retries,
+        retry_delay_seconds=exponential_backoff(machine.retry_seconds),
+        retry_jitter_factor=JITTER,
+        retry_condition_fn=_passes,
+    )(attempt)
 
 
-def _run_all(stages: Stages, names: list[str]) -> None:
-    futures = {}
+def _passes(task: Task, run: TaskRun, state: State) -> bool:
+    # Prefect takes a function for this alone: with a method or a partial it would never try again, and say nothing.
+    return state.name == PASSING
+
+
+def submitted(stages: Stages, names: Iterable[str]) -> dict[str, PrefectFuture]:
+    """A task for each of these stages, which come in an order in which they can run; it waits for those it needs."""
+    futures: dict[str, PrefectFuture] = {}
     for name in names:
         needed = [futures[need] for need in stages.graph.needs[name] if need in futures]
-        # DVC is the cache, and `flows.running.repro` knows which faults pass.
-        named = task(name=name.partition("@")[0], task_run_name=name, cache_policy=NO_CACHE, retries=0)(_run_one)
-        futures[name] = named.submit(stages, name, wait_for=needed)
-    for future in futures.values():
-        future.wait()
+        run = tried(_run, name=name.partition("@")[0], run_name=name, machine=stages.leases.machine)
+        futures[name] = run.submit(stages, name, wait_for=needed)
+    return futures
 
 
-def _run_one(stages: Stages, name: str) -> State:
-    log = get_run_logger()
-    outcome = stages.run(name, log.info)
-    if outcome.state is repro.State.FAILED:
-        return Failed(message=outcome.message)
-    if outcome.state is repro.State.STOPPED:
+def _run(stages: Stages, name: str) -> State:
+    outcome = stages.run(name, get_run_logger().info)
+    if outcome.state is StageState.FAILED:
+        return Failed(name=PASSING if outcome.fault is Fault.TRANSIENT else "Failed", message=outcome.message)
+    if outcome.state is StageState.STOPPED:
         return Crashed(message="The flow was stopped.")
-    names = {repro.State.CACHED: "Cached", repro.State.RESTORED: "Restored", repro.State.RAN: "Completed"}
-    return Completed(name=names[outcome.state], message=f"{outcome.seconds:.1f} s")
-
-
-def _tags() -> dict[str, str]:
-    return {"flow": "pipeline", "prefect.flow_run_id": str(flow_run.id), "host.pid": str(os.getpid())}
+    named = "Completed" if outcome.state is StageState.RAN else outcome.state.capitalize()
+    return Completed(name=named, message=f"{outcome.seconds:.1f} s")

@@ -8,17 +8,24 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
+from flows.running.housekeeping import only_flow
 from flows.running.process import end_group, end_noted, leave_note
 from runtime.errors import StageError
+from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import shown
+from runtime.tracking.system import find_process
 
 SERVED = "http://127.0.0.1:4200/api"  # by `make serve`
 TIMEOUT = 5.0  # seconds for an answer
 START = 120.0  # seconds for a server's start: a few on an idle machine, more beside eight cells
+LOOK = 0.1  # seconds between looks whether it answers
+REFUSED = "it refuses the password"
 # Nothing phones home; and a database that is vacuumed does not grow for ever.
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -30,22 +37,29 @@ QUIET = {
 
 
 @contextmanager
+def ready(root: Path) -> Iterator[None]:
+    """A flow can run in this workspace inside; Prefect may be imported there, where it finds its server.
+
+    Raises:
+        StageError: another flow runs in it, or MLflow or Prefect does not answer or refuses the password.
+    """
+    with only_flow(root):
+        check_answers(tracking_uri(root))  # the flow itself asks again; but a server takes seconds to start
+    with prefect_server(root):
+        yield
+
+
+@contextmanager
 def prefect_server(root: Path) -> Iterator[str]:
     """Prefect uses this server inside; its address.
 
     Raises:
-        StageError: PREFECT_API_URL is set and does not answer, or no server starts.
+        StageError: PREFECT_API_URL is set and does not answer or refuses the password, or no server starts.
     """
     os.environ.update(QUIET)
     configured = os.environ.get("PREFECT_API_URL")
     if configured:
-        check_password(configured)
-        reason = _refusal(configured)
-        if reason:
-            raise StageError(
-                f"Prefect at {shown(configured)} does not answer ({reason}): start that server, "
-                "or unset PREFECT_API_URL to have one for this flow."
-            )
+        _check(configured)
         yield configured
     elif not _refusal(SERVED):
         with _used(SERVED):
@@ -64,48 +78,71 @@ def start_server(root: Path, port: int, log: Path) -> subprocess.Popen:
     home = root / ".prefect"
     home.mkdir(exist_ok=True)
     env = {**os.environ, **QUIET, "PREFECT_HOME": str(home)}
-    env.setdefault("PREFECT_API_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{home}/prefect.db")
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, cwd=root, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+    process = start_service(command, root, env, log)
     try:
-        _wait_for(process, f"http://127.0.0.1:{port}/api", log)
+        url = f"http://127.0.0.1:{port}/api"
+        wait_for(process, lambda: _refusal(url) in (None, REFUSED), "The Prefect server", log)
     except BaseException:
         end_group(process.pid)
         raise
     return process
 
 
-def _wait_for(process: subprocess.Popen, url: str, log: Path) -> None:
+def start_service(command: Sequence[str], root: Path, env: Mapping[str, str], log: Path) -> subprocess.Popen:
+    """A program that serves, in a group of its own; what it says goes into `log`."""
+    with log.open("w") as output:
+        return subprocess.Popen(
+            command, cwd=root, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+def wait_for(process: subprocess.Popen, answers: Callable[[], bool], name: str, log: Path) -> None:
+    """Returns when a service answers.
+
+    Raises:
+        StageError: it has ended, or does not in time.
+    """
     deadline = time.monotonic() + START
-    while _refusal(url):
+    while not answers():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise StageError(f"The Prefect server does not start: its own words are in {log}.")
-        time.sleep(0.1)
+            raise StageError(f"{name} does not start: its own words are in {log}.")
+        time.sleep(LOOK)
 
 
 @contextmanager
 def _own_server(root: Path) -> Iterator[str]:
+    """A server for as long as this process needs it, or that of another process here that lives."""
+    note = root / ".work" / "servers" / "prefect.txt"
+    url = _of_another(note)
+    if url:
+        yield url
+        return
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    began, url = time.monotonic(), f"http://127.0.0.1:{port}/api"
     (root / ".prefect").mkdir(exist_ok=True)
-    # Not among the groups of stages, which a flow ends when it starts, this server running.
-    note = root / ".work" / "servers" / "prefect.txt"
-    if note.exists():
-        end_noted(note)
-    began = time.monotonic()
     process = start_server(root, port, root / ".prefect" / "server.log")
-    leave_note(note, process.pid)
-    print(f"Started a Prefect server for this flow in {time.monotonic() - began:.1f} s; `make serve` keeps one.")
     try:
-        yield f"http://127.0.0.1:{port}/api"
+        leave_note(note, process.pid, url, str(os.getpid()), str(psutil.Process().create_time()))
+        print(f"Started a Prefect server for this flow in {time.monotonic() - began:.1f} s; `make serve` keeps one.")
+        yield url
     finally:
         end_group(process.pid)
         process.wait()
         note.unlink(missing_ok=True)
+
+
+def _of_another(note: Path) -> str | None:
+    """The address in the note of a process that lives; the server of one that was killed is ended."""
+    if not note.exists():
+        return None
+    url, pid, started = note.read_text().split()[-3:]
+    if find_process(int(pid), float(started)):
+        return url
+    end_noted(note)
+    return None
 
 
 @contextmanager
@@ -129,12 +166,26 @@ def _send_what_is_left() -> None:
         worker.drain_all(timeout=TIMEOUT)
 
 
-def check_password(url: str) -> None:
-    """Returns when the server takes the password, or does not answer at all.
+def _check(url: str) -> None:
+    """Returns when a server can be used.
 
     Raises:
-        StageError: it refuses.
+        StageError: it does not answer as one, or refuses the password.
     """
+    reason = _refusal(url)
+    if reason == REFUSED:
+        raise StageError(
+            f"Prefect at {shown(url)} refuses the password: correct PREFECT_API_AUTH_STRING (user:password)."
+        )
+    if reason:
+        raise StageError(
+            f"Prefect at {shown(url)} does not answer ({reason}): start that server, or unset PREFECT_API_URL to have "
+            "one for this flow."
+        )
+
+
+def _refusal(url: str) -> str | None:
+    """Why a server cannot be used; None when it answers as one, to this password."""
     request = urllib.request.Request(f"{url.rstrip('/')}/admin/version")
     auth = os.environ.get("PREFECT_API_AUTH_STRING")
     if auth:
@@ -142,21 +193,7 @@ def check_password(url: str) -> None:
     try:
         urllib.request.urlopen(request, timeout=TIMEOUT).close()
     except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
-            raise StageError(
-                f"Prefect at {shown(url)} refuses the password: correct PREFECT_API_AUTH_STRING (user:password)."
-            ) from None
-    except (OSError, ValueError):
-        return
-
-
-def _refusal(url: str) -> str | None:
-    """Why a server cannot be used; None when it answers as one."""
-    try:
-        urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=TIMEOUT).close()
-    except urllib.error.HTTPError as error:
-        # A password that is wrong shows at the first call; the health page needs none.
-        return None if error.code in (401, 403) else f"status {error.code}"
+        return REFUSED if error.code in (401, 403) else f"status {error.code}"
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error))
     return None

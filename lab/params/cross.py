@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.params.sections import Adapter, Flows, Params, Prompts, Sample, Score
+from lab.params.sections import Adapter, Params, Prompts, Sample, Score
 from runtime.params.messages import closest, did_you_mean
 
 PARSERS = ("rules", "spacy")  # whatever else `prompts.parser` says is a file's path
@@ -21,7 +21,6 @@ def cross_faults(params: Params) -> list[str]:
         *_parser_faults(params.prompts),
         *_detector_faults(params.score, params.prompts),
         *_weights_faults(params.score),
-        *_runner_faults(params.flows),
     ]
 
 
@@ -88,9 +87,3 @@ def _weights_faults(score: Score) -> Iterator[str]:
             "`score.weights` is null, but must be the folder that `python -m compbench.weights` fills, since "
             f"{chosen[0]}."
         )
-
-
-def _runner_faults(flows: Flows) -> Iterator[str]:
-    for runner, key, meant in (("ray", "ray_address", "auto or HOST:PORT"), ("kubernetes", "work_pool", "a work pool")):
-        if flows.runner == runner and getattr(flows, key) is None:
-            yield f"`flows.{key}` is null, but must be {meant}, since `flows.runner` is {runner}."

@@ -138,21 +138,6 @@ class Tracking(Section):
     experiment: Annotated[str, Field(min_length=1, description="the name of an MLflow experiment")]
 
 
-class Flows(Section):
-    """How flows run the stages. No stage reads it."""
-
-    workers: Positive
-    gpu_stages: Annotated[list[Name], Field(description="a list of stage names without keys, such as train")]
-    retries: Annotated[int, Field(ge=0, description="an integer of at least 0")]
-    retry_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
-    gpu_hour_price: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
-    runner: one_of("local", "ray", "kubernetes")
-    ray_address: Annotated[str | None, Field(description="auto, the address of a Ray cluster, or null")]
-    work_pool: Annotated[str | None, Field(description="the name of a Prefect work pool, or null")]
-    cell_gpus: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
-    repository: Annotated[str | None, Field(description="a git URL that the workers can reach, or null for `origin`")]
-
-
 class Params(Section):
     """All of `params.yaml`."""
 
@@ -169,7 +154,6 @@ class Params(Section):
     score: Score
     report: Report
     tracking: Tracking
-    flows: Flows
 
     @property
     def experiment(self) -> str:

@@ -1,5 +1,6 @@
 """The pipeline's flow on the toy repository, with a real Prefect server and real stages."""
 
+import hashlib
 import os
 import re
 import signal
@@ -9,9 +10,10 @@ import sys
 import time
 
 import pytest
-from conftest import Toy
+from conftest import ROOT, Toy
 from local_servers import prefect_server
 
+from runtime.execution.graph import read_recorded
 from runtime.params import read_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -45,6 +47,11 @@ class Flow:
             tasks = connection.execute("select name, state_name from task_run where flow_run_id = ?", (flow_id,))
             return {**dict(tasks.fetchall()), "flow": name}
 
+    def name(self) -> str:
+        """Of the newest flow run."""
+        with sqlite3.connect(self.database) as connection:
+            return connection.execute("select name from flow_run order by created desc").fetchone()[0]
+
     def artifacts(self) -> dict[str, str]:
         with sqlite3.connect(self.database) as connection:
             return dict(connection.execute("select key, data from artifact order by created").fetchall())
@@ -74,8 +81,9 @@ def test_stages_run_once_and_are_cached_after(flow):
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
     assert set(runs) == {"write@a", "write@b", "join"}
 
-    assert flow.run().returncode == 0
+    assert flow.run("join").returncode == 0
     assert set(flow.states().values()) == {"Cached", "Completed"}
+    assert flow.name() == "pipeline join"
     newest = flow.toy.ended_runs(5)[-1]
     assert newest.data.tags["stage.join"] == "cached"
     assert newest.data.tags["stage.join.run_id"] == runs["join"].info.run_id
@@ -113,6 +121,26 @@ def test_the_plan_says_what_would_run_and_why_and_runs_nothing(flow):
     assert len(flow.toy.runs()) == before
 
 
+def test_the_plan_of_one_arm_names_the_stages_of_that_arm(flow):
+    """Stage `check` reads all of params.yaml and everything needs it, but what it writes is always the same."""
+    assert flow.run().returncode == 0
+    params = flow.toy.root / "params.yaml"
+    params.write_text(params.read_text().replace("taca-free: {gamma: 1.2", "taca-free: {gamma: 1.3"))
+    done = flow.run("--plan")
+    assert re.search(r"check +runs +deps params.yaml: arms", done.stdout)
+    assert "1 run, 0 may run, 3 are up to date." in done.stdout
+    params.write_text(params.read_text().replace("seed: 3", "seed: 4"))
+    done = flow.run("--plan")
+    assert re.search(r"write@a +runs +deps params.yaml: train.seed", done.stdout)
+    assert re.search(r"join +may run +if the outputs of write@a, write@b change", done.stdout)
+
+
+def test_what_check_writes_is_always_the_same(toy):
+    """With the toy's parameters as with those that the repository has recorded."""
+    written = hashlib.md5((toy.root / "data" / "params-checked.txt").read_bytes()).hexdigest()
+    assert written == read_recorded(ROOT)["check"][1]["data/params-checked.txt"]
+
+
 def test_a_failed_stage_stops_only_what_needs_it(flow):
     script = flow.toy.root / "stages" / "write.py"
     script.write_text(
@@ -129,8 +157,7 @@ def test_a_failed_stage_stops_only_what_needs_it(flow):
 
 def test_what_passes_is_tried_again_and_what_does_not_is_not(flow):
     """A stage that finds its server only at the second attempt; one whose loss is nan."""
-    params = flow.toy.root / "params.yaml"
-    params.write_text(params.read_text().replace("retry_seconds: 5.0", "retry_seconds: 0.1"))
+    (flow.toy.root / "machine.yaml").write_text("retry_seconds: 0.1\n")
     script = flow.toy.root / "stages" / "join.py"
     flaky = """(run.work / 'tries').open('a').write('x')
         if (run.work / 'tries').stat().st_size < 3: raise ConnectionError('the hub does not answer.')
@@ -138,21 +165,35 @@ def test_what_passes_is_tried_again_and_what_does_not_is_not(flow):
     script.write_text(script.read_text().replace("run.log_artifact(", flaky))
     done = flow.run()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (done.stdout + done.stderr).count("the hub does not answer. Trying again") == 2
+    assert len(re.findall(r"the hub does not answer\..* - Retry ./3 will start 0\.", done.stdout + done.stderr)) == 2
+    assert flow.states()["join"] == "Completed"
+    assert '"attempts": "3"' in flow.artifacts()["stages"].replace("\\", "")
 
     (flow.toy.root / "stages" / "write.py").open("a").write("# changed\n")
     done = flow.run(TOY_FAULT="known")
     assert done.returncode == 1
-    assert "Trying again" not in done.stdout + done.stderr
+    assert " - Retry " not in done.stdout + done.stderr
 
 
-def test_faulty_parameters_are_refused_before_anything_starts(flow):
-    params = flow.toy.root / "params.yaml"
-    params.write_text(params.read_text().replace("workers: 2", "workers: 0"))
+def test_faulty_parameters_and_settings_are_refused_before_anything_starts(flow):
+    params, settings = flow.toy.root / "params.yaml", flow.toy.root / "machine.yaml"
+    params.write_text(params.read_text().replace("size: 768", "size: 0"))
     done = flow.run()
     assert done.returncode == 1
-    assert done.stderr.strip() == "params.yaml: `flows.workers` is 0, but must be an integer of at least 1."
+    assert done.stderr == "params.yaml: `sample.size` is 0, but must be an integer of at least 1.\n"
+    params.write_text(params.read_text().replace("size: 0", "size: 768"))
+    settings.write_text("workers: 0\n")
+    done = flow.run()
+    assert done.returncode == 1
+    assert done.stderr == "machine.yaml: `workers` is 0, but must be an integer of at least 1.\n"
     assert flow.toy.runs() == []
+
+
+def test_settings_of_the_machine_make_nothing_stale(flow):
+    flow.toy.repro()
+    (flow.toy.root / "machine.yaml").write_text("workers: 1\ngpu_hour_price: 3\n")
+    assert flow.toy.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
+    assert "0 run, 0 may run, 4 are up to date." in flow.run("--plan").stdout
 
 
 def test_an_unknown_stage_and_a_server_that_is_not_there_are_one_sentence(flow):
@@ -195,6 +236,25 @@ def test_a_terminated_flow_ends_all_its_processes_and_says_so(flow):
     assert (states["flow"], states["write@a"], states["write@b"]) == ("Crashed", "Crashed", "Crashed")
 
 
+def test_a_flow_that_is_stopped_while_a_stage_waits_to_be_tried_again_ends_at_once(flow):
+    """Within 3 s where nothing else runs. And meanwhile its place is free: another stage of as many threads ends."""
+    (flow.toy.root / "machine.yaml").write_text("workers: 1\nretry_seconds: 600\n")
+    script = flow.toy.root / "stages" / "write.py"
+    flaky = "if run.key == 'a': raise ConnectionError('the hub does not answer.')\n        for piece in range"
+    script.write_text(script.read_text().replace("for piece in range", flaky))
+    process = flow.start()
+    flow.toy.until(lambda: " - Retry 1/3 will start " in (flow.toy.root / "started.log").read_text())
+    flow.toy.until(lambda: flow.states().get("write@b") == "Completed")
+    began = time.monotonic()
+    process.terminate()
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    seconds = time.monotonic() - began
+    assert seconds < 3 * max(1.0, os.getloadavg()[0] / os.cpu_count()), seconds
+    states = flow.states()
+    assert (states["flow"], states["write@a"]) == ("Crashed", "Crashed")
+    assert {run.info.run_name: run.info.status for run in flow.toy.ended_runs(3)}["pipeline"] == "KILLED"
+
+
 def test_after_a_kill_the_next_flow_corrects_the_record_and_runs_nothing_twice(flow):
     """SIGKILL, which nobody can catch: the stages notice, or are ended at the next start."""
     process = flow.start(TOY_SECONDS="1")
@@ -216,24 +276,19 @@ def test_after_a_kill_the_next_flow_corrects_the_record_and_runs_nothing_twice(f
 
 
 def test_stages_that_do_not_need_each_other_run_at_once(flow):
-    """Eight stages of 5 s on two workers; what is lost on the way to twice as fast is the start of flow and dvc."""
+    """As many as there are places: two of six, each of which takes 5 s."""
+    (flow.toy.root / "machine.yaml").write_text("workers: 2\n")
     (flow.toy.root / "stages" / "wait.py").write_text(
-        "import sys, time\nfrom pathlib import Path\ntime.sleep(5)\n"
-        "Path('slept').mkdir(exist_ok=True)\nPath(f'slept/{sys.argv[1]}').write_text('')\n"
+        "import sys, time\nfrom pathlib import Path\nbegan = time.time()\ntime.sleep(5)\n"
+        "Path('slept').mkdir(exist_ok=True)\nPath(f'slept/{sys.argv[1]}').write_text(f'{began} {time.time()}')\n"
     )
-    names = ", ".join(f"s{number}: {{}}" for number in range(8))
+    names = ", ".join(f"s{number}: {{}}" for number in range(6))
     (flow.toy.root / "dvc.yaml").write_text(
         f"stages:\n  wait:\n    foreach: {{{names}}}\n    do:\n      cmd: python -m stages.wait ${{key}}\n"
         '      deps: [stages/wait.py]\n      outs: ["slept/${key}"]\n'
     )
-    times = []
-    for command in (["dvc", "repro", "-q"], [sys.executable, "-m", "flows.pipeline"]):
-        flow.toy.run("rm", "-rf", "slept", "dvc.lock", ".dvc/cache/runs")
-        began = time.monotonic()
-        done = flow.toy.run(*command, **flow.env)
-        times.append(time.monotonic() - began)
-        assert done.returncode == 0, done.stdout + done.stderr
-    print(f"dvc repro {times[0]:.1f} s, flow {times[1]:.1f} s")
-    assert times[0] >= 1.4 * times[1]
-    if times[0] < 1.7 * times[1]:
-        pytest.xfail(f"1.7 is the aim, and this was {times[0] / times[1]:.2f}: flow and dvc take time to start")
+    done = flow.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    times = [tuple(map(float, path.read_text().split())) for path in (flow.toy.root / "slept").glob("s?")]
+    at_once = [sum(began <= moment < ended for began, ended in times) for moment, _ in times]
+    assert (len(times), max(at_once)) == (6, 2)

@@ -1,15 +1,17 @@
 """Commands end with all that they started; places and GPUs are lent to one at a time."""
 
-import subprocess
+import os
 import sys
 import threading
 import time
 
 import psutil
-import pytest
 
-from flows.running.leases import Leases, gpus
-from flows.running.process import end_noted, follow
+from flows.running.leases import Leases
+from flows.running.process import end_noted
+from flows.running.process import run as run_process
+from flows.settings import Machine
+from runtime.execution.graph import Stage
 
 # Starts a child that outlives a polite request, and both write their numbers down.
 STUBBORN = """
@@ -23,11 +25,19 @@ time.sleep(60)
 """
 
 
-def run(command, *, cwd, stop, **options):
-    process = subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    return follow(process, stop=stop, **options)
+def run(command, **options):
+    return run_process(command, env=os.environ, **options)
+
+
+def stage(name="report", threads=1):
+    return Stage(name, f"python -m stages.{name}", (), {"threads": threads}, ())
+
+
+def held(leases, wanted, into):
+    """A thread that takes a lease and keeps it."""
+    thread = threading.Thread(target=lambda: into.append(leases.lease(wanted).__enter__()))
+    thread.start()
+    return thread
 
 
 def pid_in(path) -> int:
@@ -83,45 +93,45 @@ def test_what_a_killed_flow_left_is_ended_by_its_note(tmp_path, monkeypatch):
     assert not end_noted(note)
 
 
+def gpu_of(place):
+    return place["CUDA_VISIBLE_DEVICES"]
+
+
 def test_each_gpu_is_lent_to_one_at_a_time_and_nobody_else_sees_it():
-    leases, stop, held = Leases(4, ["0", "1"]), threading.Event(), []
-    with (
-        leases.lease(1, True, stop) as one,
-        leases.lease(1, True, stop) as other,
-        leases.lease(1, False, stop) as none,
-    ):
-        assert {one["CUDA_VISIBLE_DEVICES"], other["CUDA_VISIBLE_DEVICES"]} == {"0", "1"}
-        assert none == {"CUDA_VISIBLE_DEVICES": ""}
-        third = threading.Thread(target=lambda: held.append(leases.lease(1, True, stop).__enter__()))
-        third.start()
+    """As many at once as there are GPUs, though their threads are more than the machine's places."""
+    leases, third = Leases(Machine(workers=2, gpus=["0", "1"])), []
+    train = stage("train@a", threads=2)
+    with leases.lease(train) as one, leases.lease(train) as other, leases.lease(stage(threads=2)) as none:
+        assert {gpu_of(one), gpu_of(other)} == {"0", "1"}
+        assert gpu_of(none) == ""
+        waiting = held(leases, train, third)
         time.sleep(0.3)
-        assert held == []
-    third.join(timeout=5)
-    assert held[0]["CUDA_VISIBLE_DEVICES"] in ("0", "1")
+        assert third == []
+    waiting.join(timeout=5)
+    assert gpu_of(third[0]) in ("0", "1")
 
 
 def test_a_stage_takes_a_place_for_each_thread_and_all_when_it_wants_more():
-    leases, stop, held = Leases(2, []), threading.Event(), []
-    with leases.lease(8, False, stop) as wide:
-        assert wide == {}
-        narrow = threading.Thread(target=lambda: held.append(leases.lease(1, False, stop).__enter__()))
-        narrow.start()
+    leases, narrow = Leases(Machine(workers=2, gpus=[], gpu_hour_price=1.5)), []
+    with leases.lease(stage("train@a", threads=8)) as wide:
+        assert wide == {"TACA_GPU_HOUR_PRICE": "1.5"}
+        waiting = held(leases, stage(), narrow)
         time.sleep(0.3)
-        assert held == []
-    narrow.join(timeout=5)
-    assert held == [{}]
+        assert narrow == []
+    waiting.join(timeout=5)
+    assert narrow == [wide]
+
+
+def test_with_the_defaults_two_heavy_stages_run_together():
+    """Today's stages of two threads, on a machine of at least two cores."""
+    leases = Leases(Machine(gpus=[]))
+    with leases.lease(stage("train@a", threads=2)) as one, leases.lease(stage("train@b", threads=2)) as other:
+        assert None not in (one, other)
 
 
 def test_a_stop_ends_the_wait_for_a_place():
-    leases, stop = Leases(1, []), threading.Event()
-    with leases.lease(1, False, stop) as first:
-        assert first == {}
-        threading.Timer(0.2, stop.set).start()
-        with leases.lease(1, True, stop) as second:
+    leases = Leases(Machine(workers=1, gpus=[]))
+    with leases.lease(stage()):
+        threading.Timer(0.2, leases.stop.set).start()
+        with leases.lease(stage()) as second:
             assert second is None
-
-
-@pytest.mark.parametrize(("visible", "expected"), [("0,2", ["0", "2"]), ("", []), ("-1", [])])
-def test_gpus_are_those_that_the_environment_leaves(monkeypatch, visible, expected):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert gpus() == expected

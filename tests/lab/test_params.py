@@ -126,7 +126,6 @@ def test_committed_parameters_are_the_defaults():
         ({"score__device": "gpu"}, "`score.device` is 'gpu', but must be one of cpu, cuda."),
         ({"score__quality": "musiq"}, "`score.quality` is 'musiq', but must be a list of musiq, maniqa, both or none."),
         ({"score__quality": ["niqe"]}, "`score.quality.0` is 'niqe', but must be one of musiq, maniqa."),
-        ({"flows__gpu_stages": ["Train"]}, "`flows.gpu_stages.0` is 'Train', but must be lower-case letters, digits,"),
         (
             {"score__attribute": "blip-vqa"},
             "`score.weights` is null, but must be the folder that `python -m compbench.weights` fills, since "

@@ -1,0 +1,78 @@
+"""The pipeline as Prefect sees it: a flow, a task for each stage, and tables at its end."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed, State
+
+from flows.running.graph import chosen, read_graph
+from flows.running.housekeeping import noted_flow, only_flow
+from flows.running.leases import Leases
+from flows.running.record import Record, recorded
+from flows.running.stages import Stages
+from flows.running.tasks import Threads, submitted
+from flows.settings import machine
+from lab.params import load
+from runtime.execution.graph import read_recorded
+
+
+def _run_name() -> str:
+    return " ".join(["pipeline", *(flow_run.parameters.get("targets") or [])])
+
+
+@flow(name="pipeline", flow_run_name=_run_name, task_runner=Threads())
+def pipeline(targets: list[str] | None = None) -> State:
+    """Runs stages of dvc.yaml and all that they need; without `targets`, all of them."""
+    root = Path.cwd()
+    graph, leases, experiment = read_graph(root), Leases(machine(root)), load().experiment
+    names = chosen(graph, targets or [])
+    tags = {"flow": "pipeline", "prefect.flow_run_id": str(flow_run.id), "host.pid": str(os.getpid())}
+    with only_flow(root), noted_flow(root), recorded(root, experiment, "pipeline", tags) as record:
+        stages = Stages(root, graph, record, leases)
+        try:
+            for future in submitted(stages, names).values():
+                future.wait()
+        finally:
+            leases.stop.set()
+        rows = _rows(root, names, stages, record)
+        for row in rows:
+            record.tag({f"stage.{row['stage']}": row["state"], f"stage.{row['stage']}.run_id": row["run"]})
+        record.sum_costs()
+        failed = [row["stage"] for row in rows if row["state"] in ("failed", "not run")]
+        message = f"{', '.join(failed)} failed or could not run." if failed else ""
+        record.end("FAILED" if failed else "FINISHED", message)
+        create_table_artifact(rows, key="stages", description=f"Stages; the flow's MLflow run is {record.run_id}")
+        table = root / "results" / "report" / "table1.md"
+        if table.exists():
+            create_markdown_artifact(table.read_text(), key="report", description="The report's main table")
+    return Failed(message=message) if failed else Completed(message="Done.")
+
+
+def _rows(root: Path, names: list[str], stages: Stages, record: Record) -> list[dict[str, str]]:
+    """What became of each stage, in seconds, and the MLflow run that made its output, this flow's or an earlier one."""
+    ran, made = record.stage_runs(), read_recorded(root)
+    rows = []
+    for name in names:
+        outcome = stages.outcomes.get(name)
+        run_id = ran[name].info.run_id if name in ran else _maker(name, made.get(name), record)
+        rows.append(
+            {
+                "stage": name,
+                "state": outcome.state.value if outcome else "not run",
+                "seconds": f"{outcome.seconds:.1f}" if outcome else "",
+                "attempts": str(stages.attempts[name] or ""),
+                "run": run_id or "",
+                "page": record.page(run_id) if run_id else "",
+                "why": outcome.message if outcome else "what it needs failed",
+            }
+        )
+    return rows
+
+
+def _maker(stage: str, made: tuple[str, Mapping[str, str]] | None, record: Record) -> str | None:
+    """The run behind a stage's outputs, by the hash of the first."""
+    return record.maker(next(iter(made[1].values())), stage) if made and made[1] else None
