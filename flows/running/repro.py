@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flows.running.process import run
 from runtime.execution.faults import read_failure
+from runtime.threads import quiet_waiting
 from runtime.tracking import tracking_uri
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
@@ -74,14 +75,15 @@ def reproduce(
 
 
 def environment(root: Path, **more: str) -> dict[str, str]:
-    """For commands in `root`: this environment's programs first, an absolute store, no telemetry."""
+    """For commands in `root`: this environment's programs first, an absolute store, no telemetry, no spinning."""
     quiet = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     # A stage must not resume, and at its end close, a run that someone else has opened.
     inherited = {key: value for key, value in os.environ.items() if key != "MLFLOW_RUN_ID"}
     # The code of this workspace, also where another one is what was installed.
     python = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    return {**inherited, **quiet, "PATH": path, "PYTHONPATH": python, "MLFLOW_TRACKING_URI": tracking_uri(root), **more}
+    own = {"PATH": path, "PYTHONPATH": python, "MLFLOW_TRACKING_URI": tracking_uri(root)}
+    return {**inherited, **quiet, **quiet_waiting(), **own, **more}
 
 
 def dvc_error(lines: Sequence[str]) -> str:
