@@ -1,51 +1,65 @@
-"""How two runs of a stage differ: output by output, metric by metric, number by number."""
+"""How a rebuilt run differs from what was recorded: hash by hash, metric by metric, number by number."""
 
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+import pandas
+import pyarrow.parquet
 
 from flows.rebuilding.runs import StageRun
-from runtime.execution.graph import Stage
-from runtime.execution.hashes import Hashed, Hasher
+from flows.rebuilding.verdict import Difference
+from runtime.execution.hashes import Hasher
+from runtime.params import read_yaml
 
 NAMED = 3  # files of a folder that are named
+OTHER = [(None, "other bytes")]
+TABLES: Mapping[str, Callable[[Path], object]] = {
+    ".json": lambda path: json.loads(path.read_text()),
+    ".csv": lambda path: pandas.read_csv(path).to_dict("list"),
+    ".parquet": lambda path: pyarrow.parquet.read_table(path).to_pydict(),
+}
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One thing that is not the same.
+def all_differences(run: StageRun, fresh: StageRun, folder: Path, kept: Path) -> list[Difference]:
+    """What the execution in `folder`, which MLflow has as `fresh`, read and made otherwise than `run`.
 
-    `size` is that of the largest difference between two numbers: relative to the larger one, absolute below 1 and for
-    integers; None when something differs that is no number.
+    Args:
+        kept: the artifacts of `run`.
     """
+    entry = read_yaml(folder / "dvc.lock")["stages"][run.stage]
+    # Data were compared before the stage ran.
+    other = [dep["path"] for dep in entry["deps"] if dep["md5"] != run.recorded("dep", dep["path"])]
+    outs = [out["path"] for out in entry["outs"] if out["md5"] != run.recorded("out", out["path"])]
+    return [
+        *(Difference(f"code {path}", None, "not what the run read") for path in other),
+        *(output_difference(path, folder, kept) for path in outs),
+        *metric_differences(run, fresh),
+    ]
 
-    what: str
-    size: float | None
-    where: str
 
-
-def output_differences(run: StageRun, stage: Stage, folder: Path) -> Iterator[Difference]:
-    """Outputs of `stage` in `folder` whose hash is not the recorded one."""
-    hasher = Hasher(folder)
-    for path in stage.outs:
-        fresh = hasher(path)
-        if fresh.md5 != run.recorded("out", path):
-            with TemporaryDirectory() as kept:
-                yield _worst(f"output {path}", _in_output(run, path, fresh, folder / path, Path(kept)))
+def output_difference(path: str, folder: Path, kept: Path) -> Difference:
+    """How an output in `folder` differs from the recorded one, of which `kept` has the content or, if large, a list."""
+    recorded, fresh = kept / "outs" / path, folder / path
+    if recorded.exists():
+        return _worst(f"output {path}", _in_files(_files(recorded), _files(fresh)))
+    listed = kept / "outs" / f"{path}.manifest.json"
+    before = json.loads(listed.read_text())["files"] if listed.exists() else []
+    return Difference(f"output {path}", None, _by_hashes(before, Hasher(folder)(path).files))
 
 
 def metric_differences(run: StageRun, fresh: StageRun) -> Iterator[Difference]:
     """Metrics of `run` that have another value at some step in `fresh`."""
-    for name in run.metrics:
-        recorded, again = run.curve(name), fresh.curve(name)
+    curves = fresh.curves()
+    for name, recorded in run.curves().items():
+        again = curves.get(name, {})
         # A run that was killed and went on has no more than its last steps.
         found = list(differences(recorded, {step: again[step] for step in recorded if step in again}))
         if found:
-            yield _worst(f"metric {name}", ((size, _at(where)) for size, where in found))
+            at = ((size, f"step {step}" if step else "not at the same steps") for size, step in found)
+            yield _worst(f"metric {name}", at)
 
 
 def differences(recorded: object, fresh: object, where: str = "") -> Iterator[tuple[float | None, str]]:
@@ -54,8 +68,7 @@ def differences(recorded: object, fresh: object, where: str = "") -> Iterator[tu
         for key in recorded:
             yield from differences(recorded[key], fresh[key], f"{where}/{key}".lstrip("/"))
     elif isinstance(recorded, list) and isinstance(fresh, list) and len(recorded) == len(fresh):
-        for index, pair in enumerate(zip(recorded, fresh, strict=True)):
-            yield from differences(*pair, f"{where}/{index}".lstrip("/"))
+        yield from differences(dict(enumerate(recorded)), dict(enumerate(fresh)), where)
     elif _is_number(recorded) and _is_number(fresh):
         size = _size(recorded, fresh)
         if size != 0:
@@ -64,46 +77,34 @@ def differences(recorded: object, fresh: object, where: str = "") -> Iterator[tu
         yield None, where
 
 
-def _at(step: str) -> str:
-    return f"step {step}" if step else "not at the same steps"
+def _files(content: Path) -> dict[str, Path]:
+    """Each file in a folder by its name there; a lone file is called "."."""
+    return {file.relative_to(content).as_posix(): file for file in (content, *content.rglob("*")) if file.is_file()}
 
 
-def _in_output(
-    run: StageRun, path: str, fresh: Hashed, content: Path, kept: Path
-) -> Iterator[tuple[float | None, str]]:
-    recorded = run.artifact(f"outs/{path}", kept)
-    if recorded is None:
-        yield None, _of_manifest(run.artifact(f"outs/{path}.manifest.json", kept), fresh)
-    elif recorded.is_dir():
-        yield from _in_folder(recorded, content, [name for name, *_ in fresh.files])
-    else:
-        yield from _in_file(recorded, content)
-
-
-def _in_folder(recorded: Path, fresh: Path, names: Iterable[str]) -> Iterator[tuple[float | None, str]]:
-    before = {file.relative_to(recorded).as_posix() for file in recorded.rglob("*") if file.is_file()}
-    for name in sorted(before.symmetric_difference(names)):
+def _in_files(before: Mapping[str, Path], after: Mapping[str, Path]) -> Iterator[tuple[float | None, str]]:
+    for name in sorted(before.keys() ^ after.keys()):
         yield None, f"{name} is in one of them only"
-    for name in sorted(before.intersection(names)):
-        yield from ((size, f"{name} {where}") for size, where in _in_file(recorded / name, fresh / name))
+    for name in sorted(before.keys() & after.keys()):
+        for size, where in _in_file(before[name], after[name]):
+            yield size, f"{name} {where}".removeprefix(". ")
 
 
-def _in_file(recorded: Path, fresh: Path) -> Iterator[tuple[float | None, str]]:
+def _in_file(recorded: Path, fresh: Path) -> list[tuple[float | None, str]]:
     if recorded.read_bytes() == fresh.read_bytes():
-        return
+        return []
     read = TABLES.get(recorded.suffix)
     try:
-        # A table whose bytes differ counts as changed, also where its numbers do not.
-        found = list(differences(read(recorded), read(fresh))) if read else [(None, "other bytes")]
+        found = list(differences(read(recorded), read(fresh))) if read else OTHER
     except ValueError:  # one is not what its name says
-        found = [(None, "other bytes")]
-    yield from found or [(0.0, "other bytes, the same numbers")]
+        found = OTHER
+    # A table whose bytes differ counts as changed, also where its numbers do not.
+    return found or [(0.0, "other bytes, the same numbers")]
 
 
-def _of_manifest(manifest: Path | None, fresh: Hashed) -> str:
-    """Which files of an output differ that was too large to be stored in the run."""
-    files = json.loads(manifest.read_text())["files"] if manifest else []
-    before, after = ({name: md5 for name, md5, _ in listed} for listed in (files, fresh.files))
+def _by_hashes(*listings: Iterable[tuple[str, str, int]]) -> str:
+    """Which files differ of those that two listings have: (name, md5, bytes)."""
+    before, after = ({name: md5 for name, md5, _ in files} for files in listings)
     changed = sorted(name for name in before | after if before.get(name) != after.get(name))
     named = ", ".join(changed[:NAMED])
     return f"{len(changed)} of {len(before)} files differ: {named}" if changed else "other bytes"
@@ -125,22 +126,3 @@ def _size(one: Real, other: Real) -> float | None:
     scale = 1 if isinstance(one, int) and isinstance(other, int) else max(1.0, abs(one), abs(other))
     size = abs(one - other) / scale
     return float(size) if math.isfinite(size) else None
-
-
-def _read_json(path: Path) -> object:
-    return json.loads(path.read_text())
-
-
-def _read_csv(path: Path) -> object:
-    import pandas
-
-    return pandas.read_csv(path).to_dict("list")
-
-
-def _read_parquet(path: Path) -> object:
-    import pyarrow.parquet
-
-    return pyarrow.parquet.read_table(path).to_pydict()
-
-
-TABLES: Mapping[str, Callable[[Path], object]] = {".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}

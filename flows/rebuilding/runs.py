@@ -1,20 +1,17 @@
 """A finished run of a stage, as MLflow holds it: what it ran on and what it made."""
 
-import os
-import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from runtime.errors import StageError
 from runtime.tracking import check_answers, tracking_uri
+from runtime.tracking.facts import packages
 from runtime.tracking.place import shown, sqlite_file
 
-PACKAGES = "environment/packages.txt"
-# Metrics of the execution, not of what it computed.
-OF_THE_EXECUTION = ("system/", "cost/")
+OF_THE_EXECUTION = ("system/", "cost/")  # metrics of the execution, not of what it computed
+FACTS = ("python", "platform", "host", "device")  # tags of a run
 
 
 class StageRun:
@@ -25,7 +22,6 @@ class StageRun:
         self.tags: Mapping[str, str] = run.data.tags
         self.stage = self.tags["stage"]
         self.commit = self.tags["git.commit"]
-        self.metrics = sorted(name for name in run.data.metrics if not name.startswith(OF_THE_EXECUTION))
         self._client = client
         self._run = run
 
@@ -40,31 +36,22 @@ class StageRun:
         tags = [{tag.key: tag.value for tag in found.tags} for found in self._run.inputs.dataset_inputs]
         return {found["dvc.path"]: found["dvc.md5"] for found in tags if "dvc.path" in found}
 
-    def artifact(self, path: str, folder: Path) -> Path | None:
-        """A copy, below `folder`, of the file or folder that the run holds at `path`; None if it holds none."""
-        listed = self._client.list_artifacts(self.id, posixpath.dirname(path))
-        if path not in [entry.path for entry in listed]:
-            return None
-        folder.mkdir(parents=True, exist_ok=True)
-        return Path(self._client.download_artifacts(self.id, path, str(folder)))
+    def download(self, folder: Path) -> None:
+        """Copies all artifacts."""
+        self._client.download_artifacts(self.id, "", str(folder))
 
-    def curve(self, metric: str) -> dict[int, float]:
-        """A metric's value at each step, the last one where there are several."""
-        points = self._client.get_metric_history(self.id, metric)
-        return {point.step: point.value for point in sorted(points, key=lambda point: point.timestamp)}
-
-    def packages(self) -> dict[str, str]:
-        """The version of each package that was installed."""
-        with TemporaryDirectory() as folder:
-            lines = self.artifact(PACKAGES, Path(folder)).read_text().splitlines()
-        return {name: version for name, _, version in (line.partition("==") for line in lines)}
+    def curves(self) -> dict[str, dict[int, float]]:
+        """The value of each metric of what it computed at each step, the last one where there are several."""
+        names = sorted(name for name in self._run.data.metrics if not name.startswith(OF_THE_EXECUTION))
+        points = {name: self._client.get_metric_history(self.id, name) for name in names}
+        return {name: _curve(points[name]) for name in names}
 
     def run_again_since(self, start_ms: int) -> "StageRun | None":
         """The newest run of the same stage below this one, if one began after `start_ms`."""
         below = f"tags.`mlflow.parentRunId` = '{self.id}' and attributes.start_time >= {start_ms}"
-        found = self._client.search_runs([self._run.info.experiment_id], below, order_by=["start_time DESC"])
-        again = (run for run in found if run.data.tags.get("stage") == self.stage)
-        return next((StageRun(self._client, run) for run in again), None)
+        again = f"{below} and tags.stage = '{self.stage}'"
+        found = self._client.search_runs([self._run.info.experiment_id], again, order_by=["start_time DESC"])
+        return StageRun(self._client, found[0]) if found else None
 
     def mark(self, tags: Mapping[str, str], texts: Mapping[str, str]) -> None:
         """Adds tags, and texts as artifacts, replacing those of the same name."""
@@ -74,11 +61,25 @@ class StageRun:
             self._client.set_tag(self.id, key, value)
 
 
+def changed_surroundings(run: StageRun, fresh: StageRun, kept: Path) -> dict[str, tuple[str, str]]:
+    """What is not the same around two runs, with both values: of the machine, then packages.
+
+    Args:
+        kept: the artifacts of `run`; `fresh` ran in this environment.
+    """
+    then = _surroundings(run, (kept / "environment" / "packages.txt").read_text())
+    now = _surroundings(fresh, packages())
+    # Last the packages that one of the two does not have.
+    names = [*(name for name in then if name in now), *sorted(then.keys() ^ now.keys())]
+    return {name: (then.get(name, "none"), now.get(name, "none")) for name in names if then.get(name) != now.get(name)}
+
+
 def find_run(root: Path, run_id: str) -> StageRun:
     """The run in the store of the repository at `root`.
 
     Raises:
-        StageError: the store does not answer, or has no finished stage run of this id whose artifacts can be read.
+        ConnectionError: the store does not answer.
+        StageError: it refuses, or has no finished stage run of this id whose artifacts can be read.
     """
     if not re.fullmatch("[0-9a-f]{32}", run_id):
         raise StageError(
@@ -86,68 +87,54 @@ def find_run(root: Path, run_id: str) -> StageRun:
         )
     uri = tracking_uri(root)
     check_answers(uri)
-    client = _client(uri)
-    run = _get(client, uri, run_id)
-    fault = _fault(run)
-    if fault:
-        raise StageError(f"Run {run_id} {fault}")
-    if not any(entry.path == "environment" for entry in client.list_artifacts(run_id)):
-        place = shown(run.info.artifact_uri)
-        raise StageError(f"Run {run_id} has no artifacts at {place}: rebuild it on a machine that can read them.")
-    return StageRun(client, run)
-
-
-def _client(uri: str) -> Any:
     database = sqlite_file(uri)
     if database and not database.exists():
         raise StageError(
             f"There is no MLflow store {database}: run from the repository's root or set MLFLOW_TRACKING_URI."
         )
-    quiet = {
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-    }
-    os.environ.update(quiet)
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # MLflow's own seven take four minutes
+    from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    return MlflowClient(uri)
-
-
-def _get(client: Any, uri: str, run_id: str) -> Any:
-    from mlflow.exceptions import MlflowException
-
     try:
-        return client.get_run(run_id)
+        client = MlflowClient(uri)
+        run = client.get_run(run_id)
     except MlflowException as error:
-        raise StageError(_refusal(error, shown(uri), run_id)) from None
+        raise StageError(
+            f"{shown(uri)} has no run {run_id}: take an id from `make ui` or `make run HASH=...`, or set "
+            "MLFLOW_TRACKING_URI to the store that has it, and MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
+            f"to a user who may read it. MLflow says: {str(error).strip().splitlines()[0]}"
+        ) from None
+    readable = run.info.lifecycle_stage == "deleted" or client.list_artifacts(run_id, "environment")
+    faults = [fault for fault, true in _faults(run, bool(readable)).items() if true]
+    if faults:
+        raise StageError(f"Run {run_id} {faults[0]}")
+    return StageRun(client, run)
 
 
-def _refusal(error: Any, store: str, run_id: str) -> str:
-    if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-        return (
-            f"{store} has no run {run_id}: take an id from `make ui` or `make run HASH=...`, "
-            "or set MLFLOW_TRACKING_URI to the store that has it."
-        )
-    said = str(error).strip().splitlines()[0]
-    remedy = "mend that or correct MLFLOW_TRACKING_URI"
-    if error.error_code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user who may read the run"
-    return f"MLflow at {store} cannot be read ({said}); {remedy}."
+def _faults(run: Any, readable: bool) -> dict[str, bool]:
+    """Why a run may not be one to rebuild, with what to do, and whether it is so."""
+    info, stage, commit = run.info, run.data.tags.get("stage"), run.data.tags.get("git.commit")
+    return {
+        "is no run of a stage of this project: take one with the tag `stage`, such as those below a flow's run.": (
+            None in (stage, commit)
+        ),
+        f"was deleted: `mlflow runs restore --run-id {info.run_id}` brings it back.": info.lifecycle_stage != "active",
+        f"of {stage} is {info.status}: only what finished can be compared; take a run that did.": (
+            info.status != "FINISHED"
+        ),
+        f"of {stage} was made outside git, so that nothing says which code it ran; commit, and run again.": (
+            commit == "none"
+        ),
+        f"has no artifacts at {shown(info.artifact_uri)}: rebuild it on a machine that can read them.": not readable,
+    }
 
 
-def _fault(run: Any) -> str | None:
-    """Why a run cannot be rebuilt, and what to do."""
-    tags = run.data.tags
-    if "stage" not in tags or "git.commit" not in tags:
-        return "is no run of a stage of this project: take one with the tag `stage`, such as those below a flow's run."
-    if run.info.lifecycle_stage != "active":
-        return f"was deleted: `mlflow runs restore --run-id {run.info.run_id}` brings it back."
-    if run.info.status != "FINISHED":
-        return f"of {tags['stage']} is {run.info.status}: only what finished can be compared; take a run that did."
-    if tags["git.commit"] == "none":
-        return (
-            f"of {tags['stage']} was made outside git, so that nothing says which code it ran; commit, and run again."
-        )
-    return None
+def _surroundings(run: StageRun, packages: str) -> dict[str, str]:
+    """Facts of the machine, and the version of each package, of which `packages` has a line."""
+    versions = (line.partition("==") for line in packages.splitlines())
+    facts = {name: run.tags.get(name, "unknown") for name in FACTS}
+    return {**facts, **{f"package {name}": version for name, _, version in versions}}
+
+
+def _curve(points: list[Any]) -> dict[int, float]:
+    return {point.step: point.value for point in sorted(points, key=lambda point: point.timestamp)}

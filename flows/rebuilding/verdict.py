@@ -2,13 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
-from flows.rebuilding.compare import Difference
-from flows.rebuilding.runs import StageRun
-
-FACTS = ("python", "platform", "host", "device")  # tags of a run
 SHOWN = 5  # differences of the environment in the terminal
 
 
@@ -19,6 +15,22 @@ class Kind(StrEnum):
     TOLERABLE = "within tolerance"
     DIFFERENT = "different"
     CANNOT = "cannot"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not the same.
+
+    `size` is that of the largest difference between two numbers: relative to the larger one, absolute below 1 and for
+    integers; None when something differs that is no number.
+    """
+
+    what: str
+    size: float | None
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.where})" if self.size is None else f"{self.what} ({self.size:.3g}, {self.where})"
 
 
 @dataclass(frozen=True)
@@ -38,24 +50,15 @@ class Verdict:
     time: str
     rebuild_id: str | None = None
     differences: Sequence[Difference] = ()
-    environment: Mapping[str, tuple[str, str]] | None = None
-
-    @property
-    def good(self) -> bool:
-        """Whether the run can be had again."""
-        return self.kind in (Kind.IDENTICAL, Kind.TOLERABLE)
-
-    @property
-    def largest(self) -> Difference | None:
-        """The largest difference; one that no number tells is larger than any other."""
-        return max(self.differences, key=lambda found: (found.size is None, found.size or 0.0), default=None)
+    environment: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def tags(self) -> dict[str, str]:
         """For the run that was rebuilt."""
+        sizes = ["no number" if found.size is None else f"{found.size:.3g}" for found in _largest(self.differences)]
         return {
             "rebuild.verdict": self.kind,
             "rebuild.why": self.why,
-            "rebuild.largest_difference": _size(self.largest),
+            "rebuild.largest_difference": next(iter(sizes), "0"),
             "rebuild.tolerance": f"{self.tolerance:g}",
             "rebuild.commit": self.commit,
             "rebuild.time": self.time,
@@ -66,69 +69,41 @@ class Verdict:
         """All of it."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
-    def as_markdown(self) -> str:
-        """All of it, for people."""
-        lines = [
-            f"# {self.stage}: {self.kind}",
-            "",
-            self.why,
-            "",
-            f"- run {self.run_id}, commit {self.commit}",
-            f"- executed again as run {self.rebuild_id or 'none'}, {self.time}",
-            f"- tolerance {self.tolerance:g}",
-        ]
-        if self.differences:
-            rows = [(found.what, _size(found), found.where) for found in self.differences]
-            lines += ["", *_table(("differs", "largest difference", "where"), rows)]
-        if self.environment:
-            rows = [(name, *values) for name, values in self.environment.items()]
-            lines += ["", *_table(("environment", "then", "now"), rows)]
-        return "\n".join(lines) + "\n"
-
     def as_text(self) -> str:
         """A few lines."""
         lines = [f"{self.stage} of run {self.run_id}: {self.kind}", self.why]
-        if self.environment is not None:
-            changed = [f"{name} {then} -> {now}" for name, (then, now) in self.environment.items()]
-            more = len(changed) - SHOWN
-            shown = [*changed[:SHOWN], *([f"{more} more in rebuild/verdict.md of the run"] if more > 0 else [])]
-            lines.append(f"Environment: {'; '.join(shown) or 'the same'}.")
+        if self.kind is not Kind.CANNOT:
+            more = [f"{len(self.environment) - SHOWN} more in rebuild/verdict.md of the run"]
+            changes = [*self._changes()[:SHOWN], *(more if len(self.environment) > SHOWN else [])]
+            lines.append(f"Environment: {'; '.join(changes) or 'the same'}.")
         return "\n".join(lines)
+
+    def as_markdown(self) -> str:
+        """All of it, for people."""
+        again = f"executed again as run {self.rebuild_id or 'none'}, {self.time}"
+        lists = {
+            f"# {self.stage}: {self.kind}": [self.why],
+            "## Run": [f"run {self.run_id}, commit {self.commit}", again, f"tolerance {self.tolerance:g}"],
+            "## Differences": self.differences,
+            "## Environment": self._changes(),
+        }
+        return "\n".join(f"{head}\n\n" + "".join(f"- {entry}\n" for entry in lists[head]) for head in lists)
+
+    def _changes(self) -> list[str]:
+        return [f"{name} {then} -> {now}" for name, (then, now) in self.environment.items()]
 
 
 def judged(differences: Sequence[Difference], tolerance: float) -> tuple[Kind, str]:
     """The verdict on all that differs, and why."""
     if not differences:
         return Kind.IDENTICAL, "Every output has the recorded hash and every metric the recorded value."
-    beyond = [found for found in differences if found.size is None or found.size > tolerance]
+    beyond = [str(found) for found in differences if found.size is None or found.size > tolerance]
     if beyond:
-        return Kind.DIFFERENT, f"Other than recorded: {'; '.join(map(_named, beyond))}."
-    largest = max(differences, key=lambda found: found.size)
-    return Kind.TOLERABLE, f"No number differs by more than {tolerance:g}; the largest difference is {_named(largest)}."
+        return Kind.DIFFERENT, f"Other than recorded: {'; '.join(beyond)}."
+    largest = _largest(differences)[0]
+    return Kind.TOLERABLE, f"No number differs by more than {tolerance:g}; the largest difference is {largest}."
 
 
-def surroundings(run: StageRun, fresh: StageRun) -> dict[str, tuple[str, str]]:
-    """Facts of machine and environment that are not the same for two runs, with both values."""
-    then, now = run.packages(), fresh.packages()
-    # First packages in another version, then those that one of the two does not have.
-    names = sorted(then | now, key=lambda name: (not (name in then and name in now), name))
-    packages = {f"package {name}": (then.get(name, "none"), now.get(name, "none")) for name in names}
-    facts = {name: (run.tags.get(name, "unknown"), fresh.tags.get(name, "unknown")) for name in FACTS}
-    return {name: values for name, values in {**facts, **packages}.items() if values[0] != values[1]}
-
-
-def _named(found: Difference) -> str:
-    return (
-        f"{found.what} ({_size(found)}, {found.where})" if found.size is not None else f"{found.what} ({found.where})"
-    )
-
-
-def _size(found: Difference | None) -> str:
-    if found is None:
-        return "0"
-    return "no number" if found.size is None else f"{found.size:.3g}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(str(cell) for cell in row)} |" for row in (head, ["---"] * len(head), *rows)]
-    return lines
+def _largest(differences: Sequence[Difference]) -> list[Difference]:
+    """The largest first; one that no number tells is larger than any other."""
+    return sorted(differences, key=lambda found: (found.size is not None, -(found.size or 0.0)))

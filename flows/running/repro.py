@@ -56,8 +56,9 @@ def reproduce(
     env: Mapping[str, str],
     stop: threading.Event,
     on_line: Callable[[str], None] = lambda line: None,
+    options: Sequence[str] = (),
 ) -> Outcome:
-    """Runs one stage in the DVC repository at `root`, until `stop` is set."""
+    """Runs one stage in the DVC repository at `root`, until `stop` is set; `options` are more of `dvc repro`."""
     if stop.is_set():
         return Outcome(stage, State.STOPPED)
     began = time.monotonic()
@@ -65,7 +66,7 @@ def reproduce(
     work = Path(env.get("TACA_WORK", root / ".work"))
     name = stage if work.parent == root else f"{root.name}-{stage}"
     note = work / "groups" / f"{name.replace('@', '-')}.txt"
-    finished = run([*DVC, "repro", "-s", stage], cwd=root, env=env, stop=stop, on_line=on_line, note=note)
+    finished = run([*DVC, "repro", *options, "-s", stage], cwd=root, env=env, stop=stop, on_line=on_line, note=note)
     seconds = time.monotonic() - began
     if finished.stopped:
         return Outcome(stage, State.STOPPED, seconds)

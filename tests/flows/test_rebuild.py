@@ -5,20 +5,23 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import STORE, kill_group
+from conftest import ROOT, STORE, kill_group
 from mlflow.tracking import MlflowClient
 
+from flows.errors import TOLD
 from flows.rebuild import rebuild
-from flows.rebuilding.inputs import link_data_from_outside
+from flows.rebuilding.rerun import bring_data
 from runtime.errors import StageError
 from runtime.execution.hashes import Hasher
 
 slow = pytest.mark.slow
+BEFORE_THE_MOVE = "82f507b"  # stages were `python stages/x.py`, and what ran them a part of taca
 AUTHOR = ("-c", "user.name=toy", "-c", "user.email=toy@localhost")
 
 
@@ -95,7 +98,7 @@ def test_run_on_a_dirty_tree_is_identical(toy, store):
         "from pathlib import Path\nSHADE = Path('stages/table.bin').read_bytes()[0]\n"
     )
     edit(toy.root / "stages" / "write.py", '"pieces": 1', '"pieces": 255')
-    edit(toy.root / "stages" / "write.py", "import sys\n", "import sys\n\nfrom shade import SHADE\n")
+    edit(toy.root / "stages" / "write.py", "import sys\n", "import sys\n\nfrom stages.shade import SHADE\n")
     edit(toy.root / "stages" / "write.py", "{piece}\\n", "{piece} {SHADE}\\n")
     edit(toy.root / "params.yaml", "seed: 3", "seed: 4")
     toy.repro("write@a")
@@ -171,6 +174,7 @@ def test_inputs_come_from_a_remote_or_the_rebuild_cannot_be(toy, store, tmp_path
     assert toy.run("dvc", "push", "-q").returncode == 0
     toy.run("dvc", "remote", "remove", "--local", "storage")
     shutil.rmtree(toy.root / ".dvc" / "cache")
+    shutil.rmtree(toy.root / "out")
     run = run_of(toy, "join")
     done = again(toy, run)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -201,6 +205,31 @@ def test_stage_that_fails_cannot_be_rebuilt(toy, store):
         "The stage failed: the loss is nan at step 1; lower `train.learning_rate`. "
         "Untracked files that the run did not keep: weights.bin."
     )
+
+
+@slow
+@pytest.mark.timeout(600)
+def test_run_of_before_the_packages_moved_is_rebuilt_after_it(toy, store, tmp_path):
+    """Its commands are of another form, and it runs with the code of its own commit."""
+    archive = ["git", "-C", str(ROOT), "archive", "-o", str(tmp_path / "old.tar"), BEFORE_THE_MOVE]
+    if subprocess.run([*archive, "taca", "stages", "tests/toy", "experiments"], capture_output=True).returncode != 0:
+        pytest.skip("a shallow clone does not have the commit before the move")
+    toy.run(
+        "tar", "-xf", str(tmp_path / "old.tar"), "taca", "stages/check.py", "tests/toy", "experiments/defaults.yaml"
+    )
+    shutil.copytree(toy.root / "tests" / "toy" / "stages", toy.root / "stages", dirs_exist_ok=True)
+    (toy.root / "tests" / "toy" / "pipeline.yaml").rename(toy.root / "dvc.yaml")
+    (toy.root / "experiments" / "defaults.yaml").rename(toy.root / "params.yaml")
+    commit(toy)
+    toy.repro(PYTHONPATH=str(toy.root))
+    run = run_of(toy, "join")
+    assert run.data.tags["cmd"] == "python stages/join.py"
+    toy.run("git", "rm", "-rq", "taca")
+    toy.run("git", "checkout", "-q", "HEAD~1", "--", ".")
+    commit(toy)
+    done = again(toy, run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert verdict_of(store, run)[0] == "identical"
 
 
 @slow
@@ -277,7 +306,7 @@ def recorded(toy, store):
 
 
 def refusal(toy, run_id, tolerance=1e-6):
-    with pytest.raises(StageError) as caught:
+    with pytest.raises(TOLD) as caught:
         rebuild(toy.root, run_id, tolerance)
     assert not list(toy.root.glob(".work/rebuild/*"))
     return str(caught.value)
@@ -327,8 +356,8 @@ def test_data_from_outside_are_those_that_the_run_read(toy):
     (toy.root / "pictures").mkdir()
     (toy.root / "pictures" / "a.txt").write_text("a")
     read = {"pictures": Hasher(toy.root)("pictures").md5}
-    link_data_from_outside(toy.root, there, read)
+    bring_data(toy.root, there, {}, read)
     assert (there / "pictures" / "a.txt").read_text() == "a"
     (toy.root / "pictures" / "a.txt").write_text("b")
-    with pytest.raises(StageError, match="pictures is no longer there as the run read it"):
-        link_data_from_outside(toy.root, there, read)
+    with pytest.raises(StageError, match=r"pictures cannot be had as the run read it, neither .*; put it back"):
+        bring_data(toy.root, there, {}, read)
