@@ -76,7 +76,7 @@ serve: $(READY)  ## keep Prefect with its schedules, a worker and MLflow running
 doctor: $(READY)  ## say what is wrong with this installation, and the remedy
 	@python -m flows.doctor
 
-gc: $(READY)  ## show what no run refers to in DVC, MLflow and Prefect (REMOVE=1 removes it, DAYS=30)
+gc: $(READY)  ## show what no run refers to in DVC, MLflow and .work (REMOVE=1 removes it, DAYS=30)
 	@python -m flows.gc $(if $(REMOVE),--remove) $(if $(DAYS),--days $(DAYS))
 
 rebuild: $(READY)  ## make an MLflow run of a stage again and say whether it comes out the same (RUN=id)

@@ -1,14 +1,14 @@
-"""Shows what no live run, commit or workspace refers to, in DVC's cache, MLflow and Prefect; removes it when told to.
+"""Shows what no live run, commit or workspace refers to, in DVC's cache, MLflow and `.work`; removes it when told to.
 
-A run is live until its user deletes it in MLflow: with it go, at the next `make gc`, its artifacts, the objects that
-only it has made or read, and its flow run.
+A run is live until its user deletes it in MLflow: with it go, at the next `make gc`, its artifacts and the objects that
+only it has made or read. Prefect's server clears its own database.
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from flows.errors import TOLD
@@ -22,15 +22,13 @@ def main() -> None:
     """Prints what there is, store by store, and with `--remove` removes it."""
     parser = argparse.ArgumentParser(prog="python -m flows.gc", description=__doc__.partition("\n")[0])
     parser.add_argument("--remove", action="store_true", help="remove it")
-    parser.add_argument("--days", type=float, default=30.0, help="age of flow runs and failed runs (default: 30)")
+    parser.add_argument("--days", type=float, default=30.0, help="age of unfinished work and failed runs (default: 30)")
     options = parser.parse_args()
     root = Path.cwd()
     try:
-        with ExitStack() as held:
-            if options.remove:
-                held.enter_context(_alone(root))
+        with _alone(root) if options.remove else nullcontext():
             size = 0
-            for garbage in _collect(root, options.days, held):
+            for garbage in _collect(root, options.days):
                 print("\n".join(_lines(garbage)), flush=True)
                 size += garbage.size
                 if options.remove:
@@ -42,22 +40,16 @@ def main() -> None:
     os._exit(0)  # MLflow's exit handlers take a second
 
 
-def _collect(root: Path, days: float, held: ExitStack) -> Iterator[Garbage]:
+def _collect(root: Path, days: float) -> Iterator[Garbage]:
     from flows.garbage.cache import unused_objects
-    from flows.garbage.flow_runs import ended_flow_runs
-    from flows.garbage.references import live_words
-    from flows.garbage.runs import deleted_runs, old_failures
+    from flows.garbage.runs import deleted_runs, live_words, old_failures
     from flows.garbage.workspaces import left_workspaces
-    from flows.services.server import prefect_server
 
     words = live_words(root)
-    yield Garbage("workspaces", "not looked at: a flow runs here") if _flow_lives(root) else left_workspaces(root)
+    yield Garbage("workspaces", "not looked at: a flow runs here") if _flow_lives(root) else left_workspaces(root, days)
     yield unused_objects(root, words)
     yield deleted_runs(root, words)
     yield old_failures(root, days)
-    if os.environ.get("PREFECT_API_URL") or (root / ".prefect" / "prefect.db").exists():
-        held.enter_context(prefect_server(root))
-        yield ended_flow_runs(words, days)
 
 
 @contextmanager
@@ -76,13 +68,10 @@ def _alone(root: Path) -> Iterator[None]:
         if _flow_lives(root):
             raise StageError(f"A flow runs in {root}: wait until it has ended, or stop it.")
         try:
-            repo.lock.lock()
+            with repo.lock:
+                yield
         except LockError:
             raise StageError(f"DVC works in {root}: wait until it has ended.") from None
-        try:
-            yield
-        finally:
-            repo.lock.unlock()
 
 
 def _flow_lives(root: Path) -> bool:

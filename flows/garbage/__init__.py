@@ -4,10 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
-def nothing() -> None:
-    """Removes nothing."""
-
-
 @dataclass(frozen=True)
 class Garbage:
     """What is not needed in one store: in words, item by item where that helps, in bytes, and how it is removed."""
@@ -16,4 +12,4 @@ class Garbage:
     text: str
     items: tuple[str, ...] = ()
     size: int = 0
-    remove: Callable[[], None] = nothing
+    remove: Callable[[], None] = lambda: None

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from flows.garbage import Garbage
@@ -21,34 +20,19 @@ def unused_objects(root: Path, words: frozenset[str], young: float = YOUNG) -> G
     if not cache.is_relative_to(root.resolve()):
         # Others may keep their objects there.
         return Garbage("DVC", f"left alone: {cache} is not this repository's own; see `dvc gc --projects`")
-    objects = dict(_objects(cache))
+    # One that a kill has cut off has a name that is no hash.
+    objects = {path.parent.name + path.name: path for path in cache.glob("[0-9a-f][0-9a-f]/*")}
     named = recorded_hashes(root) | {word for word in words if HASH.fullmatch(word)}
-    used = named | {member for name in named if name in objects for member in _members(objects[name])}
+    listings = [objects[name] for name in named if name.endswith(".dir") and name in objects]
+    used = named | {entry["md5"] for listing in listings for entry in json.loads(listing.read_text())}
     unnamed = [path for name, path in objects.items() if name not in used]
-    unused = [path for path in unnamed if _age(path) >= young]
+    # When the file came into the cache: a link to it, or a change of its rights, counts as its making does.
+    unused = [path for path in unnamed if path.stat().st_ctime <= time.time() - young]
     size = sum(path.stat().st_size for path in unused)
     text = f"{len(unused)} of {len(objects)} objects in the cache"
     if len(unused) < len(unnamed):
         text += f", and {len(unnamed) - len(unused)} of the last hour, which are left for now"
     return Garbage("DVC", text, size=size, remove=lambda: _remove(unused))
-
-
-def _objects(cache: Path) -> Iterator[tuple[str, Path]]:
-    """Each object's hash and file; one that a kill has cut off has a name that is no hash."""
-    for path in cache.glob("[0-9a-f][0-9a-f]/*"):
-        yield path.parent.name + path.name, path
-
-
-def _members(listing: Path) -> list[str]:
-    """The hashes in a folder's listing; none of a file."""
-    if listing.suffix != ".dir":
-        return []
-    return [entry["md5"] for entry in json.loads(listing.read_text())]
-
-
-def _age(path: Path) -> float:
-    # Of the file as it is in the cache: a link to it, or a change of its rights, counts as its making does.
-    return time.time() - path.stat().st_ctime
 
 
 def _remove(paths: list[Path]) -> None:

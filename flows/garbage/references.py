@@ -1,27 +1,13 @@
-"""What is referred to: by live MLflow runs, and by every commit and workspace of the repository."""
+"""The hashes that DVC has noted in a commit or workspace of the repository."""
 
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.errors import StageError
-from runtime.tracking import check_answers, tracking_uri
-from runtime.tracking.place import sqlite_file
 
 HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")  # as DVC writes them
 RECORDS = ("*dvc.lock", "*.dvc")  # files in which DVC notes hashes
-
-
-def live_words(root: Path) -> frozenset[str]:
-    """Every word in the tags of runs that are not deleted: hashes of inputs and outputs, ids of other runs.
-
-    Of the store that is configured, and of the database beside the repository where that is another one.
-
-    Raises:
-        StageError: a store does not answer, so that nobody knows what its runs refer to.
-    """
-    return frozenset(word for uri in _stores(root) for value in _tag_values(uri) for word in value.split())
 
 
 def recorded_hashes(root: Path) -> frozenset[str]:
@@ -30,32 +16,10 @@ def recorded_hashes(root: Path) -> frozenset[str]:
     DVC's own `gc` finds them too, but reads each commit's pipeline for a fifth of a second and gives up where the
     listing of a folder is not in the cache.
     """
-    texts = [_blobs(root, _committed(root))]
+    texts = [_lines(root, *_git(root, "rev-list", "--all").split())]
     for workspace in _workspaces(root):
-        texts.append(_blobs(workspace, _staged(workspace)))
-        files = _git(workspace, "ls-files", "-z", "--cached", "--others", "--", *RECORDS).split("\0")
-        texts += [(workspace / file).read_text() for file in files if file and (workspace / file).exists()]
+        texts += [_lines(workspace, "--cached"), _lines(workspace, "--untracked", "--no-exclude-standard")]
     return frozenset(found for text in texts for found in HASH.findall(text))
-
-
-def _stores(root: Path) -> list[str]:
-    beside = f"sqlite:///{root.resolve()}/mlflow.db"
-    known = dict.fromkeys((tracking_uri(root), beside))
-    return [uri for uri in known if not (sqlite_file(uri) and not sqlite_file(uri).exists())]
-
-
-def _tag_values(uri: str) -> Iterator[str]:
-    check_answers(uri)
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(uri)
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    token = ""
-    while experiments and token is not None:
-        page = client.search_runs(experiments, max_results=1000, page_token=token or None)
-        for run in page:
-            yield from run.data.tags.values()
-        token = page.token or None
 
 
 def _workspaces(root: Path) -> list[Path]:
@@ -65,26 +29,13 @@ def _workspaces(root: Path) -> list[Path]:
     return [path for path in paths if path.exists()]
 
 
-def _committed(root: Path) -> set[str]:
-    """The ids of all versions of DVC's records that a reference leads to."""
-    changes = ("--raw", "--no-abbrev", "--no-renames", "-m", "--format=")
-    listed = _git(root, "log", "--all", "--full-history", *changes, "--", *RECORDS)
-    return {blob for line in listed.splitlines() if line for blob in line.split()[2:4] if blob.strip("0")}
+def _lines(workspace: Path, *where: str) -> str:
+    """The hashes in DVC's records: in commits, the index or the files themselves."""
+    return _git(workspace, "grep", "-hoE", "-e", r"[0-9a-f]{32}(\.dir)?", *where, "--", *RECORDS)
 
 
-def _staged(workspace: Path) -> set[str]:
-    listed = _git(workspace, "ls-files", "--stage", "--", *RECORDS)
-    return {line.split()[1] for line in listed.splitlines()}
-
-
-def _blobs(root: Path, ids: set[str]) -> str:
-    return _git(root, "cat-file", "--batch", content="".join(f"{blob}\n" for blob in sorted(ids)))
-
-
-def _git(root: Path, *arguments: str, content: str = "") -> str:
-    done = subprocess.run(
-        ["git", "-C", str(root), *arguments], input=content, capture_output=True, text=True, errors="replace"
-    )
-    if done.returncode != 0:
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, errors="replace")
+    if done.stderr or done.returncode not in (0, 1):  # 1 without a word: `git grep` has found nothing
         raise StageError(f"git cannot say what {root} refers to ({done.stderr.strip()}), so nothing is removed.")
     return done.stdout

@@ -1,4 +1,4 @@
-"""MLflow runs that their user has deleted, and those that one may want to delete."""
+"""MLflow's runs: what live ones refer to, those that their user has deleted, and those that one may want to delete."""
 
 import subprocess
 import sys
@@ -6,30 +6,46 @@ import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from mlflow.entities import Run, ViewType
+from mlflow.tracking import MlflowClient
+
 from flows.garbage import Garbage
 from flows.running.repro import environment
 from runtime.errors import StageError
-from runtime.tracking import tracking_uri
+from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import is_server, sqlite_file
 
 DAY = 24 * 3600 * 1000  # milliseconds
 CALL = 1000  # runs that one command is given
 
 
+def live_words(root: Path) -> frozenset[str]:
+    """Every word in the tags of runs that are not deleted: hashes of inputs and outputs, ids of other runs.
+
+    Of the store that is configured, and of the database beside the repository where that is another one.
+
+    Raises:
+        ConnectionError: a store does not answer, so that nobody knows what its runs refer to.
+    """
+    stores = {tracking_uri(root), f"sqlite:///{root.resolve()}/mlflow.db"}
+    values = [value for uri in stores for run in _runs(uri, ViewType.ACTIVE_ONLY) for value in run.data.tags.values()]
+    return frozenset(word for value in values for word in value.split())
+
+
 def deleted_runs(root: Path, words: frozenset[str]) -> Garbage:
     """Runs in MLflow's bin with their artifacts, but for those that a live run names, as its parent say."""
     uri = tracking_uri(root)
-    deleted = _runs(uri, "DELETED_ONLY")
+    deleted = _runs(uri, ViewType.DELETED_ONLY)
     unused = [run for run in deleted if run.info.run_id not in words]
     text = f"{len(unused)} deleted runs"
     items = _lines(unused)
     if is_server(uri):
         return Garbage("MLflow", f"{text}; `mlflow gc` removes them where the server's database is", items)
     # With a deleted experiment `mlflow gc` takes all of its runs, whatever runs it is told.
-    bin_of = {found.experiment_id for found in _experiments(uri) if found.lifecycle_stage == "deleted"}
-    named = [run for run in deleted if run.info.run_id in words and run.info.experiment_id in bin_of]
+    experiments = {run.info.experiment_id for run in deleted if run.info.run_id in words}
+    named = [found for found in experiments if MlflowClient(uri).get_experiment(found).lifecycle_stage == "deleted"]
     if named:
-        reason = f"left alone: live runs name {named[0].info.run_id} of a deleted experiment; restore that one first"
+        reason = f"left alone: live runs name some of experiment {named[0]}, which is deleted too; restore that first"
         return Garbage("MLflow", f"{text}, {reason}", items)
     size = sum(_size(run.info.artifact_uri) for run in unused)
     return Garbage("MLflow", text, items, size, lambda: _remove(root, [run.info.run_id for run in unused]))
@@ -37,54 +53,36 @@ def deleted_runs(root: Path, words: frozenset[str]) -> Garbage:
 
 def old_failures(root: Path, days: float) -> Garbage:
     """Runs that failed or were killed long ago: shown and never removed, since only their user knows their worth."""
-    before = time.time() * 1000 - days * DAY
-    runs = [
-        run
-        for status in ("FAILED", "KILLED")
-        for run in _runs(tracking_uri(root), "ACTIVE_ONLY", f"attributes.status = '{status}'")
-        if run.info.start_time < before
-    ]
+    ended = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
+    long_ago = f"attributes.start_time < {int(time.time() * 1000 - days * DAY)}"
+    runs = _runs(tracking_uri(root), ViewType.ACTIVE_ONLY, f"{ended} and {long_ago}")
     text = f"{len(runs)} runs that failed more than {days:g} days ago are kept until you delete them in MLflow"
     return Garbage("MLflow", text, _lines(runs))
 
 
-def _experiments(uri: str) -> list:
-    """All experiments, deleted ones too; none where there is no database yet."""
+def _runs(uri: str, view: int, filter_string: str = "") -> list[Run]:
+    """Runs of all experiments, deleted ones too; none where there is no database yet."""
     database = sqlite_file(uri)
     if database and not database.exists():
         return []
-    from mlflow.entities import ViewType
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient(uri).search_experiments(view_type=ViewType.ALL)
-
-
-def _runs(uri: str, view: str, filter_string: str = "") -> list:
-    experiments = [found.experiment_id for found in _experiments(uri)]
-    if not experiments:
-        return []
-    from mlflow.entities import ViewType
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(uri)
-    found, token = [], ""
+    check_answers(uri)
+    client, found, token = MlflowClient(uri), [], ""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments(ViewType.ALL)]
     while token is not None:
-        page = client.search_runs(experiments, filter_string, getattr(ViewType, view), page_token=token or None)
+        page = client.search_runs(experiments, filter_string, view, page_token=token or None)
         found += page
         token = page.token or None
     return found
 
 
-def _lines(runs: list) -> tuple[str, ...]:
+def _lines(runs: list[Run]) -> tuple[str, ...]:
     return tuple(f"{run.info.run_id}  {run.info.run_name}  {run.info.status}" for run in runs)
 
 
 def _size(artifacts: str) -> int:
     """Bytes of a run's artifacts, where they are a folder of this machine."""
-    if urlsplit(artifacts).scheme not in ("", "file"):
-        return 0
-    folder = Path(unquote(urlsplit(artifacts).path))
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    files = Path(unquote(urlsplit(artifacts).path)).rglob("*") if urlsplit(artifacts).scheme in ("", "file") else ()
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def _remove(root: Path, ids: list[str]) -> None:

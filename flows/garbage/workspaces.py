@@ -1,33 +1,67 @@
-"""Workspaces of cells, rebuilds and DVC experiments that nobody works in any more."""
+"""What killed flows and stages have left under `.work` and `.dvc/tmp`, and nobody works in any more."""
 
-from collections.abc import Iterator
+import json
+import shutil
+import time
 from pathlib import Path
 
 from flows.garbage import Garbage
 from flows.running.housekeeping import drop_temporary
 from flows.running.workspace import remove_workspace
+from runtime.execution.graph import read_recorded
 from runtime.execution.lock import if_free
+from runtime.execution.work import DONE, LOCK
+
+DAY = 24 * 3600.0  # seconds
+WORK = "*-" + "[0-9a-f]" * 12  # a stage's, for certain inputs
 
 
-def left_workspaces(root: Path) -> Garbage:
-    """Those whose flow was killed; not to be asked while a flow runs, since its cells have some too."""
-    worktrees = [*(root / ".work" / "cells").glob("*"), *_rebuilds(root)]
+def left_workspaces(root: Path, days: float) -> Garbage:
+    """Workspaces whose flow was killed, and work of stages that is recorded in `dvc.lock` or so many days old.
+
+    Not to be asked while a flow runs, since its cells have workspaces too.
+    """
+    rebuilds = (root / ".work" / "rebuild").glob("*/")
+    idle = [found for found in rebuilds if _is_free(root / ".work" / "locks" / f"rebuild-{found.name}.lock")]
+    worktrees = [*(root / ".work" / "cells").glob("*"), *idle]
     temporary = [*(root / ".dvc" / "tmp" / "exps" / "standalone").glob("tmp*")]
+    # What is called "gone" was being removed when its stage was killed.
+    work = [*_left_work(root, time.time() - days * DAY), *(root / ".work").glob("gone-*")]
 
     def remove() -> None:
         for folder in worktrees:
             remove_workspace(root, folder)
+        for folder in work:
+            shutil.rmtree(folder)
         drop_temporary(root)
 
-    folders = [*worktrees, *temporary]
+    folders = [*worktrees, *work, *temporary]
     items = tuple(str(folder.relative_to(root)) for folder in folders)
     size = sum(path.lstat().st_size for folder in folders for path in folder.rglob("*"))
-    return Garbage("workspaces", f"{len(items)} that killed flows have left", items, size, remove)
+    return Garbage("workspaces", f"{len(items)} that killed flows and stages have left", items, size, remove)
 
 
-def _rebuilds(root: Path) -> Iterator[Path]:
-    """Workspaces of rebuilds that do not run."""
-    for folder in (root / ".work" / "rebuild").glob("*/"):
-        with if_free(root / ".work" / "locks" / f"rebuild-{folder.name}.lock") as free:
-            if free:
-                yield folder
+def _left_work(root: Path, before: float) -> list[Path]:
+    """Folders that no stage works in: finished and recorded, or unchanged since `before`, in seconds of the epoch."""
+    stages = read_recorded(root).items()
+    recorded = {f"{name.replace('@', '-')}-{inputs}": hashes for name, (inputs, hashes) in stages}
+    return [
+        folder
+        for folder in (root / ".work").glob(WORK)
+        if _is_free(folder / LOCK) and (_done(folder) == recorded.get(folder.name, {}) or _changed(folder) < before)
+    ]
+
+
+def _is_free(lock: Path) -> bool:
+    with if_free(lock) as free:
+        return free
+
+
+def _done(folder: Path) -> dict[str, str] | None:
+    """The hashes of finished outputs."""
+    return json.loads((folder / DONE).read_text()) if (folder / DONE).exists() else None
+
+
+def _changed(folder: Path) -> float:
+    """When something in it was written last, but for the lock, which is made by looking."""
+    return max((path.lstat().st_mtime for path in folder.rglob("*") if path.name != LOCK), default=0.0)

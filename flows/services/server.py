@@ -31,6 +31,7 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(90 * 24 * 3600),  # seconds since a flow run's end
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
 }

@@ -1,22 +1,23 @@
 """`make gc`: what nothing refers to goes, and what anything refers to stays, in all three stores."""
 
+import json
+import os
 import shutil
-import socket
 import sqlite3
 import sys
+import time
 from hashlib import md5
 
 import pytest
-from conftest import STORE
+from conftest import STORE, kill_group
 
 from flows.garbage.cache import unused_objects
-from flows.garbage.references import live_words, recorded_hashes
-from flows.garbage.runs import deleted_runs, old_failures
+from flows.garbage.references import recorded_hashes
+from flows.garbage.runs import deleted_runs, live_words, old_failures
 from flows.garbage.workspaces import left_workspaces
-from flows.running.process import end_group
 from flows.running.workspace import add_workspace
-from flows.services.server import start_server
 from flows.sweeps import experiments
+from runtime.execution.graph import read_recorded
 from runtime.execution.lock import if_free
 from runtime.tracking.store import RunLog
 
@@ -139,7 +140,7 @@ def test_cells_of_sweeps_and_their_workspaces_refer_too(toy):
     assert [cached(toy, seed) for seed in (41, 42)] == [3, 3]
     remove_objects(toy)
     assert [cached(toy, seed) for seed in (41, 42)] == [3, 3]
-    left_workspaces(toy.root).remove()
+    left_workspaces(toy.root, 30).remove()
     assert not folder.exists()
     remove_objects(toy)
     assert [cached(toy, seed) for seed in (41, 42)] == [3, 0]
@@ -289,7 +290,7 @@ def test_workspaces_of_killed_rebuilds_go_and_those_of_living_ones_stay(toy):
     temporary = toy.root / ".dvc" / "tmp" / "exps" / "standalone" / "tmp01"
     temporary.mkdir(parents=True)
     with if_free(toy.root / ".work" / "locks" / "rebuild-living.lock"):
-        garbage = left_workspaces(toy.root)
+        garbage = left_workspaces(toy.root, 30)
         garbage.remove()
     assert garbage.items == (".work/rebuild/dead", ".dvc/tmp/exps/standalone/tmp01")
     assert garbage.size > 1000
@@ -298,45 +299,66 @@ def test_workspaces_of_killed_rebuilds_go_and_those_of_living_ones_stay(toy):
     assert "dead" not in toy.run("git", "worktree", "list").stdout
 
 
-FLOW_RUNS = """
-from prefect import flow
-from prefect.client.orchestration import get_client
-from prefect.states import Completed, Running
-
-pipeline, foreign = flow(lambda: None, name="pipeline"), flow(lambda: None, name="foreign")
-with get_client(sync_client=True) as client:
-    for name in ("ended", "named", "running", "foreign"):
-        run = client.create_flow_run(foreign if name == "foreign" else pipeline, name=name)
-        client.set_flow_run_state(run.id, Running() if name == "running" else Completed(), force=True)
-        print(name, run.id)
-"""
+def test_work_goes_that_is_old_or_recorded_and_that_nobody_is_at(toy):
+    """What a stage may go on from stays."""
+    (name, (inputs, hashes)), *_ = read_recorded(toy.root).items()
+    long_ago = time.time() - 40 * 24 * 3600
+    folders = {
+        f"{name}-{inputs}": time.time(),
+        "write-a-0123456789ab": long_ago,
+        "write-a-ab0123456789": time.time(),
+        "write-b-0123456789ab": long_ago,
+    }
+    for folder, changed in folders.items():
+        (toy.root / ".work" / folder).mkdir(parents=True)
+        (toy.root / ".work" / folder / "half").write_text("half")
+        os.utime(toy.root / ".work" / folder / "half", (changed, changed))
+    (toy.root / ".work" / f"{name}-{inputs}" / "done.json").write_text(json.dumps(hashes))
+    with if_free(toy.root / ".work" / "write-b-0123456789ab" / "lock"):
+        assert set(left_workspaces(toy.root, 50).items) == {f".work/{name}-{inputs}"}
+        garbage = left_workspaces(toy.root, 30)
+        assert set(garbage.items) == {f".work/{name}-{inputs}", ".work/write-a-0123456789ab"}
+        garbage.remove()
+    assert sorted(path.name for path in (toy.root / ".work").glob("*-*")) == [
+        "write-a-ab0123456789",
+        "write-b-0123456789ab",
+    ]
 
 
 @pytest.mark.slow
-def test_flow_runs_go_when_they_are_old_and_no_run_names_them(toy):
-    """Those of other projects on the same server, and those that have not ended, stay."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = start_server(toy.root, port, toy.root / "server.log")
-    env = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-
-    def left():
-        with sqlite3.connect(toy.root / ".prefect" / "prefect.db") as connection:
-            return sorted(name for (name,) in connection.execute("select name from flow_run"))
-
+@pytest.mark.timeout(600)
+def test_dry_run_beside_a_flow_leaves_it_and_its_server_alone(toy):
+    """It once ended the server of a running flow, which hung for minutes and was recorded as failed."""
+    flow = toy.start(sys.executable, "-m", "flows.pipeline", TOY_SECONDS="3")
     try:
-        made = toy.run(sys.executable, "-c", FLOW_RUNS, **env)
-        assert made.returncode == 0, made.stderr
-        ids = dict(line.split() for line in made.stdout.splitlines())
-        begun(toy, "flow", **{"prefect.flow_run_id": ids["named"]})
-        done = toy.run(*COMMAND, "--remove", "--days", "1", **env)
-        assert done.returncode == 0, done.stderr
-        assert left() == ["ended", "foreign", "named", "running"]
-        done = toy.run(*COMMAND, "--remove", "--days", "0", **env)
-        assert (
-            f"1 flow runs that ended more than 0 days ago and have no MLflow run\n{'':<23}{ids['ended']}" in done.stdout
-        )
-        assert left() == ["foreign", "named", "running"]
+        toy.until(lambda: any("write@a" in line for line in toy.made()), seconds=200)
+        shown = toy.run(*COMMAND)
+        assert shown.returncode == 0, shown.stderr
+        assert "not looked at: a flow runs here" in shown.stdout
+        assert flow.poll() is None
+        assert flow.wait(timeout=200) == 0
     finally:
-        end_group(server.pid)
+        if flow.poll() is None:
+            kill_group(flow)
+    with sqlite3.connect(toy.root / ".prefect" / "prefect.db") as connection:
+        assert connection.execute("select state_name from flow_run").fetchall() == [("Completed",)]
+    assert {run.info.run_name: run.info.status for run in toy.runs()}["pipeline"] == "FINISHED"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_live_run_is_rebuilt_as_identical_after_all_garbage_is_gone(toy):
+    """Also one whose inputs no commit names any more."""
+    toy.repro()
+    run = next(run for run in toy.runs() if run.info.run_name == "join")
+    make(toy, 51)
+    delete_newest_run(toy)
+    make(toy, 52)
+    shutil.rmtree(toy.root / "out")
+    remove_objects(toy)
+    assert [cached(toy, seed) for seed in (3, 51, 52)] == [3, 0, 3]
+    done = toy.run(*COMMAND, "--remove")
+    assert done.returncode == 0, done.stderr
+    for live in (run, toy.runs()[-1]):
+        done = toy.run(sys.executable, "-m", "flows.rebuild", live.info.run_id)
+        assert ": identical\n" in done.stdout, done.stdout + done.stderr
