@@ -104,8 +104,8 @@ def find_run(root: Path, run_id: str) -> StageRun:
             "MLFLOW_TRACKING_URI to the store that has it, and MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
             f"to a user who may read it. MLflow says: {str(error).strip().splitlines()[0]}"
         ) from None
-    readable = run.info.lifecycle_stage == "deleted" or client.list_artifacts(run_id, "environment")
-    faults = [fault for fault, true in _faults(run, bool(readable)).items() if true]
+    readable = bool(client.list_artifacts(run_id, "environment"))
+    faults = [fault for fault, true in _faults(run, readable).items() if true]
     if faults:
         raise StageError(f"Run {run_id} {faults[0]}")
     return StageRun(client, run)
