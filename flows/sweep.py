@@ -5,22 +5,19 @@ not run again; stages that cells share with the pipeline or with each other run 
 """
 
 import argparse
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from flows.errors import TOLD
 from flows.running.process import end_on_sigterm
-from flows.running.start import ready
+from flows.services.server import ready
+from flows.settings import machine
 from flows.sweeps import experiments
-from flows.sweeps.cells import Cell, Planner
+from flows.sweeps.cells import Cell, Planner, is_finished
 from flows.sweeps.definition import labelled, read_sweep
-from flows.sweeps.run_cell import Source
 from lab.params import load
 from runtime.errors import StageError
 from runtime.execution.graph import read_stages
-from runtime.tracking.tree import DIFF, UNTRACKED, keep_tree
 
 
 def main() -> None:
@@ -32,7 +29,7 @@ def main() -> None:
     root = Path.cwd()
     end_on_sigterm()
     try:
-        params = load()
+        load()
         planned = plan(root, options.name)
         if options.plan:
             print(planned)
@@ -40,7 +37,7 @@ def main() -> None:
         refuse_untracked(root)
         from flows.machines.runner_checks import check_runner
 
-        check_runner(root, params)
+        check_runner(root, machine(root))
         with ready(root):
             from flows.sweeps.flow import sweep
 
@@ -63,34 +60,13 @@ def plan(root: Path, name: str) -> str:
     return "\n".join(lines)
 
 
-def is_finished(cell: Cell, sweep: str, known: dict[str, tuple[str, str]]) -> bool:
-    """Whether the cell's experiment is there and was made from what the workspace has now."""
-    return known.get(f"{sweep}-{cell.name}", ("", ""))[1] == cell.digest
-
-
-def source(root: Path, folder: Path) -> Source:
-    """What cells start from: the commit, and in `folder` the edits that differ from it."""
-    outs = [out for stage in read_stages(root).values() for out in stage.outs]
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    commit = experiments.head(root)
-    keep_tree(root, [*outs, "params.yaml"], folder)
-    diff, untracked = folder / DIFF, folder / UNTRACKED
-    return Source(commit, diff.read_bytes() if diff.exists() else None, untracked if untracked.exists() else None)
-
-
 def refuse_untracked(root: Path) -> None:
     """Refuses files that cells would need and git does not know: an experiment is a commit.
 
     Raises:
         StageError: there are some.
     """
-    listed = subprocess.run(
-        ["git", "-C", str(root), "ls-files", "--others", "--exclude-standard"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
+    listed = experiments.git(root, "ls-files", "--others", "--exclude-standard").splitlines()
     code = {dep.rstrip("/") for stage in read_stages(root).values() for dep in stage.deps}
     needed = [path for path in listed if any(f"{path}/".startswith(f"{dep}/") for dep in code)]
     if needed:

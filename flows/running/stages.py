@@ -13,7 +13,8 @@ from flows.running.repro import Outcome, State, environment, reproduce
 class Stages:
     """Runs stages, of which others may lend from the same `leases`. Called from many threads."""
 
-    def __init__(self, root: Path, graph: Graph, record: Record, leases: Leases):
+    def __init__(self, root: Path, graph: Graph, record: Record, leases: Leases, pull: bool = False):
+        self._pull = pull  # see `reproduce`
         self.graph, self.leases = graph, leases
         self.outcomes: dict[str, Outcome] = {}
         self.attempts: Counter[str] = Counter()
@@ -37,4 +38,6 @@ class Stages:
             if place is None:
                 return Outcome(stage, State.STOPPED)
             env = environment(self._root, TACA_PARENT_RUN_ID=self._parent, **place)
-            return reproduce(stage, root=self._root, env=env, stop=self.leases.stop, on_line=on_line)
+            return reproduce(
+                stage, root=self._root, env=env, stop=self.leases.stop, on_line=on_line, pull=self._pull
+            )

@@ -1,11 +1,12 @@
 """A workspace of its own: a git worktree of a commit, with edits applied, that shares cache and remotes with `root`."""
 
 import fcntl
+import os
 import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runtime.errors import StageError
@@ -39,10 +40,10 @@ def add_workspace(
         StageError: git does not have the commit, the disk is full, or the patch does not fit.
     """
     remove_workspace(root, folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     # Hooks are for people's checkouts: that of `dvc install` would fetch all data of the commit.
     without_hooks = ["-c", "core.hooksPath=/dev/null"]
     with _alone(root):
+        folder.parent.mkdir(parents=True, exist_ok=True)
         _git(root, *without_hooks, "worktree", "add", "--quiet", "--detach", *TWICE, str(folder), commit)
     if diff:
         # Into the index too, so that a file that was added there is one that git tracks.
@@ -62,6 +63,8 @@ def remove_workspace(root: Path, folder: Path) -> None:
         if subprocess.run(command, capture_output=True).returncode != 0:  # a kill has left half of it
             shutil.rmtree(folder, ignore_errors=True)
             _git(root, "worktree", "prune")
+        with suppress(OSError):  # others are in it
+            folder.parent.rmdir()
 
 
 def has_commit(root: Path, commit: str) -> bool:
@@ -73,11 +76,12 @@ def has_commit(root: Path, commit: str) -> bool:
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """Lets one at a time change worktrees: git reads the notes of all, and fails at one that is half written."""
-    lock = root / ".work" / "locks" / "worktrees.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    place = os.open(root / ".git", os.O_RDONLY)  # a folder, or in a worktree a file, that is always there
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(place)
 
 
 def _share(root: Path, folder: Path) -> None:

@@ -3,24 +3,25 @@
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.running.graph import Graph, graph_of
+from flows.running.graph import CHECK, Graph, graph_of
+from flows.running.leases import places
 from flows.sweeps.definition import Overrides, Sweep
+from flows.sweeps.experiments import METRICS
 from lab.params import validate
 from lab.params.sections import Adapter, Arm
 from runtime.errors import StageError
-from runtime.execution.graph import read_recorded, stages_of
+from runtime.execution.graph import overlap, read_recorded, stages_of
 from runtime.execution.hashes import Hasher
 from runtime.params import ParamsError, read_yaml
 from runtime.params.messages import closest, did_you_mean
 
 # A cell's own arm and adapter are called so in its params.yaml.
 OWN = "cell"
-# Validates params.yaml as a whole, which the planner has done by then; what it writes never changes.
-CHECK = "check"
 # What a short name sets: an adapter is trained with the gamma and the threshold that it is used with.
 SHORT = {
     "gamma": (f"arms.{OWN}.gamma", f"adapters.{OWN}.gamma"),
@@ -41,6 +42,10 @@ class Cell:
         arm: the arm that is scored: `cell`, or one that the pipeline has with the same settings.
         stages: what has to run for it beyond the pipeline's own stages, in order.
         shared: the pipeline's stages that it builds on.
+        shared_metrics: metrics files of these.
+        reads: outputs of these that its own stages read.
+        begins: what the first of its own stages, a training mostly, runs with; cells may begin alike.
+        places: threads of its stages.
         digest: stands for everything that its own stages read; a finished experiment with another one is out of date.
     """
 
@@ -50,17 +55,24 @@ class Cell:
     arm: str
     stages: tuple[str, ...]
     shared: tuple[str, ...]
+    shared_metrics: tuple[str, ...]
+    reads: tuple[str, ...]
+    begins: str
+    places: int
     digest: str
 
     @property
     def name(self) -> str:
-        """Twelve hex digits of its overrides."""
-        return cell_name(self.overrides)
+        """Its label, as git takes it in a name, and eight hex digits of its overrides."""
+        text = json.dumps(self.overrides, sort_keys=True)
+        short = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:8]
+        # A dot before a digit is well everywhere; `..`, `.lock` and one at the end are not.
+        return f"{re.sub(r'[.](?![0-9])', '-', self.label)}-{short}"
 
 
-def cell_name(overrides: Overrides) -> str:
-    """The name of the cell with these overrides."""
-    return hashlib.sha1(json.dumps(overrides, sort_keys=True).encode(), usedforsecurity=False).hexdigest()[:12]
+def is_finished(cell: Cell, sweep: str, known: Mapping[str, tuple[str, str]]) -> bool:
+    """Whether the cell's experiment is there and was made from what the workspace has now."""
+    return known.get(f"{sweep}-{cell.name}", ("", ""))[1] == cell.digest
 
 
 class Planner:
@@ -87,7 +99,22 @@ class Planner:
         needed = [name for name in graph.needs if name in graph.above([f"score@{arm}"])]
         shared = self._shared(graph, needed)
         own = tuple(name for name in needed if name not in shared and name != CHECK)
-        return Cell(label, overrides, params, arm, own, tuple(shared), self._digest(graph, own))
+        runs = [graph.stages[name] for name in own]
+        deps = [dep for stage in runs for dep in stage.deps]
+        made = [out for name in shared for out in graph.stages[name].outs]
+        return Cell(
+            label=label,
+            overrides=overrides,
+            params=params,
+            arm=arm,
+            stages=own,
+            shared=tuple(shared),
+            shared_metrics=tuple(out for out in made if out.startswith(METRICS)),
+            reads=tuple(out for out in made if any(overlap(dep, out) for dep in deps)),
+            begins=f"{runs[0].cmd} {sorted(runs[0].params.items())}" if runs else label,
+            places=max(map(places, runs), default=1),
+            digest=self._digest(graph, own),
+        )
 
     def _document(self, label: str, overrides: Overrides) -> tuple[dict, str]:
         params = copy.deepcopy(self.params)

@@ -18,10 +18,15 @@ Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$", description="lo
 
 
 class Search(Section):
-    """Cells that are drawn, by chance or by what earlier ones scored."""
+    """Cells that are drawn, by chance or by what earlier ones scored.
+
+    Attributes:
+        parallel: how many optuna draws before it is told what they scored, wherever and however many run at once.
+    """
 
     method: Annotated[Literal["random", "optuna"], Field(description="one of random, optuna")]
     samples: Positive
+    parallel: Positive = 1
     seed: Seed
     space: Annotated[
         dict[str, tuple[float, float]], Field(description="a mapping of keys to [low, high]", min_length=1)
@@ -81,6 +86,12 @@ def read_sweep(root: Path, name: str) -> Sweep:
             f"{_first(labels)}{did_you_mean(closest(sweep.compare_with, labels))}."
         )
     return sweep
+
+
+def earlier_rungs(sweep: Sweep, overrides: Overrides) -> list[Overrides]:
+    """The same cell with fewer prompts, as the search tries it; most prompts first."""
+    rungs = sweep.search.rungs if sweep.search else []
+    return [{**overrides, "limit": rung} for rung in reversed(rungs) if rung < overrides.get("limit", rung + 1)]
 
 
 def labelled(sweep: Sweep) -> Iterator[tuple[str, Overrides]]:

@@ -1,155 +1,113 @@
-"""Runs one cell: its own stages in a workspace of its own, then an experiment of what they left."""
+"""Runs one cell: its own stages in a workspace of its own, then an experiment of what they left.
 
-import os
-import shutil
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+This machine's cells and those that a machine elsewhere runs for it differ in where inputs come from and results go:
+the cache that workspaces share, or the DVC remote and git.
+"""
+
+import base64
+from collections.abc import Callable
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
-from flows.running.forks import run_dvc
-from flows.running.leases import Leases, places
+from flows.running.leases import Leases
+from flows.running.process import end_noted, run
 from flows.running.record import Record, recorded
-from flows.running.repro import Outcome, Retry, State, dvc_error, environment, reproduce
+from flows.running.repro import DVC, Fault, State, dvc_error, environment, reproduce
 from flows.running.workspace import workspace
 from flows.sweeps import experiments
-from flows.sweeps.cells import Cell, cell_name
-from lab.params import Params
+from flows.sweeps.job import IMAGES, Job
 from runtime.errors import StageError
-from runtime.execution.graph import Stage, overlap, stages_of
-from runtime.params import read_yaml
+from runtime.execution.graph import Stage, read_stages
+from runtime.execution.work import drop_recorded
+
+EARLIER = "earlier"  # in the cell's workspace: images of its last rung
 
 
-@dataclass(frozen=True)
-class Source:
-    """What the cells of a sweep start from: a commit, and the edits and files that differ from it."""
+class CellRun:
+    """One cell in a workspace below `root`, a repository or a clone of it.
 
-    commit: str
-    diff: bytes | None
-    untracked: Path | None
-
-
-class CellRunner:
-    """Runs cells of one sweep in workspaces under `root`. Called from many threads.
-
-    Inputs come from the cache that all workspaces of a machine share, and what a cell leaves is in place there; on
-    another machine both go through git and the DVC remote (`flows.machines.remote_cell`).
+    Args:
+        repository: where a machine that is not the sweep's leaves the experiment, having got its inputs from the DVC
+            remote and left its outputs there; None here.
     """
 
-    def __init__(self, root: Path, sweep: str, source: Source, leases: Leases, params: Params):
-        self.stop = threading.Event()
-        self.commit = source.commit
-        self._root, self._sweep, self._source, self._leases = root, sweep, source, leases
-        self._gpu_stages, self._experiment = params.flows.gpu_stages, params.tracking.experiment
-        self._retry = Retry(params.flows.retries, params.flows.retry_seconds)
-        self._running: dict[str, threading.Lock] = {}
-        self._guard = threading.Lock()
+    def __init__(
+        self, root: Path, job: Job, leases: Leases, on_line: Callable[[str], None], repository: str | None = None
+    ):
+        self._root, self._job, self._leases, self._on_line = root, job, leases, on_line
+        self._repository = repository
+        self._work = root / ".work"
+        self._folder = self._work / "cells" / job.name
 
-    def run(self, cell: Cell, parent: str, on_line: Callable[[str], None]) -> str:
+    def __call__(self) -> str:
         """Runs the cell; the commit of its experiment.
-
-        Args:
-            parent: MLflow run of the sweep.
 
         Raises:
             StageError: a stage failed, or the sweep was stopped.
+            ConnectionError: a stage failed by something that passes.
         """
-        name = f"{self._sweep}-{cell.name}"
-        folder = self._root / ".work" / "cells" / name
-        tags = {"flow": "cell", "sweep": self._sweep, "cell": cell.name, "cell.label": cell.label}
-        with recorded(self._root, self._experiment, cell.label, tags, parent) as record:
-            record.params(cell.overrides)
-            with workspace(self._root, self._source.commit, folder, self._source.diff, self._source.untracked):
-                stages = stages_of(read_yaml(folder / "dvc.yaml"), cell.params)
-                own = [stages[one] for one in cell.stages]
-                self._prepare(folder, cell, stages)
-                for stage in own:
-                    self._run_stage(folder, cell, stage, record, on_line)
-                if "limit" in cell.overrides:
-                    self._keep_images(folder, cell)
-                commit = experiments.save(folder, self._source.commit, name, cell.digest)
-                self.publish(name)
-            record.tag({"dvc.exp_name": name, "dvc.exp_rev": commit})
+        job, folder = self._job, self._folder
+        for note in (folder / ".work" / "groups").glob("*.txt"):
+            end_noted(note)  # of a flow that was killed
+        with recorded(self._root, job.experiment, job.run_name, job.tags, job.parent) as record:
+            record.log_params(job.overrides)
+            with workspace(self._root, job.commit, folder, base64.b64decode(job.diff)):
+                self._prepare()
+                stages = read_stages(folder)
+                for name in job.stages:
+                    self._run_stage(stages[name], record)
+                commit = self._save([stages[name] for name in job.stages])
+            record.tag({"dvc.exp_name": job.name, "dvc.exp_rev": commit})
             record.sum_costs()
             record.end("FINISHED")
         return commit
 
-    def lock(self) -> bytes:
-        """The pipeline's `dvc.lock`."""
-        return (self._root / "dvc.lock").read_bytes()
+    def _prepare(self) -> None:
+        """Puts parameters, records and inputs into the workspace."""
+        for path, text in self._job.files.items():
+            (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (self._folder / path).write_text(text)
+        missing = [path for path in self._job.inputs if not (self._folder / path).exists()]
+        if missing:
+            self._dvc("pull" if self._repository else "checkout", *missing)
+        if self._job.earlier:
+            (self._folder / IMAGES).rename(self._folder / EARLIER)
 
-    def fetch(self, folder: Path, outs: list[str]) -> None:
-        """Brings outputs of the pipeline into the cell's workspace."""
-        self.command(folder, "checkout", *outs)
-
-    def restore(self, folder: Path, stage: Stage) -> None:
-        """Brings what a stage of the cell left where it ran before on the same inputs: here DVC knows that itself."""
-
-    def keep(self, folder: Path, stage: Stage) -> None:
-        """Sends what a finished stage left where others look for it: here it is there."""
-
-    def publish(self, name: str) -> None:
-        """Sends the experiment where others look for it: here it is there."""
-
-    def _prepare(self, folder: Path, cell: Cell, stages: Mapping[str, Stage]) -> None:
-        """The cell's parameters, the pipeline's record, and what of its outputs the cell's stages read."""
-        with (folder / "params.yaml").open("w") as file:
-            YAML(typ="safe", pure=True).dump(cell.params, file)
-        (folder / "dvc.lock").write_bytes(self.lock())
-        own = [stages[name] for name in cell.stages]
-        made = {out for stage in own for out in stage.outs}
-        read = {dep for stage in own for dep in stage.deps if dep not in made}
-        outs = [out for stage in stages.values() for out in stage.outs]
-        fetched = [out for out in outs if any(overlap(dep, out) for dep in read) and not (folder / out).exists()]
-        if fetched:
-            self.fetch(folder, fetched)
-
-    def command(self, folder: Path, *arguments: str) -> None:
-        """Runs a command of DVC in the cell's workspace, until the sweep is stopped."""
-        done = run_dvc(arguments, cwd=folder, env=environment(folder), stop=self.stop)
-        if done.returncode != 0:
-            raise StageError(f"`dvc {arguments[0]}` failed in the cell's workspace: {dvc_error(done.lines)}")
-
-    def _run_stage(
-        self, folder: Path, cell: Cell, stage: Stage, record: Record, on_line: Callable[[str], None]
-    ) -> None:
-        program = stage.name.partition("@")[0]
-        more = {"TACA_PARENT_RUN_ID": record.id, "MLFLOW_TRACKING_URI": record.uri}
-        earlier = self._kept(cell)
-        if earlier.exists() and program == "generate":
-            more["TACA_EARLIER_IMAGES"] = str(earlier)
-        outcome = Outcome(stage.name, State.STOPPED, 0.0)
-        # Cells that share a stage, an adapter say, run it once: the others find it in the run-cache.
-        with self._alone(stage), self._leases.lease(places(stage), program in self._gpu_stages, self.stop) as place:
-            if place is not None:
-                self.restore(folder, stage)
-                env = environment(folder, **more, **place)
-                outcome = reproduce(
-                    stage.name, root=folder, env=env, stop=self.stop, retry=self._retry, on_line=on_line
-                )
+    def _run_stage(self, stage: Stage, record: Record) -> None:
+        with self._leases.lease(stage) as place:
+            if place is None:
+                raise StageError(f"stopped before {stage.name}.")
+            outcome = reproduce(
+                stage.name,
+                root=self._folder,
+                env=self._environment(record, place),
+                stop=self._leases.stop,
+                on_line=self._on_line,
+                pull=self._repository is not None,
+            )
         if outcome.state is State.STOPPED:
             raise StageError(f"stopped in {stage.name}.")
         if outcome.state is State.FAILED:
-            raise StageError(outcome.message)
-        self.keep(folder, stage)
+            raise (ConnectionError if outcome.fault is Fault.TRANSIENT else StageError)(outcome.message)
+        if self._repository:
+            self._dvc("push", "--run-cache", stage.name)
 
-    def _kept(self, cell: Cell) -> Path:
-        """Where the images of this cell's last rung are kept for the next one."""
-        settings = {key: value for key, value in cell.overrides.items() if key != "limit"}
-        return self._root / ".work" / "sweeps" / f"{self._sweep}-images" / cell_name(settings)
+    def _environment(self, record: Record, place: dict[str, str]) -> dict[str, str]:
+        """What a stage has to know, as it would in the repository; work that it leaves outlives the workspace."""
+        earlier = {"TACA_EARLIER_IMAGES": str(self._folder / EARLIER)} if self._job.earlier else {}
+        run = {"TACA_PARENT_RUN_ID": record.run_id, "MLFLOW_TRACKING_URI": record.uri}
+        return environment(self._folder, TACA_WORK=str(self._work.absolute()), **run, **earlier, **place)
 
-    def _keep_images(self, folder: Path, cell: Cell) -> None:
-        kept = self._kept(cell)
-        shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(folder / "results" / "images" / cell.arm, kept, copy_function=os.link)
+    def _save(self, stages: list[Stage]) -> str:
+        job = self._job
+        made = [out for stage in stages for out in stage.outs]
+        metrics = [path for path in [*job.files, *made] if path.startswith(experiments.METRICS)]
+        commit = experiments.save(self._folder, job.commit, job.name, job.digest, metrics)
+        if self._repository:
+            experiments.publish(self._folder, self._repository, job.commit, job.name)
+        drop_recorded(self._folder, self._work)
+        return commit
 
-    @contextmanager
-    def _alone(self, stage: Stage) -> Iterator[None]:
-        settings = f"{stage.cmd} {sorted(stage.params.items())}"
-        with self._guard:
-            lock = self._running.setdefault(settings, threading.Lock())
-        with lock:
-            yield
+    def _dvc(self, *arguments: str) -> None:
+        done = run([*DVC, *arguments], cwd=self._folder, env=environment(self._folder), stop=self._leases.stop)
+        if done.returncode != 0:
+            raise StageError(f"`dvc {arguments[0]}` failed in the cell's workspace: {dvc_error(done.lines)}")

@@ -1,80 +1,74 @@
-"""Where the cells of a sweep run: threads here, a Ray cluster, or the machines of a Prefect work pool.
+"""Where the cells of a sweep run: in workspaces here, on a Ray cluster, or on the machines of a Prefect work pool.
 
 All of them are used in the same way: `submit` starts a cell and returns a Prefect future whose state is completed, with
-a message, or failed, with the reason.
+the experiment's commit as its message, or failed, with the reason.
 """
 
-import threading
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed, State
 
 from flows.errors import TOLD
-from flows.running.leases import Leases, gpus
+from flows.running.leases import Leases
+from flows.running.tasks import PASSING, tried
 from flows.sweeps.cells import Cell
-from flows.sweeps.run_cell import CellRunner, Source
-from lab.params import Params
+from flows.sweeps.job import Job, Jobs
+from flows.sweeps.run_cell import CellRun
 
 
-def runner_of(root: Path, sweep: str, source: Source, params: Params):
-    """The runner that `flows.runner` names."""
-    if params.flows.runner == "ray":
-        from flows.machines.ray_cells import RayCluster
+class Here(AbstractContextManager):
+    """Cells in workspaces of this machine, which share its cache and its unfinished work.
 
-        return RayCluster(root, sweep, source, params)
-    if params.flows.runner == "kubernetes":
-        from flows.machines.pool_cells import WorkPool
+    Attributes:
+        places: how many cells are started at once; each of their stages then waits for its own place.
+        apart: whether machines see what others have made only when that is finished.
+    """
 
-        return WorkPool(root, sweep, source, params)
-    return Threads(root, sweep, source, params)
+    apart = False
 
-
-class Threads:
-    """Cells in workspaces of this machine, `flows.workers` at once."""
-
-    def __init__(self, root: Path, sweep: str, source: Source, params: Params):
-        self._runner = CellRunner(root, sweep, source, Leases(params.flows.workers, gpus()), params)
-        self.stop, self.commit = self._runner.stop, source.commit
-        self.places = params.flows.workers
-        self._free = threading.Semaphore(self.places)
-
-    def __enter__(self) -> "Threads":
-        return self
+    def __init__(self, jobs: Jobs, leases: Leases):
+        self.jobs, self.leases = jobs, leases
+        self.places = max(leases.machine.workers, len(leases.machine.gpus))
 
     def __exit__(self, *error: object) -> None:
-        self.stop.set()
+        self.leases.stop.set()
 
-    def restore(self, stage: str) -> None:
-        """What was made here is here."""
+    def send(self, stages: Iterable[str]) -> None:
+        """Sends what the pipeline's stages left to where cells run: here it is there."""
 
-    def send(self, cells: Iterable[Cell]) -> None:
-        """Workspaces share the cache."""
+    def fetch(self, cell: Cell, commit: str) -> None:
+        """Brings a finished cell's experiment and scores: here they are."""
 
-    def waves(self, cells: list[Cell]) -> Iterator[list[Cell]]:
-        """All at once: what cells share is run once by `CellRunner`."""
-        yield cells
-
-    def submit(self, cell: Cell, parent: str) -> PrefectFuture:
-        """Starts a cell; its task waits for a place."""
-        run = task(name="cell", task_run_name=cell.label, cache_policy=NO_CACHE, retries=0)(_run)
-        return run.submit(self._runner, cell, parent, self._free)
-
-    def fetch(self, cell: Cell) -> None:
-        """Its experiment is here."""
-
-    def fetch_scores(self, cell: Cell, commit: str) -> None:
-        """They are here."""
+    def submit(self, cell: Cell, job: Job) -> PrefectFuture:
+        """Starts a cell."""
+        return tried(_run, name="cell", run_name=cell.label, machine=self.leases.machine).submit(self, job)
 
 
-def _run(runner: CellRunner, cell: Cell, parent: str, free: threading.Semaphore) -> State:
-    log = get_run_logger()
-    with free:
-        try:
-            return Completed(message=runner.run(cell, parent, log.info))
-        except TOLD as error:
-            return Failed(message=str(error))
+def runner_of(jobs: Jobs, leases: Leases) -> Here:
+    """The runner that `runner` in machine.yaml names."""
+    if leases.machine.runner == "ray":
+        from flows.machines.ray_cells import RayCluster
+
+        return RayCluster(jobs, leases)
+    if leases.machine.runner == "kubernetes":
+        from flows.machines.pool_cells import WorkPool
+
+        return WorkPool(jobs, leases)
+    return Here(jobs, leases)
+
+
+def state_of(run: CellRun) -> State:
+    """Runs a cell; what Prefect is told of it."""
+    try:
+        return Completed(message=run())
+    except (ConnectionError, TimeoutError) as error:
+        return Failed(name=PASSING, message=str(error))
+    except TOLD as error:
+        return Failed(message=str(error))
+
+
+def _run(runner: Here, job: Job) -> State:
+    return state_of(CellRun(runner.jobs.root, job, runner.leases, get_run_logger().info))

@@ -6,33 +6,36 @@ below the best lower bound so far: not when its mean is lower, which with few pr
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from compbench.statistics import Interval
-from flows.sweeps.cells import Cell, Planner
 from flows.sweeps.definition import Overrides, Search, Sweep, labelled
+from flows.sweeps.progress import Progress
 from runtime.errors import StageError
+from runtime.params import read_yaml
 
-RunCells = Callable[[list[Cell]], None]
+RunCells = Callable[[Iterable[tuple[str, Overrides]]], None]
 DIGITS = 3  # of drawn values: what is drawn is what is written and read
 
 
-def search(sweep: Sweep, planner: Planner, progress, run: RunCells) -> None:
+def search(root: Path, sweep: Sweep, progress: Progress, run: RunCells) -> None:
     """Draws and runs the cells of the sweep's search.
 
     Args:
-        progress: `flows.sweeps.flow.Progress`, which takes in finished, failed and pruned cells.
-        run: runs cells.
+        progress: takes in finished, failed and dropped cells.
+        run: runs cells, by their labels.
 
     Raises:
         StageError: a rung cannot take over the images of the one before.
     """
-    found = sweep.search
-    check_rungs(found, planner.params)
+    found, params = sweep.search, read_yaml(root / "params.yaml")
+    check_rungs(found, params)
     if found.method == "random":
-        run([planner.cell(_label(values), values) for values in _random(found)])
+        run((_label(values), values) for values in _random(found))
     else:
-        _optuna(sweep, found, planner, progress, run)
+        _optuna(found, Climb(sweep, params["prompts"]["per_category"], progress, run))
+    progress.show(left=0, running=0)
 
 
 def check_rungs(search: Search, params: dict) -> None:
@@ -59,50 +62,60 @@ def hopeless(differences: dict[str, Interval], label: str) -> bool:
     return differences[label].high < best
 
 
-def _optuna(sweep: Sweep, found: Search, planner: Planner, progress, run: RunCells) -> None:
+def _optuna(found: Search, climb: "Climb") -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=found.seed))
-    climb = Climb(sweep, planner, progress, run)
-    for _ in range(found.samples):
-        trial = study.ask()
-        values = {key: round(trial.suggest_float(key, *bounds), DIGITS) for key, bounds in found.space.items()}
-        difference = climb(values)
-        if difference is None:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            study.tell(trial, difference.mean)
+    for begun in range(0, found.samples, found.parallel):
+        trials = [study.ask() for _ in range(min(found.parallel, found.samples - begun))]
+        # Told in the order of asking, whichever cell ended first: the next draws depend on it.
+        for trial, difference in zip(trials, climb([_drawn(trial, found) for trial in trials]), strict=True):
+            if difference is None:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            else:
+                study.tell(trial, difference.mean)
 
 
 class Climb:
-    """Runs a cell rung by rung as long as there is hope."""
+    """Runs cells rung by rung as long as there is hope."""
 
-    def __init__(self, sweep: Sweep, planner: Planner, progress, run: RunCells):
-        whole = planner.params["prompts"]["per_category"]
+    def __init__(self, sweep: Sweep, whole: int, progress: Progress, run: RunCells):
         # With all prompts it is the cell itself.
         self._rungs = [None if rung == whole else rung for rung in sweep.search.rungs] or [None]
         self._reference = dict(labelled(sweep))[sweep.compare_with]
-        self._seen: dict[int | None, dict[str, Interval]] = {}
-        self._sweep, self._planner, self._progress, self._run = sweep, planner, progress, run
+        self._seen: dict[int | None, dict[str, Interval]] = {rung: {} for rung in self._rungs}
+        self._sweep, self._progress, self._run = sweep, progress, run
 
-    def __call__(self, values: Overrides) -> Interval | None:
-        """The last difference to the compared cell; None when a cell failed."""
-        label, objective = _label(values), self._sweep.search.objective
+    def __call__(self, draws: Sequence[Overrides]) -> list[Interval | None]:
+        """The last difference of each to the compared cell; None when a cell failed."""
+        climbing, last = {_label(values): values for values in draws}, {}
         for rung in self._rungs:
             limit = {} if rung is None else {"limit": rung}
-            pair = {self._sweep.compare_with: self._reference, label: values}
-            self._run([self._planner.cell(name, {**overrides, **limit}) for name, overrides in pair.items()])
-            difference = self._progress.difference(label, rung, objective)
-            if difference is None:
-                return None
-            seen = self._seen.setdefault(rung, {})
-            seen[label] = difference
-            if rung != self._rungs[-1] and hopeless(seen, label):
-                interval = f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
-                self._progress.pruned[label] = f"dropped after {rung} prompts a category: {objective} {interval}"
-                return difference
-        return difference
+            cells = {self._sweep.compare_with: self._reference, **climbing}
+            self._run((label, {**overrides, **limit}) for label, overrides in cells.items())
+            last |= {label: self._progress.difference(label, rung, self._sweep.search.objective) for label in climbing}
+            self._seen[rung] |= {label: last[label] for label in climbing if last[label] is not None}
+            climbing = {label: values for label, values in climbing.items() if self._goes_on(label, rung)}
+            if not climbing:
+                break
+        return [last[_label(values)] for values in draws]
+
+    def _goes_on(self, label: str, rung: int | None) -> bool:
+        seen = self._seen[rung]
+        if label not in seen or rung == self._rungs[-1]:
+            return False
+        dropped = hopeless(seen, label)
+        if dropped:
+            found = seen[label]
+            interval = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+            why = f"dropped after {rung} prompts a category: {self._sweep.search.objective} {interval}"
+            self._progress.pruned[label] = why
+        return not dropped
+
+
+def _drawn(trial, found: Search) -> Overrides:
+    return {key: round(trial.suggest_float(key, *bounds), DIGITS) for key, bounds in found.space.items()}
 
 
 def _random(found: Search) -> Iterator[Overrides]:
