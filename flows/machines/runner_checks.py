@@ -9,29 +9,29 @@ from urllib.parse import urlsplit
 
 from flows.checks.remote import check_remote
 from flows.machines.elsewhere import remote_settings, repository
+from flows.settings import Machine
 from flows.sweeps import experiments
-from lab.params import Params
 from runtime.errors import StageError
 from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import TIMEOUT, is_server, shown
 
 
-def check_runner(root: Path, params: Params) -> None:
-    """Returns when the runner that params.yaml names has all that it needs.
+def check_runner(root: Path, machine: Machine) -> None:
+    """Returns when the runner that machine.yaml names has all that it needs.
 
     Raises:
         StageError: something that the workers share with this machine is missing or does not answer.
     """
-    runner = params.flows.runner
+    runner = machine.runner
     if runner == "local":
         return
     if not os.environ.get("PREFECT_API_URL"):
         raise StageError(f"Runner {runner} needs a Prefect server that its machines reach: set PREFECT_API_URL to it.")
     _check_store(runner, tracking_uri(root))
     _check_remote(runner, root)
-    _check_commit(repository(root, params), experiments.head(root))
+    _check_commit(repository(root, machine), experiments.head(root))
     if runner == "ray":
-        _check_ray(params.flows.ray_address)
+        _check_ray(machine.ray_address)
 
 
 def _check_store(runner: str, uri: str) -> None:
@@ -64,7 +64,9 @@ def _check_commit(url: str, commit: str) -> None:
     said = done.stderr.strip().splitlines() or ["git said nothing"]
     if "not our ref" in done.stderr:
         raise StageError(f"Commit {commit[:10]} is not at {shown(url)}, where workers get it: `git push` it first.")
-    raise StageError(f"The repository at {shown(url)} does not answer ({said[-1]}): correct `flows.repository`.")
+    raise StageError(
+        f"The repository at {shown(url)} does not answer ({said[-1]}): correct `repository` in machine.yaml."
+    )
 
 
 def _check_ray(address: str) -> None:
@@ -76,5 +78,5 @@ def _check_ray(address: str) -> None:
         socket.create_connection((parts.hostname, parts.port), TIMEOUT).close()
     except (OSError, ValueError) as error:
         raise StageError(
-            f"Ray at `flows.ray_address` ({address}) does not answer ({error}): start it, or correct the address."
+            f"Ray at `ray_address` of machine.yaml ({address}) does not answer ({error}): start it, or correct that."
         ) from None

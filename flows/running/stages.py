@@ -38,6 +38,4 @@ class Stages:
             if place is None:
                 return Outcome(stage, State.STOPPED)
             env = environment(self._root, TACA_PARENT_RUN_ID=self._parent, **place)
-            return reproduce(
-                stage, root=self._root, env=env, stop=self.leases.stop, on_line=on_line, pull=self._pull
-            )
+            return reproduce(stage, root=self._root, env=env, stop=self.leases.stop, on_line=on_line, pull=self._pull)

@@ -84,7 +84,7 @@ class Planner:
         self._pipeline = read_yaml(root / "dvc.yaml")
         self._graph = graph_of(stages_of(self._pipeline, self.params))
         self._recorded = read_recorded(root)
-        self._hasher, self._hashes = Hasher(root), {}
+        self._hasher, self._hashes = Hasher(root), {}  # md5 by path
         if sweep.like not in self.params["arms"]:
             raise StageError(f"The sweep's `like` is {sweep.like!r}, but must be one of `arms` in params.yaml.")
 
@@ -113,7 +113,7 @@ class Planner:
             reads=tuple(out for out in made if any(overlap(dep, out) for dep in deps)),
             begins=f"{runs[0].cmd} {sorted(runs[0].params.items())}" if runs else label,
             places=max(map(places, runs), default=1),
-            digest=self._digest(graph, own),
+            digest=self._digest(graph, own or needed[-1:]),
         )
 
     def _document(self, label: str, overrides: Overrides) -> tuple[dict, str]:
@@ -122,7 +122,8 @@ class Planner:
         params["adapters"][OWN] = copy.deepcopy(params["adapters"][like["adapter"]])
         params["arms"][OWN] = {**like, "adapter": OWN}
         for key, value in overrides.items():
-            for path in SHORT.get(key, (_in_full(key),)):
+            # `arm.gamma` is the arm's alone, `adapter.gamma` the adapter's; anything else is a key of params.yaml.
+            for path in SHORT.get(key, (re.sub(r"^(arm|adapter)[.]", rf"\1s.{OWN}.", key),)):
                 _set(params, path, value, label)
         adapter = params["adapters"][OWN]
         if adapter.get("rank") == 0:
@@ -134,7 +135,8 @@ class Planner:
             validate(params, f"cell {label}")
         except ParamsError as error:
             raise StageError("\n".join(error.faults)) from None
-        return params, _adopted(params)
+        params["arms"][OWN]["adapter"] = _adopted(params["adapters"], Adapter)
+        return params, _adopted(params["arms"], Arm)
 
     def _shared(self, graph: Graph, needed: list[str]) -> list[str]:
         """Stages that the pipeline has too, on the same inputs."""
@@ -158,16 +160,10 @@ class Planner:
         """Of a file or folder of the workspace; of what a shared stage makes, as dvc.lock has it."""
         if dep not in self._hashes:
             recorded = (outs[dep] for _, outs in self._recorded.values() if dep in outs)
-            self._hashes[dep] = next(recorded, None) or self._hasher(dep).md5
+            # None of what a shared stage has not made yet: the cell is planned again when it has.
+            there = (self._hasher.root / dep).exists()
+            self._hashes[dep] = next(recorded, None) or (self._hasher(dep).md5 if there else None)
         return self._hashes[dep]
-
-
-def _in_full(key: str) -> str:
-    """`arm.gamma` is the arm's alone, `adapter.gamma` the adapter's; anything else is a key of params.yaml."""
-    for section, full in (("arm.", f"arms.{OWN}."), ("adapter.", f"adapters.{OWN}.")):
-        if key.startswith(section):
-            return full + key.removeprefix(section)
-    return key
 
 
 def _set(params: dict, path: str, value: object, label: str) -> None:
@@ -190,16 +186,10 @@ def _paths(section: Mapping, prefix: str = "") -> list[str]:
     return found
 
 
-def _adopted(params: dict) -> str:
-    """Takes adapter and arm of the pipeline where they are set as the cell's own are; the name of the cell's arm."""
-    arms, adapters = params["arms"], params["adapters"]
-    own = Adapter(**adapters[OWN])
-    same = next((name for name, values in adapters.items() if name != OWN and Adapter(**values) == own), None)
-    if same is not None:
-        arms[OWN]["adapter"] = same
-        del adapters[OWN]
-    mine = Arm(**arms[OWN])
-    arm = next((name for name, values in arms.items() if name != OWN and Arm(**values) == mine), None)
-    if arm is not None:
-        del arms[OWN]
-    return arm or OWN
+def _adopted(section: dict, model: type) -> str:
+    """What the pipeline calls an entry that says the same as the cell's own, which is dropped then; or `cell`."""
+    own = model(**section[OWN])
+    name = next((name for name, values in section.items() if name != OWN and model(**values) == own), OWN)
+    if name != OWN:
+        del section[OWN]
+    return name

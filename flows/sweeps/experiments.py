@@ -48,9 +48,7 @@ def finished(root: Path, baseline: str) -> dict[str, tuple[str, str]]:
     under = reference(baseline, "").rstrip("/")
     listed = git(root, "for-each-ref", "--format=%(refname) %(objectname) %(contents:subject)", under)
     found = (line.split(" ") for line in listed.splitlines())
-    return {
-        path.rpartition("/")[2]: (commit, words[1]) for path, commit, *words in found if words[:1] == ["taca-cell"]
-    }
+    return {path.rpartition("/")[2]: (commit, words[1]) for path, commit, *words in found if words[:1] == ["taca-cell"]}
 
 
 def lock_of(root: Path, commit: str) -> Mapping:

@@ -30,7 +30,7 @@ def done(root: Path, cell: Cell, commit: str) -> Done:
     Raises:
         StageError: they are not there.
     """
-    md5, manifest_md5 = score_files(root, cell, commit)
+    md5, manifest_md5 = score_files(root, cell, commit).values()
     scores, manifest = in_cache(root, md5), in_cache(root, manifest_md5)
     if not (scores.exists() and manifest.exists()):
         raise StageError(
@@ -40,25 +40,21 @@ def done(root: Path, cell: Cell, commit: str) -> Done:
     return Done(cell, commit, md5, scores, manifest)
 
 
-def score_files(root: Path, cell: Cell, commit: str) -> tuple[str, str]:
-    """The hashes of a finished cell's scores and of their manifest."""
+def score_files(root: Path, cell: Cell, commit: str) -> dict[str, str]:
+    """Paths and hashes of a finished cell's scores and of their manifest."""
     from lab.report.provenance import manifest_path
 
     outs = {out["path"]: out["md5"] for out in lock_of(root, commit)["stages"][f"score@{cell.arm}"]["outs"]}
-    path = Path(f"results/scores/{cell.arm}.parquet")
-    return outs[str(path)], outs[str(manifest_path(path))]
+    path = f"results/scores/{cell.arm}.parquet"
+    return {path: outs[path] for path in (path, str(manifest_path(Path(path))))}
 
 
 def in_cache(root: Path, md5: str) -> Path:
-    """Where DVC keeps the file with this hash."""
-    return cache(root) / "files" / "md5" / md5[:2] / md5[2:]
-
-
-def cache(root: Path) -> Path:
-    """DVC's cache, wherever it is configured."""
+    """Where DVC keeps the file with this hash, in the cache that it is configured with."""
     from dvc.config import Config
 
-    return Path(Config(str(root / ".dvc")).read()["cache"].get("dir", root / ".dvc" / "cache"))
+    cache = Config(str(root / ".dvc")).read()["cache"].get("dir", root / ".dvc" / "cache")
+    return Path(cache, "files", "md5", md5[:2], md5[2:])
 
 
 def compared(sweep: Sweep, finished: Sequence[Done], report: Mapping):

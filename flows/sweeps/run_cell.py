@@ -5,8 +5,11 @@ the cache that workspaces share, or the DVC remote and git.
 """
 
 import base64
+import threading
 from collections.abc import Callable
 from pathlib import Path
+
+from ruamel.yaml import YAML
 
 from flows.running.leases import Leases
 from flows.running.process import end_noted, run
@@ -14,11 +17,13 @@ from flows.running.record import Record, recorded
 from flows.running.repro import DVC, Fault, State, dvc_error, environment, reproduce
 from flows.running.workspace import workspace
 from flows.sweeps import experiments
-from flows.sweeps.job import IMAGES, Job
+from flows.sweeps.cells import OWN
+from flows.sweeps.job import Job
 from runtime.errors import StageError
 from runtime.execution.graph import Stage, read_stages
 from runtime.execution.work import drop_recorded
 
+IMAGES = f"results/images/{OWN}"
 EARLIER = "earlier"  # in the cell's workspace: images of its last rung
 
 
@@ -45,17 +50,18 @@ class CellRun:
             StageError: a stage failed, or the sweep was stopped.
             ConnectionError: a stage failed by something that passes.
         """
-        job, folder = self._job, self._folder
+        job, cell, folder = self._job, self._job.cell, self._folder
         for note in (folder / ".work" / "groups").glob("*.txt"):
             end_noted(note)  # of a flow that was killed
-        with recorded(self._root, job.experiment, job.run_name, job.tags, job.parent) as record:
-            record.log_params(job.overrides)
+        tags = {"flow": "cell", "sweep": job.sweep, "cell": cell.name, "cell.label": cell.label}
+        with recorded(self._root, job.experiment, cell.name, tags, job.parent) as record:
+            record.log_params(cell.overrides)
             with workspace(self._root, job.commit, folder, base64.b64decode(job.diff)):
                 self._prepare()
-                stages = read_stages(folder)
-                for name in job.stages:
-                    self._run_stage(stages[name], record)
-                commit = self._save([stages[name] for name in job.stages])
+                stages = [read_stages(folder)[name] for name in cell.stages]
+                for stage in stages:
+                    self._run_stage(stage, record)
+                commit = self._save([out for stage in stages for out in stage.outs])
             record.tag({"dvc.exp_name": job.name, "dvc.exp_rev": commit})
             record.sum_costs()
             record.end("FINISHED")
@@ -63,14 +69,18 @@ class CellRun:
 
     def _prepare(self) -> None:
         """Puts parameters, records and inputs into the workspace."""
-        for path, text in self._job.files.items():
-            (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (self._folder / path).write_text(text)
-        missing = [path for path in self._job.inputs if not (self._folder / path).exists()]
+        job, folder = self._job, self._folder
+        with (folder / "params.yaml").open("w") as file:
+            YAML(typ="safe", pure=True).dump(job.cell.params, file)
+        for path, text in {"dvc.lock": job.lock, **job.metrics}.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        inputs = [*job.cell.reads, *([IMAGES] if job.earlier else [])]
+        missing = [path for path in inputs if not (folder / path).exists()]
         if missing:
-            self._dvc("pull" if self._repository else "checkout", *missing)
-        if self._job.earlier:
-            (self._folder / IMAGES).rename(self._folder / EARLIER)
+            dvc(folder, self._leases.stop, "pull" if self._repository else "checkout", *missing)
+        if job.earlier:
+            (folder / IMAGES).rename(folder / EARLIER)
 
     def _run_stage(self, stage: Stage, record: Record) -> None:
         with self._leases.lease(stage) as place:
@@ -89,7 +99,7 @@ class CellRun:
         if outcome.state is State.FAILED:
             raise (ConnectionError if outcome.fault is Fault.TRANSIENT else StageError)(outcome.message)
         if self._repository:
-            self._dvc("push", "--run-cache", stage.name)
+            dvc(self._folder, self._leases.stop, "push", "--run-cache", stage.name)
 
     def _environment(self, record: Record, place: dict[str, str]) -> dict[str, str]:
         """What a stage has to know, as it would in the repository; work that it leaves outlives the workspace."""
@@ -97,17 +107,22 @@ class CellRun:
         run = {"TACA_PARENT_RUN_ID": record.run_id, "MLFLOW_TRACKING_URI": record.uri}
         return environment(self._folder, TACA_WORK=str(self._work.absolute()), **run, **earlier, **place)
 
-    def _save(self, stages: list[Stage]) -> str:
+    def _save(self, made: list[str]) -> str:
         job = self._job
-        made = [out for stage in stages for out in stage.outs]
-        metrics = [path for path in [*job.files, *made] if path.startswith(experiments.METRICS)]
-        commit = experiments.save(self._folder, job.commit, job.name, job.digest, metrics)
+        metrics = [*job.metrics, *(out for out in made if out.startswith(experiments.METRICS))]
+        commit = experiments.save(self._folder, job.commit, job.name, job.cell.digest, metrics)
         if self._repository:
             experiments.publish(self._folder, self._repository, job.commit, job.name)
         drop_recorded(self._folder, self._work)
         return commit
 
-    def _dvc(self, *arguments: str) -> None:
-        done = run([*DVC, *arguments], cwd=self._folder, env=environment(self._folder), stop=self._leases.stop)
-        if done.returncode != 0:
-            raise StageError(f"`dvc {arguments[0]}` failed in the cell's workspace: {dvc_error(done.lines)}")
+
+def dvc(folder: Path, stop: threading.Event, *arguments: str) -> None:
+    """Runs a command of DVC in a workspace, until `stop` is set.
+
+    Raises:
+        StageError: it failed.
+    """
+    done = run([*DVC, *arguments], cwd=folder, env=environment(folder), stop=stop)
+    if done.returncode != 0:
+        raise StageError(f"`dvc {arguments[0]}` failed in {folder.name}: {dvc_error(done.lines)}")

@@ -4,7 +4,7 @@ All of them are used in the same way: `submit` starts a cell and returns a Prefe
 the experiment's commit as its message, or failed, with the reason.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
 from prefect.futures import PrefectFuture
@@ -60,7 +60,7 @@ def runner_of(jobs: Jobs, leases: Leases) -> Here:
     return Here(jobs, leases)
 
 
-def state_of(run: CellRun) -> State:
+def state_of(run: Callable[[], str]) -> State:
     """Runs a cell; what Prefect is told of it."""
     try:
         return Completed(message=run())

@@ -65,8 +65,8 @@ class Schedule:
         known = experiments.finished(self._jobs.root, self._jobs.commit)
         cells = [self._planner.cell(cell.label, cell.overrides) for cell in cells]
         for cell in cells:
-            if is_finished(cell, self._jobs.name, known):
-                self._take(cell, known[f"{self._jobs.name}-{cell.name}"][0], ran=False)
+            if is_finished(cell, self._jobs.sweep, known):
+                self._take(cell, known[f"{self._jobs.sweep}-{cell.name}"][0], ran=False)
             else:
                 self._ready.append(cell)
         self._runner.send(name for cell in self._ready for name in cell.shared)

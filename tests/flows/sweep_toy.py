@@ -32,7 +32,7 @@ def make(toy: Toy) -> Toy:
     text = (ROOT / "experiments" / "defaults.yaml").read_text()
     text = re.sub(r"(?ms)^adapters:.*?\n\n", ADAPTERS, text)
     text = re.sub(r"(?ms)^arms:.*?\n\n", ARMS, text)
-    text = re.sub(r"per_category: \d+", "per_category: 20", text).replace("retry_seconds: 5.0", "retry_seconds: 0.1")
+    text = re.sub(r"per_category: \d+", "per_category: 20", text)
     text = re.sub(
         r"bootstrap: \d+", "bootstrap: 500", re.sub(r"(generate:.*?batch_size: )\d+", r"\g<1>5", text, flags=re.DOTALL)
     )
@@ -43,6 +43,7 @@ def make(toy: Toy) -> Toy:
         ".work/\n.prefect/\nmlflow.db*\nmlartifacts/\n*.log\n__pycache__/\n/models/adapters\n/results/images\n"
         "/results/scores\n/results/sweeps\n"
     )
+    toy.env |= {"TACA_RETRY_SECONDS": "0.1", "TACA_WORKERS": "2"}
     toy.env["TOY_LOG"] = str(toy.root / "toy.log")
     for command in (["git", "add", "-A"], COMMIT):
         done = toy.run(*command)

@@ -25,6 +25,11 @@ def toy(toy, server):
     return toy
 
 
+def left(toy):
+    """The files that a sweep has left in `.work`."""
+    return [str(path.relative_to(toy.root)) for path in (toy.root / ".work").rglob("*") if path.is_file()]
+
+
 def test_cells_run_once_and_share_what_they_have_in_common(toy):
     done = sweep(toy, "gamma")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -48,12 +53,13 @@ def test_cells_run_once_and_share_what_they_have_in_common(toy):
     shown = toy.run("dvc", "exp", "show", "--json", "--num", "1")
     names = [exp["name"] for revision in json.loads(shown.stdout) for exp in revision.get("experiments") or []]
     assert len(names) == 5
-    assert all(name.startswith("gamma-") for name in names)
+    assert all(re.fullmatch(r"gamma-[a-z0-9.-]+-[0-9a-f]{8}", name) for name in names)
     runs = {run.info.run_name: run for run in toy.ended_runs(len(toy.runs()))}
     assert runs["sweep gamma"].data.metrics["gamma-1.2/color"] > runs["sweep gamma"].data.metrics["baseline/color"]
-    assert runs["gamma-1.4"].data.tags["mlflow.parentRunId"] == runs["sweep gamma"].info.run_id
-    assert runs["gamma-1.4"].data.params["gamma"] == "1.4"
-    assert not list((toy.root / ".work" / "cells").glob("*"))
+    (cell,) = [run for name, run in runs.items() if re.fullmatch(r"gamma-1\.4-\w{8}", name)]
+    assert cell.data.tags["mlflow.parentRunId"] == runs["sweep gamma"].info.run_id
+    assert cell.data.params["gamma"] == "1.4"
+    assert left(toy) == []
     edited = {line.split()[-1] for line in toy.run("git", "status", "--porcelain").stdout.splitlines()}
     assert edited <= {"dvc.lock", "results/"}
 
@@ -76,7 +82,7 @@ def test_only_what_is_missing_failed_or_out_of_date_runs_again(toy):
     assert len(re.findall("finished", plan)) == 5
     (toy.root / "stages" / "score.py").open("a").write("# changed\n")
     plan = sweep(toy, "gamma", "--plan").stdout
-    assert re.search(r"gamma-1\.4 +\w{12}  runs train@cell, generate@cell, score@cell", plan)
+    assert re.search(r"gamma-1\.4 +gamma-1\.4-\w{8}  runs train@cell, generate@cell, score@cell", plan)
 
 
 def test_a_search_drops_the_hopeless_early_and_takes_images_over(toy):
@@ -142,9 +148,7 @@ def test_eight_cells_at_once_all_land(toy):
     cells = "".join(f"  g{number}: {{gamma: 1.{number}}}\n" for number in range(1, 9))
     path = toy.root / "experiments" / "sweeps" / "gamma.yaml"
     path.write_text(path.read_text().split("  lora-only")[0] + cells)
-    params = toy.root / "params.yaml"
-    params.write_text(params.read_text().replace("workers: 2", "workers: 8"))
     sweep_toy.commit_all(toy)
-    done = sweep(toy, "gamma")
+    done = sweep(toy, "gamma", TACA_WORKERS="8")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "9 cells done, 0 running, 0 failed, 0 to go" in done.stdout + done.stderr
