@@ -31,7 +31,7 @@ class WorkPool(Elsewhere):
                 kind = client.read_work_pool(name).type
             except ObjectNotFound:
                 raise StageError(
-                    f"There is no work pool {name!r} (machine.yaml: `work_pool`): `prefect work-pool ls` lists those "
+                    f"There is no work pool {name!r} (`work_pool` in machine.yaml): `prefect work-pool ls` lists those "
                     "there are."
                 ) from None
             client.create_deployment(

@@ -137,17 +137,13 @@ class Ray:
         return sum(process.name() == "raylet" for node in nodes for process in node.children(recursive=True))
 
 
-def make(toy: Toy, shared: Shared, bucket: str, **flows: str) -> Toy:
-    """The sweep's toy repository with a DVC remote, an `origin`, and settings of section `flows`."""
+def make(toy: Toy, shared: Shared, bucket: str, **settings: str) -> Toy:
+    """The sweep's toy repository with a DVC remote, an `origin`, and settings of its machine."""
     sweep_toy.make(toy)
     toy.env |= shared.env
     toy.env["PYTHONPATH"] = str(ROOT)
-    text = (toy.root / "params.yaml").read_text()
-    for key, value in flows.items():
-        head, _, tail = text.partition(f"\n  {key}: ")
-        assert tail, key
-        text = f"{head}\n  {key}: {value}\n{tail.partition(chr(10))[2]}"
-    (toy.root / "params.yaml").write_text(text)
+    (toy.root / "machine.yaml").write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
+    (toy.root / ".git" / "info" / "exclude").write_text("machine.yaml\n")
     run(toy, "dvc", "remote", "add", "--default", "storage", f"s3://dvc/{bucket}")
     sweep_toy.commit_all(toy)
     origin = toy.root.parent / "origin.git"

@@ -57,6 +57,18 @@ def commit_all(toy: Toy) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def git(toy: Toy, *arguments: str) -> str:
+    """What a command of git prints."""
+    done = toy.run("git", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def experiments(toy: Toy, head: str) -> list[str]:
+    """The references of the experiments on a commit."""
+    return git(toy, "for-each-ref", "--format=%(refname)", f"refs/exps/{head[:2]}/{head[2:]}").splitlines()
+
+
 def log(toy: Toy) -> list[str]:
     """What the toy stages noted of their work."""
     path = toy.root / "toy.log"

@@ -16,9 +16,6 @@ from conftest import ROOT, Toy
 from machines import Ray, Shared, make, run, until
 from sweep_toy import log, sweep
 
-from flows.machines.elsewhere import waves
-from runtime.execution.graph import Stage
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CELLS = ["baseline", "lora-only", "gamma-1.1", "gamma-1.2", "gamma-1.4"]
 
@@ -33,7 +30,9 @@ def shared(tmp_path_factory):
 @pytest.fixture
 def cluster(toy, shared):
     """Two Ray nodes whose environment is that of the toy repository's stages."""
-    cluster = Ray(toy.env | shared.env | {"TOY_LOG": str(toy.root / "toy.log"), "TOY_SECONDS": "4"})
+    cluster = Ray(
+        toy.env | shared.env | {"TOY_LOG": str(toy.root / "toy.log"), "TOY_SECONDS": "4", "TOY_GENERATE_SECONDS": "4"}
+    )
     yield cluster
     cluster.close()
 
@@ -105,11 +104,11 @@ def test_a_node_that_dies_takes_no_cell_with_it(toy, shared, cluster):
     edited.write_text(edited.read_text() + "# not committed\n")
     running = toy.start(sys.executable, "-m", "flows.sweep", "gamma")
 
-    def trains_on_two() -> bool:
+    def generates_on_two() -> bool:
         assert running.poll() is None, (toy.root / "started.log").read_text()
-        return bool(list(cluster.home("two").glob("commits/*/.work/cells/*/.work/groups/train-cell.txt")))
+        return bool(list(cluster.home("two").glob("commits/*/.work/cells/*/.work/groups/generate-cell.txt")))
 
-    until(trains_on_two)
+    until(generates_on_two)
     cluster.kill("two")
     assert running.wait(timeout=600) == 0, (toy.root / "started.log").read_text()
     assert sorted(cells(toy)) == sorted(CELLS)
@@ -118,19 +117,19 @@ def test_a_node_that_dies_takes_no_cell_with_it(toy, shared, cluster):
     trained = run(toy, "git", "show", f"{cells(toy)['gamma-1.4']}:dvc.lock").partition("train@cell:")[2]
     assert hashlib.md5(edited.read_bytes(), usedforsecurity=False).hexdigest() in trained
     assert list(cluster.home("two").glob("commits/*/.work/cells/*")), "it was not in the middle of a cell"
-    images = [line for line in log(toy) if line.startswith("generate")]
-    assert len(images) == len({line.split()[1] for line in images}) + 1, images  # two cells have gamma 1
+    trained = [line for line in log(toy) if line.startswith("train")]
+    assert len(trained) == len(set(trained)) == 5, trained
 
 
 def test_cells_run_as_flow_runs_of_a_work_pool(toy, shared, tmp_path):
     """A process pool speaks the API that a Kubernetes pool does: it clones, and its worker knows no repository."""
     make(toy, shared, "pool", runner="kubernetes", work_pool="cells")
-    for package in ("flows", "taca"):  # the job's code comes with the clone
+    for package in ("flows", "lab", "runtime", "compbench", "taca"):  # the job's code comes with the clone
         shutil.copytree(ROOT / package, toy.root / package, ignore=shutil.ignore_patterns("__pycache__"))
     sweep_toy.commit_all(toy)
     run(toy, "git", "push", "-q", "origin", "HEAD")
     missing = sweep(toy, "gamma")
-    assert "There is no work pool 'cells' (`flows.work_pool`)" in missing.stdout + missing.stderr
+    assert "There is no work pool 'cells' (`work_pool` in machine.yaml)" in missing.stdout + missing.stderr
     assert not [line for line in log(toy) if " 1.4" in line]
     prefect = [sys.executable, "-m", "prefect"]
     run(toy, *prefect, "work-pool", "create", "cells", "--type", "process")
@@ -148,13 +147,6 @@ def test_cells_run_as_flow_runs_of_a_work_pool(toy, shared, tmp_path):
     assert list((tmp_path / "home" / "commits").glob("*/.git"))
 
 
-def test_of_cells_that_train_alike_one_goes_first():
-    def stages(cell):
-        return [Stage("train@cell", "train", (), {"adapters.cell": cell}, ())] if cell else []
-
-    assert list(waves([1.1, 1.2, 1.1, None, None, 1.2], stages)) == [[1.1, 1.2, None, None], [1.1, 1.2]]
-
-
 def test_what_is_missing_is_said_before_any_cell_starts(toy, shared):
     make(toy, shared, "faults", runner="ray", ray_address="127.0.0.1:1")
 
@@ -167,13 +159,12 @@ def test_what_is_missing_is_said_before_any_cell_starts(toy, shared):
     assert "needs an MLflow server that its machines reach" in said(MLFLOW_TRACKING_URI="sqlite:////tmp/mlflow.db")
     assert "MLflow at http://127.0.0.1:1 does not answer" in said(MLFLOW_TRACKING_URI="http://127.0.0.1:1")
     assert "The DVC remote cannot be used" in said(AWS_ENDPOINT_URL_S3="http://127.0.0.1:1")
-    assert "Ray at `flows.ray_address` (127.0.0.1:1) does not answer" in said()
+    assert "Ray at `ray_address` of machine.yaml (127.0.0.1:1) does not answer" in said()
     run(toy, "git", "remote", "set-url", "origin", "/nowhere")
     assert "The repository at /nowhere does not answer" in said()
     run(toy, "dvc", "remote", "remove", "storage")
     assert "needs a DVC remote" in said()
-    path = toy.root / "params.yaml"
-    path.write_text(path.read_text().replace("ray_address: 127.0.0.1:1", "ray_address: null"))
-    assert "`flows.ray_address` is null, but must be auto or HOST:PORT, since `flows.runner` is ray." in said()
+    (toy.root / "machine.yaml").write_text("runner: ray\n")
+    assert "`ray_address` is null, but must be auto or HOST:PORT, since `runner` is ray." in said()
     assert log(toy) == []
     assert subprocess.run(["git", "-C", toy.root, "for-each-ref", "refs/exps"], capture_output=True).stdout == b""

@@ -1,14 +1,21 @@
 """Sweeps on a small repository: real experiments, workspaces, runs and flows; the science is arithmetic."""
 
+import functools
+import hashlib
 import json
+import os
 import re
+import signal
+import sys
+import time
 
 import pytest
 import sweep_toy
+import yaml
 from local_servers import prefect_server
 from sweep_toy import log, sweep
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +112,141 @@ def test_a_search_drops_the_hopeless_early_and_takes_images_over(toy):
     before = len(log(toy))
     assert sweep(toy, "worst").returncode == 0
     assert any(re.fullmatch(r"generate 1\.\d+ made 30 took 10", line) for line in log(toy)[before:])
+
+
+def draws(toy, samples, parallel, **env):
+    """What a search has drawn, in the order of its page, with what it scored."""
+    text = sweep_toy.SWEEP.split("cells:")[0] + (
+        "cells:\n  baseline: {gamma: 1.2}\nsearch:\n  method: optuna\n  seed: 1\n  objective: texture\n"
+        f"  samples: {samples}\n  parallel: {parallel}\n  space:\n    arm.gamma: [1.0, 1.6]\n"
+    )
+    (toy.root / "experiments" / "sweeps" / "best.yaml").write_text(text)
+    done = sweep(toy, "best", **env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells = json.loads((toy.root / "results" / "sweeps" / "best" / "cells.json").read_text())
+    return {cell["label"]: cell["scores_md5"] for cell in cells}
+
+
+def test_a_search_draws_the_same_cells_however_many_run_at_once(toy):
+    """It is told in rounds, which the sweep's file alone decides."""
+    few = draws(toy, 12, 4, TACA_WORKERS="1")
+    head = sweep_toy.git(toy, "rev-parse", "HEAD")
+    for name in sweep_toy.experiments(toy, head):
+        sweep_toy.git(toy, "update-ref", "-d", name)
+    assert draws(toy, 12, 4, TACA_WORKERS="8") == few
+    assert draws(toy, 12, 1, TACA_WORKERS="8") != few
+    assert left(toy) == []
+
+
+def test_cells_that_train_alike_do_so_once(toy):
+    path = toy.root / "experiments" / "sweeps" / "gamma.yaml"
+    cells = "  baseline: {gamma: 1.0, rank: 0}\n  one: {gamma: 1.1}\n  two: {gamma: 1.1, guidance: 5.0}\n"
+    path.write_text(path.read_text().partition("  baseline")[0] + cells)
+    done = sweep(toy, "gamma", TACA_WORKERS="8", TOY_SECONDS="3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line for line in log(toy) if line.startswith("train 1.1")] == ["train 1.1 16"]
+    assert len([line for line in log(toy) if line.startswith("generate 1.1")]) == 2
+    assert left(toy) == []
+
+
+def test_a_stopped_sweep_goes_on_at_the_last_checkpoints(toy):
+    path = toy.root / "experiments" / "sweeps" / "gamma.yaml"
+    path.write_text(path.read_text().partition("  lora-only")[0] + "  one: {gamma: 1.1}\n  two: {gamma: 1.3}\n")
+    slow = {"TOY_STEPS": "10", "TOY_SECONDS": "20", "TACA_WORKERS": "2"}
+    running = toy.start(sys.executable, "-m", "flows.sweep", "gamma", **slow)
+    # Both train side by side.
+    toy.until(lambda: {"step 5 of 1.1", "step 5 of 1.3"} <= set(log(toy)), 300)
+    running.terminate()
+    assert running.wait(60) != 0
+    assert not (toy.root / ".work" / "cells").exists()
+    done = sweep(toy, "gamma", **slow)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for gamma in ("1.1", "1.3"):
+        steps = [int(line.split()[1]) for line in log(toy) if line.startswith("step") and line.endswith(gamma)]
+        assert steps == list(range(10))
+    assert left(toy) == []
+
+
+def test_experiments_hold_metrics_of_their_own_parameters_alone(toy):
+    """Not those of other arms, nor those that HEAD has for an arm from other parameters."""
+    toy.repro()
+    sweep_toy.commit_all(toy)
+    params = toy.root / "params.yaml"
+    params.write_text(params.read_text().replace("limit: null", "limit: 5"))
+    done = sweep(toy, "gamma")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = sweep_toy.experiments(toy, sweep_toy.git(toy, "rev-parse", "HEAD"))
+    assert len(found) == 5
+    for name in found:
+        params = yaml.safe_load(sweep_toy.git(toy, "show", f"{name}:params.yaml"))
+        stages = yaml.safe_load(sweep_toy.git(toy, "show", f"{name}:dvc.lock"))["stages"]
+        for entry in stages.values():
+            for key, value in entry.get("params", {}).get("params.yaml", {}).items():
+                assert functools.reduce(lambda section, part: section[part], key.split("."), params) == value
+        outs = {out["path"]: out["md5"] for entry in stages.values() for out in entry["outs"]}
+        metrics = sweep_toy.git(toy, "ls-tree", "--name-only", name, "results/metrics/").splitlines()
+        assert len(metrics) == 1
+        for path in metrics:
+            content = toy.run("git", "show", f"{name}:{path}").stdout
+            assert hashlib.md5(content.encode(), usedforsecurity=False).hexdigest() == outs[path]
+
+
+def test_the_checkout_is_as_it_was_whenever_a_cell_is_killed(toy):
+    """Ten cells, whose DVC is killed at ten moments of its start."""
+    cells = "".join(f"  g{number}: {{gamma: {1.1 + number / 100:.2f}}}\n" for number in range(10))
+    path = toy.root / "experiments" / "sweeps" / "gamma.yaml"
+    path.write_text(path.read_text().partition("  lora-only")[0] + cells)
+    sweep_toy.commit_all(toy)
+    edited = toy.root / "stages" / "train.py"
+    edited.write_text(edited.read_text() + "# edited\n")
+    before = (toy.root / ".git" / "HEAD").read_text(), edited.read_text(), (toy.root / "params.yaml").read_text()
+    running = toy.start(sys.executable, "-m", "flows.sweep", "gamma", TOY_SECONDS="60", TACA_WORKERS="2")
+    killed = set()
+
+    def kill_next():
+        for note in (toy.root / ".work" / "cells").glob("gamma-g*/.work/groups/*.txt"):
+            name = note.parts[-4]
+            if name not in killed:
+                group = int(note.read_text().split()[0])
+                time.sleep(0.3 * len(killed))
+                os.killpg(group, signal.SIGKILL)
+                killed.add(name)
+        now = (toy.root / ".git" / "HEAD").read_text(), edited.read_text(), (toy.root / "params.yaml").read_text()
+        assert now == before
+        return len(killed) == 10
+
+    toy.until(kill_next, 600)
+    assert running.wait(300) == 1
+    assert sweep_toy.git(toy, "stash", "list") == ""
+    assert log(toy) == ["train 1.0 0"]
+    done = sweep(toy, "gamma", TACA_WORKERS="4")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ((toy.root / ".git" / "HEAD").read_text(), edited.read_text()) == before[:2]
+    assert left(toy) == []
+
+
+def test_stages_of_cells_see_what_stages_of_the_pipeline_see(toy):
+    where = {"TOY_ENV": str(toy.root / "env.log"), "TACA_GPU_HOUR_PRICE": "2.5", "TACA_GPUS": "7"}
+    done = toy.run(sys.executable, "-m", "flows.pipeline", "train@taca", **where)
+    assert done.returncode == 0, done.stdout + done.stderr
+    path = toy.root / "experiments" / "sweeps" / "gamma.yaml"
+    path.write_text(path.read_text().partition("  lora-only")[0] + "  one: {gamma: 1.1}\n")
+    done = sweep(toy, "gamma", **where)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ours, *_, cells = map(json.loads, (toy.root / "env.log").read_text().splitlines())
+    for key in ("TACA_GPU_HOUR_PRICE", "CUDA_VISIBLE_DEVICES", "MLFLOW_TRACKING_URI"):
+        assert cells[key] == ours[key]
+    assert (ours["TACA_GPU_HOUR_PRICE"], ours["CUDA_VISIBLE_DEVICES"]) == ("2.5", "7")
+    assert cells["TACA_WORK"] == str(toy.root / ".work")
+    assert cells["TACA_PARENT_RUN_ID"] != ours["TACA_PARENT_RUN_ID"]
+
+
+def test_cells_whose_shared_stage_fails_say_so_and_others_finish(toy):
+    done = sweep(toy, "gamma", TOY_FAULTY_GAMMA="1.2")
+    assert done.returncode == 1
+    assert "gamma-1.2 failed: generate@taca, which it builds on, failed: the image is black" in done.stderr
+    cells = json.loads((toy.root / "results" / "sweeps" / "gamma" / "cells.json").read_text())
+    assert [cell["label"] for cell in cells] == ["baseline", "lora-only", "gamma-1.1", "gamma-1.4"]
 
 
 @pytest.mark.parametrize(

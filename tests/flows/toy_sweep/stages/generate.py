@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from compbench.tables import write_table
@@ -17,6 +18,7 @@ def main() -> None:
         arm, settings = run.params.arms[run.key], run.params.generate
         if str(arm.gamma) == os.environ.get("TOY_FAULTY_GAMMA"):
             raise StageError("the image is black; lower `gamma`.")
+        time.sleep(float(os.environ.get("TOY_GENERATE_SECONDS", 0)))
         count = run.params.prompts.per_category
         prompts = [
             {"prompt": f"{category} {number}", "category": category, "index": 1000 * place + number}
