@@ -1,6 +1,5 @@
 """A cell of a sweep: the parameters that it stands for, its name, and the stages that are its own."""
 
-import copy
 import hashlib
 import json
 import re
@@ -12,25 +11,10 @@ from flows.running.graph import CHECK, Graph, graph_of
 from flows.running.leases import places
 from flows.sweeps.definition import Overrides, Sweep
 from flows.sweeps.experiments import METRICS
-from lab.params import validate
-from lab.params.sections import Adapter, Arm
-from runtime.errors import StageError
+from lab.params.variation import varied
 from runtime.execution.graph import overlap, read_recorded, stages_of
 from runtime.execution.hashes import Hasher
-from runtime.params import ParamsError, read_yaml
-from runtime.params.messages import closest, did_you_mean
-
-# A cell's own arm and adapter are called so in its params.yaml.
-OWN = "cell"
-# What a short name sets: an adapter is trained with the gamma and the threshold that it is used with.
-SHORT = {
-    "gamma": (f"arms.{OWN}.gamma", f"adapters.{OWN}.gamma"),
-    "threshold": (f"arms.{OWN}.threshold", f"adapters.{OWN}.threshold"),
-    "guidance": (f"arms.{OWN}.guidance",),
-    "adapter_scope": (f"arms.{OWN}.adapter_scope",),
-    "rank": (f"adapters.{OWN}.rank", f"adapters.{OWN}.alpha"),
-    "limit": ("generate.limit",),
-}
+from runtime.params import read_yaml
 
 
 @dataclass(frozen=True)
@@ -85,16 +69,14 @@ class Planner:
         self._graph = graph_of(stages_of(self._pipeline, self.params))
         self._recorded = read_recorded(root)
         self._hasher, self._hashes = Hasher(root), {}  # md5 by path
-        if sweep.like not in self.params["arms"]:
-            raise StageError(f"The sweep's `like` is {sweep.like!r}, but must be one of `arms` in params.yaml.")
 
     def cell(self, label: str, overrides: Overrides) -> Cell:
         """The cell with these overrides.
 
         Raises:
-            StageError: an override names an unknown key, or its value is out of range.
+            LabError: an override names an unknown key, or its value is out of range.
         """
-        params, arm = self._document(label, overrides)
+        params, arm = varied(self.params, self.sweep.like, overrides, f"cell {label}")
         graph = graph_of(stages_of(self._pipeline, params))
         needed = [name for name in graph.needs if name in graph.above([f"score@{arm}"])]
         shared = self._shared(graph, needed)
@@ -115,28 +97,6 @@ class Planner:
             places=max(map(places, runs), default=1),
             digest=self._digest(graph, own or needed[-1:]),
         )
-
-    def _document(self, label: str, overrides: Overrides) -> tuple[dict, str]:
-        params = copy.deepcopy(self.params)
-        like = params["arms"][self.sweep.like]
-        params["adapters"][OWN] = copy.deepcopy(params["adapters"][like["adapter"]])
-        params["arms"][OWN] = {**like, "adapter": OWN}
-        for key, value in overrides.items():
-            # `arm.gamma` is the arm's alone, `adapter.gamma` the adapter's; anything else is a key of params.yaml.
-            for path in SHORT.get(key, (re.sub(r"^(arm|adapter)[.]", rf"\1s.{OWN}.", key),)):
-                _set(params, path, value, label)
-        adapter = params["adapters"][OWN]
-        if adapter.get("rank") == 0:
-            params["adapters"][OWN] = adapter = {"rank": 0}
-        elif "alpha" in adapter:
-            adapter["alpha"] = float(adapter["alpha"])
-        # Before names are compared, so that what is refused is what was written.
-        try:
-            validate(params, f"cell {label}")
-        except ParamsError as error:
-            raise StageError("\n".join(error.faults)) from None
-        params["arms"][OWN]["adapter"] = _adopted(params["adapters"], Adapter)
-        return params, _adopted(params["arms"], Arm)
 
     def _shared(self, graph: Graph, needed: list[str]) -> list[str]:
         """Stages that the pipeline has too, on the same inputs."""
@@ -164,32 +124,3 @@ class Planner:
             there = (self._hasher.root / dep).exists()
             self._hashes[dep] = next(recorded, None) or (self._hasher(dep).md5 if there else None)
         return self._hashes[dep]
-
-
-def _set(params: dict, path: str, value: object, label: str) -> None:
-    *parents, last = path.split(".")
-    section = params
-    for parent in parents:
-        section = section.get(parent) if isinstance(section, Mapping) else None
-    # An adapter of rank 0 says nothing of gamma, and a cell may give it a rank.
-    if not isinstance(section, dict) or (last not in section and parents[:1] not in (["adapters"], ["arms"])):
-        names = sorted({*SHORT, *_paths(params)})
-        hint = did_you_mean(closest(path, names))
-        raise StageError(f"Cell {label}: there is no parameter {path!r} in params.yaml{hint}.")
-    section[last] = value
-
-
-def _paths(section: Mapping, prefix: str = "") -> list[str]:
-    found = []
-    for key, value in section.items():
-        found += _paths(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [f"{prefix}{key}"]
-    return found
-
-
-def _adopted(section: dict, model: type) -> str:
-    """What the pipeline calls an entry that says the same as the cell's own, which is dropped then; or `cell`."""
-    own = model(**section[OWN])
-    name = next((name for name, values in section.items() if name != OWN and model(**values) == own), OWN)
-    if name != OWN:
-        del section[OWN]
-    return name

@@ -8,8 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flows.sweeps import experiments
-from flows.sweeps.cells import OWN, Cell, Planner, is_finished
+from flows.sweeps.cells import Cell, Planner, is_finished
 from flows.sweeps.definition import earlier_rungs
+from lab.params.variation import OWN
 from runtime.execution.graph import read_stages
 from runtime.tracking.tree import DIFF, keep_tree, settled
 
@@ -62,12 +63,13 @@ class Jobs:
         """The job of a cell whose shared stages are up to date."""
         recorded = _entries(settled(self.root / "dvc.lock").decode()) if cell.shared else {}
         images = self._earlier_images(cell, planner)
+        entries = "".join([*(recorded[name] for name in cell.shared), images])
         return Job(
             cell=cell,
             sweep=self.sweep,
             commit=self.commit,
             diff=self._diff,
-            lock="".join(["schema: '2.0'\nstages:\n", *(recorded[name] for name in cell.shared), images]),
+            lock=f"schema: '2.0'\nstages:\n{entries}" if entries else "schema: '2.0'\nstages: {}\n",
             metrics={path: (self.root / path).read_text() for path in cell.shared_metrics},
             earlier=bool(images),
             experiment=self._experiment,

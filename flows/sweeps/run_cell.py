@@ -17,8 +17,8 @@ from flows.running.record import Record, recorded
 from flows.running.repro import DVC, Fault, State, dvc_error, environment, reproduce
 from flows.running.workspace import workspace
 from flows.sweeps import experiments
-from flows.sweeps.cells import OWN
 from flows.sweeps.job import Job
+from lab.params.variation import OWN
 from runtime.errors import StageError
 from runtime.execution.graph import Stage, read_stages
 from runtime.execution.work import drop_recorded
