@@ -66,9 +66,8 @@ def refuse_untracked(root: Path) -> None:
     Raises:
         StageError: there are some.
     """
-    listed = experiments.git(root, "ls-files", "--others", "--exclude-standard").splitlines()
-    code = {dep.rstrip("/") for stage in read_stages(root).values() for dep in stage.deps}
-    needed = [path for path in listed if any(f"{path}/".startswith(f"{dep}/") for dep in code)]
+    code = [dep for stage in read_stages(root).values() for dep in stage.deps]
+    needed = experiments.git(root, "ls-files", "--others", "--exclude-standard", "--", *code).splitlines()
     if needed:
         raise StageError(f"git does not know {', '.join(needed)}, which the cells' stages read: `git add` them first.")
 
