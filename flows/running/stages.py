@@ -1,7 +1,7 @@
 """Stages of one workspace, each run where a place is free, and what became of them."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flows.running.graph import Graph, changed
@@ -13,8 +13,8 @@ from flows.running.repro import Outcome, State, environment, reproduce
 class Stages:
     """Runs stages, of which others may lend from the same `leases`. Called from many threads."""
 
-    def __init__(self, root: Path, graph: Graph, record: Record, leases: Leases, pull: bool = False):
-        self._pull = pull  # see `reproduce`
+    def __init__(self, root: Path, graph: Graph, record: Record, leases: Leases, options: Sequence[str] = ()):
+        self._options = options  # of `dvc repro`
         self.graph, self.leases = graph, leases
         self.outcomes: dict[str, Outcome] = {}
         self.attempts: Counter[str] = Counter()
@@ -38,4 +38,5 @@ class Stages:
             if place is None:
                 return Outcome(stage, State.STOPPED)
             env = environment(self._root, TACA_PARENT_RUN_ID=self._parent, **place)
-            return reproduce(stage, root=self._root, env=env, stop=self.leases.stop, on_line=on_line, pull=self._pull)
+            rest = {"env": env, "stop": self.leases.stop, "on_line": on_line, "options": self._options}
+            return reproduce(stage, root=self._root, **rest)

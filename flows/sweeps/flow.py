@@ -39,7 +39,7 @@ def sweep(name: str) -> State:
         progress = Progress(root, name, definition, log.info)
         with runner_of(Jobs(root, name, experiment, record.run_id), leases) as runner:
             # Elsewhere others may have made what cells build on.
-            stages = Stages(root, read_graph(root), record, leases, pull=runner.apart)
+            stages = Stages(root, read_graph(root), record, leases, ["--pull"] if runner.apart else [])
             schedule = Schedule(definition, runner, stages, progress)
             schedule.run(labelled(definition))
             if definition.search is not None:

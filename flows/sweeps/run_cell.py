@@ -51,8 +51,8 @@ class CellRun:
             ConnectionError: a stage failed by something that passes.
         """
         job, cell, folder = self._job, self._job.cell, self._folder
-        for note in (folder / ".work" / "groups").glob("*.txt"):
-            end_noted(note)  # of a flow that was killed
+        for note in (self._work / "groups").glob(f"{job.name}-*.txt"):
+            end_noted(note)  # of a process that was killed
         tags = {"flow": "cell", "sweep": job.sweep, "cell": cell.name, "cell.label": cell.label}
         with recorded(self._root, job.experiment, cell.name, tags, job.parent) as record:
             record.log_params(cell.overrides)
@@ -92,7 +92,8 @@ class CellRun:
                 env=self._environment(record, place),
                 stop=self._leases.stop,
                 on_line=self._on_line,
-                pull=self._repository is not None,
+                # Another machine may have run it on the same inputs.
+                options=["--pull"] if self._repository else [],
             )
         if outcome.state is State.STOPPED:
             raise StageError(f"stopped in {stage.name}.")

@@ -106,7 +106,7 @@ def test_a_node_that_dies_takes_no_cell_with_it(toy, shared, cluster):
 
     def generates_on_two() -> bool:
         assert running.poll() is None, (toy.root / "started.log").read_text()
-        return bool(list(cluster.home("two").glob("commits/*/.work/cells/*/.work/groups/generate-cell.txt")))
+        return bool(list(cluster.home("two").glob("commits/*/.work/groups/*-generate-cell.txt")))
 
     until(generates_on_two)
     cluster.kill("two")
