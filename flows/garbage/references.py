@@ -18,6 +18,7 @@ def recorded_hashes(root: Path) -> frozenset[str]:
     """
     texts = [_lines(root, *_git(root, "rev-list", "--all").split())]
     for workspace in _workspaces(root):
+        # What git ignores too: there MLflow keeps each run's `dvc.lock`, by which a rebuild finds the run's inputs.
         texts += [_lines(workspace, "--cached"), _lines(workspace, "--untracked", "--no-exclude-standard")]
     return frozenset(found for text in texts for found in HASH.findall(text))
 
