@@ -16,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help repro base test test-all check ui run profile remote plan flow serve doctor gc rebuild quality
+.PHONY: help repro base test test-all check ui run profile remote plan flow serve doctor gc rebuild gpu-check quality
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -99,6 +99,11 @@ parse: $(READY)  ## parse the benchmark's prompts, or those in PROMPTS=folder, w
 		echo "The tagger's model was not installed; without network, fetch $(WHEEL)" \
 		"elsewhere and run 'make parse MODEL=<its path>'." >&2; exit 1; }
 	@$(PARSER)/bin/python -P compbench/parsing/make_parses.py "$(PROMPTS)" "$(PARSES)"
+
+gpu-check: $(READY)  ## test and measure the library on this machine's NVIDIA GPU (benchmarks/results/gpu-NAME.json)
+	python -m pytest -m gpu tests/taca
+	python -m benchmarks.gpu
+	@python -m benchmarks.table
 
 quality: $(READY)  ## install the image quality metrics MUSIQ and MANIQA; their licence allows non-commercial use only
 	@echo "pyiqa is licensed under PolyForm-Noncommercial-1.0.0: non-commercial use only. Installing it into $(VENV)."

@@ -7,8 +7,11 @@ With a GPU, `--heads 24` measures the attention of FLUX.1-dev and SD3.5-medium a
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -19,6 +22,8 @@ from benchmarks.variants import Variant, variants
 
 # Image tokens at 512, 768 and 1024 pixels a side.
 LENGTHS = (1024, 2304, 4096)
+Backends = dict[str, Callable[[], AbstractContextManager]]
+DEFAULT: Backends = {"default": nullcontext}
 MODES = [(backward, compiled) for backward in (False, True) for compiled in (False, True)]
 
 
@@ -30,7 +35,8 @@ def attention_runs(size: tuple, heads: int, device: str, backward: bool, compile
 
     def run(variant: Variant) -> Run:
         function = torch.compile(variant, dynamic=False) if compiled else variant
-        return Run(lambda: differentiated(partial(function, *tensors), backward, tensors))
+        call = partial(function, *tensors)
+        return Run(lambda: differentiated(call, backward, tensors), calls=20 if device == "cuda" else 1)
 
     ways = variants(image_tokens, text_tokens, text_first, device)
     if compiled:
@@ -38,15 +44,24 @@ def attention_runs(size: tuple, heads: int, device: str, backward: bool, compile
     return {name: run(variant) for name, variant in ways.items()}
 
 
-def attention_rows(heads: int, repeats: int, device: str) -> Iterator[dict]:
-    for name, (_, *rest) in SIZES.items():
-        for image_tokens in LENGTHS:
-            for backward, compiled in MODES:
-                torch._dynamo.reset()
-                runs = attention_runs((image_tokens, *rest), heads, device, backward, compiled)
-                row = {"model": name, "image_tokens": image_tokens, "text_tokens": rest[0]}
-                row |= {"backward": backward, "compiled": compiled}
-                yield {**row, "figures": compare(runs, repeats, device)}
+def attention_rows(
+    heads: int,
+    repeats: int,
+    device: str,
+    lengths: tuple[int, ...] = LENGTHS,
+    modes: list[tuple[bool, bool]] = MODES,
+    backends: Backends = DEFAULT,
+) -> Iterator[dict]:
+    for (name, (_, *rest)), image_tokens, (backward, compiled), (backend, around) in product(
+        SIZES.items(), lengths, modes, backends.items()
+    ):
+        torch._dynamo.reset()
+        runs = attention_runs((image_tokens, *rest), heads, device, backward, compiled)
+        if backend != "default":
+            runs = {way: replace(runs[way], around=around) for way in ("plain", "plain again", "ours", "recomposed")}
+        row = {"model": name, "image_tokens": image_tokens, "text_tokens": rest[0], "backend": backend}
+        row |= {"backward": backward, "compiled": compiled}
+        yield {**row, "figures": compare(runs, repeats, device)}
 
 
 def main() -> None:

@@ -19,9 +19,13 @@ from benchmarks.variants import GAMMA, variants, with_variant
 from taca import TacaConfig, taca
 from taca.processors.swap import swapped
 
+OTHERS = ("recomposed", "explicit", "flex", "flex, compiled alone")
 
-def step_runs(name: str, model: torch.nn.Module, device: str, backward: bool, compiled: bool) -> dict[str, Run]:
-    """A step of the whole transformer: stock, with TACA at and below the threshold, with every other variant."""
+
+def step_runs(
+    name: str, model: torch.nn.Module, device: str, backward: bool, compiled: bool, others: tuple[str, ...] = OTHERS
+) -> dict[str, Run]:
+    """A step of the whole transformer: stock, with TACA at and below the threshold, with other variants."""
     image_tokens, text_tokens, _, text_first = SIZES[name]
     early, late = (inputs(name, timestep, DTYPE, device) for timestep in (990.0, 500.0))
     leaves = list(model.parameters())
@@ -36,10 +40,10 @@ def step_runs(name: str, model: torch.nn.Module, device: str, backward: bool, co
         "ours": run(early, around=with_taca),
         "ours below the threshold": run(late, around=with_taca),
     }
-    others = variants(image_tokens, text_tokens, text_first, device)
-    for other in ("recomposed", "explicit", "flex", "flex, compiled alone"):
+    ways = variants(image_tokens, text_tokens, text_first, device)
+    for other in others:
         if not (compiled and other == "flex, compiled alone"):
-            processors = with_variant(model, others[other], text_tokens)
+            processors = with_variant(model, ways[other], text_tokens)
             runs[other] = run(early, around=partial(swapped, processors))
     return runs
 
@@ -57,7 +61,11 @@ def schedule_runs(name: str, model: torch.nn.Module, device: str) -> dict[str, R
     return {"plain": Run(image), "plain again": Run(image), "ours": Run(image, around=with_taca)}
 
 
-def step_rows(name: str, model: torch.nn.Module, repeats: int, device: str) -> Iterator[dict]:
+def step_rows(
+    name: str, model: torch.nn.Module, repeats: int, device: str, others: tuple[str, ...] = OTHERS
+) -> Iterator[dict]:
+    # Six variants, forward and backward, of two kinds of block.
+    torch._dynamo.config.recompile_limit = 128
     for compiled in (False, True):
         torch._dynamo.reset()
         if compiled:
@@ -66,7 +74,7 @@ def step_rows(name: str, model: torch.nn.Module, repeats: int, device: str) -> I
                 for block in getattr(model, blocks, ()):
                     block.compile(fullgraph=True, dynamic=False)
         for backward in (False, True):
-            figures = compare(step_runs(name, model, device, backward, compiled), repeats, device)
+            figures = compare(step_runs(name, model, device, backward, compiled, others), repeats, device)
             yield {"model": name, "backward": backward, "compiled": compiled, "figures": figures}
 
 
@@ -80,8 +88,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/steps-cpu.json"))
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # Six variants, forward and backward, of two kinds of block.
-    torch._dynamo.config.recompile_limit = 128
     report = {"provenance": provenance(device), "repeats": options.repeats, "dtype": str(DTYPE)}
     report |= {"heads": options.heads or 24, "layers": options.layers or None, "step": [], "schedule": []}
     for name in SIZES:

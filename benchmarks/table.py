@@ -1,6 +1,7 @@
 """Writes docs/benchmarks.md from the results: `python -m benchmarks.table`."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.markdown import line
@@ -14,7 +15,7 @@ INTRODUCTION = """\
 # What TACA and its scorers cost
 
 Written by `python -m benchmarks.table` from `benchmarks/results/`; `python -m benchmarks.attention`, `.steps`,
-`.blip_vqa` and `.unidet` measure.
+`.blip_vqa` and `.unidet` measure; `make gpu-check` tests and measures on an NVIDIA GPU.
 
 For TACA, a figure is a median: of seconds for `plain`, the attention or the model without TACA, and of ratios to
 `plain`, each to the call of the same turn, for all others; the quartiles of the ratio are in brackets. All variants are
@@ -32,6 +33,11 @@ Compiled means `torch.compile`: of the function for one attention, of each block
 """
 
 SCHEDULE = "A whole schedule of 30 steps, TACA acting in the first three, eager:"
+ERROR = """\
+Relative error of one attention at 1024 x 1024 pixels, or of the worst of its three gradients, against the same random
+numbers in float64 with every logit written out; `plain` against plain attention in float64. Backends are PyTorch's
+kernels, `default` the one that it chooses."""
+MEMORY = "Peak memory beyond what there was before the call (weights, inputs), in MiB:"
 
 
 def page(reports: list[dict]) -> str:
@@ -45,9 +51,37 @@ def _section(report: dict) -> list[str]:
         return [*head, *unidet_lines(report)]
     if "questions_per_image" in report:
         return [*head, *blip_lines(report)]
+    if "error" in report:
+        return [*head, *_gpu_lines(report)]
     if "attention" in report:
         return [*head, *_table(report["attention"], ("model", "image_tokens", "text_tokens"))]
     return [*head, *_table(report["step"], ("model",)), "", SCHEDULE, "", *_table(report["schedule"], ("model",))]
+
+
+def _gpu_lines(report: dict) -> list[str]:
+    """Exactness, seconds and memory on a GPU."""
+    attention = ("model", "image_tokens", "text_tokens", "backend")
+    return [
+        *(ERROR, "", *_error_table(report["error"]), ""),
+        *("One attention:", "", *_table(report["attention"], attention), ""),
+        *("One step of 1 double block (FLUX: and 2 single) of the real width:", ""),
+        *(*_table(report["step"], ("model",)), "", f"{SCHEDULE[:-1]}, all blocks:", ""),
+        *(*_table(report["schedule"], ("model",)), "", MEMORY, ""),
+        *_table(report["attention"], attention, "plain, MiB", _mebibytes, _mebibytes),
+        *("", "The same of the blocks and of all blocks' schedule:", ""),
+        *_table(report["step"], ("model",), "plain, MiB", _mebibytes, _mebibytes),
+        *("", *_table(report["schedule"], ("model",), "plain, MiB", _mebibytes, _mebibytes)),
+    ]
+
+
+def _error_table(rows: list[dict]) -> list[str]:
+    keys = ("model", "dtype", "backend", "of", "plain", "ours")
+    lines = [line(keys), line(["---"] * len(keys))]
+    for row in rows:
+        errors = [f"{row[way]:.2g}" if isinstance(row[way], float) else "cannot" for way in ("plain", "ours")]
+        of = "gradients" if row["backward"] else "output"
+        lines.append(line([row["model"], row["dtype"].removeprefix("torch."), row["backend"], of, *errors]))
+    return lines
 
 
 def _provenance(report: dict) -> str:
@@ -64,6 +98,8 @@ def _counted(count: int, what: str) -> str:
 
 
 def _title(report: dict) -> str:
+    if "error" in report:
+        return f"On a GPU: {report['provenance']['device']}"
     if "unidet" in report:
         return "Scoring: UniDet against torchvision's Faster R-CNN"
     if "questions_per_image" in report:
@@ -75,20 +111,7 @@ def _title(report: dict) -> str:
     return f"One step of a transformer of {blocks}, at 1024 x 1024 pixels"
 
 
-def _table(rows: list[dict], keys: tuple[str, ...]) -> list[str]:
-    found = [name for name in VARIANTS if any(name in row["figures"] for row in rows)]
-    modes = ["pass"] if "backward" in rows[0] else []
-    header = [*(key.replace("_", " ") for key in keys), *modes, "plain, s", *found]
-    lines = [line(header), line(["---"] * len(header))]
-    for row in rows:
-        named = [str(row[key]) for key in keys]
-        figures = [f"{row['figures']['plain']['median_s']:.3g}", *(_cell(row["figures"].get(name)) for name in found)]
-        lines.append(line([*named, *([_mode(row)] if modes else []), *figures]))
-    return lines
-
-
-def _mode(row: dict) -> str:
-    return f"{'forward + backward' if row['backward'] else 'forward'}, {'compiled' if row['compiled'] else 'eager'}"
+Figure = Callable[[dict | None], str]
 
 
 def _cell(figure: dict | None) -> str:
@@ -98,6 +121,35 @@ def _cell(figure: dict | None) -> str:
         return "cannot"
     low, high = figure["ratio_quartiles"]
     return f"{figure['ratio']:.3f} ({low:.3f}-{high:.3f})"
+
+
+def _seconds(figure: dict) -> str:
+    return f"{figure['median_s']:.3g}"
+
+
+def _mebibytes(figure: dict | None) -> str:
+    if figure is None:
+        return ""
+    return "cannot" if "failed" in figure else f"{figure['peak_bytes'] / 2**20:.0f}"
+
+
+def _table(
+    rows: list[dict], keys: tuple[str, ...], plain: str = "plain, s", first: Figure = _seconds, rest: Figure = _cell
+) -> list[str]:
+    """A row for each of `rows`: `first` of plain attention's figures, `rest` of every variant's."""
+    found = [name for name in VARIANTS if any(name in row["figures"] for row in rows)]
+    modes = ["pass"] if "backward" in rows[0] else []
+    header = [*(key.replace("_", " ") for key in keys), *modes, plain, *found]
+    lines = [line(header), line(["---"] * len(header))]
+    for row in rows:
+        named = [str(row[key]) for key in keys]
+        figures = [first(row["figures"]["plain"]), *(rest(row["figures"].get(name)) for name in found)]
+        lines.append(line([*named, *([_mode(row)] if modes else []), *figures]))
+    return lines
+
+
+def _mode(row: dict) -> str:
+    return f"{'forward + backward' if row['backward'] else 'forward'}, {'compiled' if row['compiled'] else 'eager'}"
 
 
 def reports() -> list[dict]:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import diffusers
 import torch
 
 
@@ -19,6 +20,8 @@ class Run:
 
     call: Callable[[], object]
     around: Callable[[], AbstractContextManager] = nullcontext
+    calls: int = 1
+    """Calls timed as one, where one alone takes a GPU no longer than to be waited for."""
 
 
 def seconds(run: Run, device: str) -> float:
@@ -26,9 +29,10 @@ def seconds(run: Run, device: str) -> float:
     with run.around():
         _wait(device)
         start = time.perf_counter()
-        run.call()
+        for _ in range(run.calls):
+            run.call()
         _wait(device)
-        return time.perf_counter() - start
+        return (time.perf_counter() - start) / run.calls
 
 
 def compare(runs: dict[str, Run], repeats: int, device: str) -> dict[str, dict]:
@@ -80,6 +84,7 @@ def provenance(device: str) -> dict:
         "commit": git("rev-parse", "HEAD"),
         "changed_since": bool(git("status", "--porcelain", "--", "taca", "benchmarks/*.py")),
         "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),

@@ -63,8 +63,8 @@ def explicit_taca(case: Case, gamma: float | torch.Tensor):
 
     def attention(query, key, value, attn_mask=None, **_):
         joint = key.shape[-2] == len(case.is_text)
-        factor = gamma if joint else 1.0
-        is_text = case.is_text if joint else torch.zeros(key.shape[-2], dtype=torch.bool)
+        factor = torch.as_tensor(gamma if joint else 1.0, dtype=torch.float64, device=key.device)
+        is_text = (case.is_text if joint else torch.zeros(key.shape[-2], dtype=torch.bool)).to(key.device)
         logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
         logits = torch.where(~is_text[:, None] & is_text[None, :], factor * logits, logits)
         if attn_mask is not None:
