@@ -75,7 +75,10 @@ def block_rows(repeats: int, device: str) -> Iterator[dict]:
     for name in SIZES:
         with torch.device(device):
             model = transformer(name, HEADS, layers=1).to(DTYPE)
-        yield from step_rows(name, model, repeats, device, others=("recomposed",))
+        for backend in ("flash", "default"):
+            with BACKENDS[backend]():
+                for row in step_rows(name, model, repeats, device, others=("recomposed",)):
+                    yield {**row, "backend": backend}
 
 
 def main() -> None:

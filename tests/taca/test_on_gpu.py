@@ -34,6 +34,14 @@ class OnGpu(Case):
         return {name: moved(value) for name, value in super().inputs(*arguments, **named).items()}
 
 
+@pytest.fixture(autouse=True)
+def kernels(request):
+    """Not cuDNN's where bfloat16 gradients are asked for: its backward with a mask is wrong in PyTorch 2.11."""
+    torch.backends.cuda.enable_cudnn_sdp("error_of_gradients" not in request.node.name)
+    yield
+    torch.backends.cuda.enable_cudnn_sdp(True)
+
+
 def moved(value):
     if isinstance(value, tuple):
         return tuple(map(moved, value))
