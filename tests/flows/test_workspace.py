@@ -77,7 +77,7 @@ def test_many_are_made_and_removed_at_once(toy):
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(make_and_remove, range(24))) == [True] * 24
-    assert list((toy.root / ".work" / "cells").iterdir()) == []
+    assert not (toy.root / ".work" / "cells").exists()
     assert toy.run("git", "worktree", "list").stdout.count("\n") == 1
 
 
