@@ -78,8 +78,9 @@ class Jobs:
 
     def _earlier_images(self, cell: Cell, planner: Planner) -> str:
         """The entry in dvc.lock of the images of the last rung that is finished and not out of date; or nothing."""
-        known = experiments.finished(self.root, self.commit)
-        for overrides in earlier_rungs(planner.sweep, cell.overrides):
+        rungs = earlier_rungs(planner.sweep, cell.overrides)
+        known = experiments.finished(self.root, self.commit) if rungs else {}
+        for overrides in rungs:
             earlier = planner.cell(cell.label, overrides)
             if earlier.arm == OWN and is_finished(earlier, self.sweep, known):
                 commit, _ = known[f"{self.sweep}-{earlier.name}"]
