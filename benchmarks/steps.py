@@ -62,8 +62,14 @@ def schedule_runs(name: str, model: torch.nn.Module, device: str) -> dict[str, R
 
 
 def step_rows(
-    name: str, model: torch.nn.Module, repeats: int, device: str, others: tuple[str, ...] = OTHERS
+    name: str,
+    model: torch.nn.Module,
+    repeats: int,
+    device: str,
+    others: tuple[str, ...] = OTHERS,
+    passes: tuple[bool, ...] = (False, True),
 ) -> Iterator[dict]:
+    """Eager and compiled; `passes` says whether each is differentiated."""
     # Six variants, forward and backward, of two kinds of block.
     torch._dynamo.config.recompile_limit = 128
     for compiled in (False, True):
@@ -73,7 +79,7 @@ def step_rows(
             for blocks in ("transformer_blocks", "single_transformer_blocks"):
                 for block in getattr(model, blocks, ()):
                     block.compile(fullgraph=True, dynamic=False)
-        for backward in (False, True):
+        for backward in passes:
             figures = compare(step_runs(name, model, device, backward, compiled, others), repeats, device)
             yield {"model": name, "backward": backward, "compiled": compiled, "figures": figures}
 

@@ -5,7 +5,7 @@ import torch
 from tiny_models import CASES, predict
 from tiny_sd3 import relative_error
 
-from benchmarks import scoring_table, table
+from benchmarks import gpu, scoring_table, table
 from benchmarks.attention import attention_runs
 from benchmarks.models import schedule
 from benchmarks.steps import step_runs
@@ -44,6 +44,24 @@ def test_a_variant_that_cannot_run_says_why():
     figures = compare({"plain": Run(lambda: None), "never": Run(lambda: 1 / 0)}, 3, "cpu")
     assert figures["never"] == {"failed": "ZeroDivisionError: division by zero"}
     assert figures["plain"]["ratio"] == 1
+
+
+def test_errors_on_a_gpu_are_those_of_rounding_and_a_missing_kernel_says_so(monkeypatch):
+    monkeypatch.setattr(gpu, "SIZES", {"FLUX": (24, 8, 16, True), "SD3.5": (24, 8, 16, False)})
+    monkeypatch.setattr(gpu, "CHECKED", [(torch.float32, "default"), (torch.bfloat16, "default"), (gpu.DTYPE, "cudnn")])
+    rows = list(gpu.error_rows(2, "cpu"))
+    assert len(rows) == 2 * 3 * 2
+    for row in rows:
+        bound = 1e-5 if row["dtype"] == "torch.float32" else 0.02
+        for way in ("plain", "ours"):
+            assert "No viable backend" in row[way] if row["backend"] == "cudnn" else 0 < row[way] < bound
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="would measure")
+def test_the_gpu_check_is_refused_without_one(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["gpu"])
+    with pytest.raises(SystemExit, match="sees no NVIDIA GPU"):
+        gpu.main()
 
 
 def test_both_measurements_name_the_same_ways():

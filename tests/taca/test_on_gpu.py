@@ -36,7 +36,7 @@ class OnGpu(Case):
 
 @pytest.fixture(autouse=True)
 def kernels(request):
-    """Not cuDNN's where bfloat16 gradients are asked for: its backward with a mask is wrong in PyTorch 2.11."""
+    """Not cuDNN's where bfloat16 gradients are asked for: PyTorch 2.11 gets wrong ones from it, of stock models too."""
     torch.backends.cuda.enable_cudnn_sdp("error_of_gradients" not in request.node.name)
     yield
     torch.backends.cuda.enable_cudnn_sdp(True)
