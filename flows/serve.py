@@ -4,18 +4,30 @@ import argparse
 import os
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from flows.errors import TOLD
-from flows.running.process import end_noted
-from flows.services.services import NOTES, SIGNALS, services, watch
+from flows.running.process import end_group, end_noted, leave_note
+from flows.running.repro import environment
+from flows.services.deploy import POOL, deploy
+from flows.services.server import QUIET, start_server, start_service, wait_for
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
 from runtime.tracking import tracking_uri
-from runtime.tracking.place import is_server
+from runtime.tracking.place import is_server, shown
+
+NOTES = Path(".work") / "serve"  # a file for each service: its process group
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PARTING = 22.0  # seconds that flows have to stop their stages: two more than they give these
+LOOK = 0.5  # seconds between looks
 
 
 def main() -> None:
@@ -25,27 +37,19 @@ def main() -> None:
     parser.add_argument("--prefect-port", type=int, default=4200, help="of Prefect (default: 4200)")
     options = parser.parse_args()
     root = Path.cwd()
-    _catch_signals()
+    # SIGTERM and a terminal that closes do what Ctrl-C does. So does SIGINT itself: what a shell starts in the
+    # background ignores it, and so would the worker, which ends by it.
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler)
     try:
         with _only_one(root):
             _check_ports(root, options.port, options.prefect_port)
-            with services(root, options.port, options.prefect_port) as running:
-                watch(root, running)
+            with _services(root, options.port, options.prefect_port) as running:
+                _watch(root, running)
     except TOLD as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         print("Stopped.")
-
-
-def _catch_signals() -> None:
-    """SIGTERM and a terminal that closes do what Ctrl-C does."""
-
-    def interrupt(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    # SIGINT too: what a shell starts in the background ignores it, and so would the worker, which ends by it.
-    for number in SIGNALS:
-        signal.signal(number, interrupt)
 
 
 @contextmanager
@@ -74,6 +78,88 @@ def _check_ports(root: Path, port: int, prefect_port: int) -> None:
                     f"Port {number} is taken: stop what has it, or choose another (`make serve PORT=...` for MLflow, "
                     "`python -m flows.serve --prefect-port ...` for Prefect)."
                 ) from None
+
+
+@contextmanager
+def _services(root: Path, mlflow_port: int, prefect_port: int) -> Iterator[Mapping[str, subprocess.Popen]]:
+    """Starts all of them and says where they are; after the block nothing that they have started runs any more.
+
+    Raises:
+        StageError: one does not start.
+    """
+    running: dict[str, subprocess.Popen] = {}
+    try:
+        for name, process in _started(root, mlflow_port, prefect_port):
+            leave_note(root / NOTES / f"{name}.txt", process.pid)
+            running[name] = process
+        yield running
+    finally:
+        for number in SIGNALS:  # the end that follows is not interrupted by another one
+            signal.signal(number, signal.SIG_IGN)
+        if "worker" in running:
+            _end_flows(running["worker"].pid)
+        # Each is the leader of a group; one whose start was interrupted is not noted yet.
+        groups = [process.pid for process in psutil.Process().children()]
+        with ThreadPoolExecutor(len(groups) + 1) as pool:
+            list(pool.map(end_group, groups))
+        for name in running:
+            (root / NOTES / f"{name}.txt").unlink()
+
+
+def _watch(root: Path, running: Mapping[str, subprocess.Popen]) -> None:
+    """Never returns.
+
+    Raises:
+        StageError: a service has ended by itself.
+    """
+    while True:
+        for name, process in running.items():
+            if process.poll() is not None:
+                raise StageError(f"The {name} has ended: its own words are in {_log(root, name)}.")
+        time.sleep(LOOK)
+
+
+def _started(root: Path, mlflow_port: int, prefect_port: int) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Each service by name, as soon as it has been started."""
+    uri, url = tracking_uri(root), f"http://127.0.0.1:{prefect_port}"
+    pages = shown(uri) if is_server(uri) else f"http://127.0.0.1:{mlflow_port}"
+    _log(root, "").parent.mkdir(exist_ok=True)
+    # Of this process, whose Prefect client reads them, and so of those that it starts.
+    os.environ.update(QUIET, PREFECT_API_URL=f"{url}/api", PREFECT_HOME=str(root / ".prefect"))
+    env = environment(root, TACA_ROOT=str(root), MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    if not is_server(uri):
+        mlflow = start_service(_mlflow(root, uri, mlflow_port), root, env, _log(root, "mlflow"))
+        yield "mlflow", mlflow
+    yield "server", start_server(root, prefect_port, _log(root, "server"))
+    deploy(root, env)
+    if not is_server(uri):
+        # The worker only then: a stage that finds no database makes one, which MLflow does too.
+        wait_for(mlflow, f"{pages}/health", "MLflow", _log(root, "mlflow"))
+    worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--name", socket.gethostname()]
+    yield "worker", start_service(worker, root, env, _log(root, "worker"))
+    print(f"Prefect  {url}")
+    print(f"MLflow   {pages}")
+    print(f"Worker   {url}/work-pools/work-pool/{POOL}")
+    print("Schedules are inactive until you switch them on in Prefect. Ctrl-C ends all three.", flush=True)
+
+
+def _log(root: Path, name: str) -> Path:
+    return root / ".prefect" / f"{name}.log"
+
+
+def _end_flows(worker: int) -> None:
+    """Asks flows to stop while their worker lives: with it they would be killed at once, and their stages left."""
+    with suppress(psutil.NoSuchProcess):
+        flows = psutil.Process(worker).children()
+        for flow in flows:
+            flow.terminate()
+        psutil.wait_procs(flows, timeout=PARTING)
+
+
+def _mlflow(root: Path, uri: str, port: int) -> list[str]:
+    """The server of `make ui`."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return [*command, "--backend-store-uri", uri, "--default-artifact-root", (root / "mlartifacts").as_uri()]
 
 
 if __name__ == "__main__":

@@ -5,13 +5,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import psutil
 
 from flows.running.housekeeping import only_flow
@@ -62,12 +60,9 @@ def prefect_server(root: Path) -> Iterator[str]:
     if configured:
         _check(configured)
         yield configured
-    elif not _refusal(SERVED):
-        with _used(SERVED):
-            yield SERVED
-    else:
-        with _own_server(root) as url, _used(url):
-            yield url
+        return
+    with _server_here(root) as url, _used(url):
+        yield url
 
 
 def start_server(root: Path, port: int, log: Path) -> subprocess.Popen:
@@ -82,8 +77,7 @@ def start_server(root: Path, port: int, log: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     process = start_service(command, root, env, log)
     try:
-        url = f"http://127.0.0.1:{port}/api"
-        wait_for(process, lambda: _refusal(url) in (None, REFUSED), "The Prefect server", log)
+        wait_for(process, f"http://127.0.0.1:{port}/api/health", "The Prefect server", log)
     except BaseException:
         end_group(process.pid)
         raise
@@ -98,24 +92,24 @@ def start_service(command: Sequence[str], root: Path, env: Mapping[str, str], lo
         )
 
 
-def wait_for(process: subprocess.Popen, answers: Callable[[], bool], name: str, log: Path) -> None:
-    """Returns when a service answers.
+def wait_for(process: subprocess.Popen, page: str, name: str, log: Path) -> None:
+    """Returns when a service answers at `page`.
 
     Raises:
         StageError: it has ended, or does not in time.
     """
     deadline = time.monotonic() + START
-    while not answers():
+    while not _answers(page):
         if process.poll() is not None or time.monotonic() > deadline:
             raise StageError(f"{name} does not start: its own words are in {log}.")
         time.sleep(LOOK)
 
 
 @contextmanager
-def _own_server(root: Path) -> Iterator[str]:
-    """A server for as long as this process needs it, or that of another process here that lives."""
+def _server_here(root: Path) -> Iterator[str]:
+    """That of `make serve`, that of another process here that lives, or one for as long as this process needs it."""
     note = root / ".work" / "servers" / "prefect.txt"
-    url = _of_another(note)
+    url = _of_another(note) if _refusal(SERVED) else SERVED
     if url:
         yield url
         return
@@ -123,7 +117,6 @@ def _own_server(root: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     began, url = time.monotonic(), f"http://127.0.0.1:{port}/api"
-    (root / ".prefect").mkdir(exist_ok=True)
     process = start_server(root, port, root / ".prefect" / "server.log")
     try:
         leave_note(note, process.pid, url, str(os.getpid()), str(psutil.Process().create_time()))
@@ -155,16 +148,12 @@ def _used(url: str) -> Iterator[None]:
     finally:
         del os.environ["PREFECT_API_URL"]
         if "prefect" in sys.modules:
-            _send_what_is_left()
+            from prefect.events.worker import EventsWorker
+            from prefect.logging.handlers import APILogWorker
 
-
-def _send_what_is_left() -> None:
-    """Logs and events that wait in this process; at its exit Prefect would look for the server for a minute."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    for worker in (APILogWorker, EventsWorker):
-        worker.drain_all(timeout=TIMEOUT)
+            # Sends what waits in this process; at its exit Prefect would look for the server for a minute.
+            for worker in (APILogWorker, EventsWorker):
+                worker.drain_all(timeout=TIMEOUT)
 
 
 def _check(url: str) -> None:
@@ -187,14 +176,18 @@ def _check(url: str) -> None:
 
 def _refusal(url: str) -> str | None:
     """Why a server cannot be used; None when it answers as one, to this password."""
-    request = urllib.request.Request(f"{url.rstrip('/')}/admin/version")
-    auth = os.environ.get("PREFECT_API_AUTH_STRING")
-    if auth:
-        request.add_header("Authorization", "Basic " + b64encode(auth.encode()).decode())
+    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    auth = (user, password) if user else None
     try:
-        urllib.request.urlopen(request, timeout=TIMEOUT).close()
-    except urllib.error.HTTPError as error:
-        return REFUSED if error.code in (401, 403) else f"status {error.code}"
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "reason", error))
-    return None
+        answer = httpx.get(f"{url.rstrip('/')}/admin/version", auth=auth, timeout=TIMEOUT, follow_redirects=True)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return str(error) or type(error).__name__
+    if answer.status_code in (401, 403):
+        return REFUSED
+    return None if answer.is_success else f"status {answer.status_code}"
+
+
+def _answers(page: str) -> bool:
+    with suppress(httpx.HTTPError):
+        return httpx.get(page, timeout=TIMEOUT).is_success
+    return False
