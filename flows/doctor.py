@@ -7,10 +7,8 @@ from pathlib import Path
 
 from flows.checks import Finding
 from flows.checks.leftovers import check_killed, check_locks, check_runs, check_untracked
-from flows.checks.machine import check_disk, check_gpus, check_packages
-from flows.checks.remote import check_remote
-from flows.checks.services import check_mlflow, check_prefect
-from flows.checks.telemetry import check_telemetry
+from flows.checks.machine import check_disk, check_gpus, check_packages, check_telemetry
+from flows.checks.remote import check_mlflow, check_prefect, check_remote
 from flows.errors import TOLD
 
 CHECKS = (

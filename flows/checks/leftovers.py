@@ -5,9 +5,8 @@ import subprocess
 from pathlib import Path
 
 from flows.checks import Finding
-from flows.checks.services import check_mlflow
-from flows.running.housekeeping import LOCK
-from flows.running.locks import holders, read_locks, stale_holders
+from flows.checks.remote import check_mlflow
+from flows.running.housekeeping import LOCK, holders, read_locks, stale_holders
 from flows.running.process import lives
 from runtime.execution.lock import if_free
 from runtime.tracking import tracking_uri
@@ -37,7 +36,7 @@ def check_locks(root: Path) -> Finding:
         return Finding(
             "DVC's locks", f"held by dead processes: {', '.join(map(str, sorted(dead)))}", "the next flow removes them"
         )
-    held = len(list(holders(found)))
+    held = len(holders(found))
     return Finding("DVC's locks", f"{held} held, by living processes" if held else "none held")
 
 

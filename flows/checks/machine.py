@@ -1,4 +1,4 @@
-"""Checks of the machine: packages, disk, GPUs."""
+"""Checks of the machine: packages, disk, GPUs, and that nothing phones home."""
 
 import re
 import shutil
@@ -8,11 +8,20 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from flows.checks import Finding
+from flows.running.repro import environment
+from flows.services.server import QUIET
 from flows.settings import machine
 
 PIN = re.compile(r"^[\w.-]+==[^\\\n]+", re.MULTILINE)
 SHOWN = 5  # packages that a line names
 LEAST = 5 * 2**30  # bytes of free disk
+# What each program understands as "no"; the first is for Prefect's client and whoever else asks for it.
+OFF = {
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
 
 
 def check_packages(root: Path) -> Finding:
@@ -56,6 +65,18 @@ def check_gpus(root: Path) -> Finding:
         f"{lent} for stages, and torch sees {seen}",
         "install the driver that this torch needs, or correct CUDA_VISIBLE_DEVICES",
     )
+
+
+def check_telemetry(root: Path) -> Finding:
+    """DVC's configuration, and the environment in which flows start DVC, MLflow and Prefect."""
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        core = repo.config["core"]
+    env = {**environment(root), **QUIET}
+    remedies = [f"`dvc config core.{key} false`" for key in ("analytics", "check_update") if core.get(key, True)]
+    remedies += [f"give flows {name}={value}" for name, value in OFF.items() if env.get(name) != value]
+    return Finding("telemetry", "on" if remedies else "off in DVC, MLflow and Prefect", ", ".join(remedies))
 
 
 def _installed(name: str) -> str:

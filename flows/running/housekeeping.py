@@ -1,20 +1,22 @@
-"""What comes before a flow: what a killed one left is ended, records that say it still runs are corrected."""
+"""What comes before a flow: what a killed one left is ended, records and locks that say it still runs are mended."""
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 import psutil
 
-from flows.running.locks import drop_stale_locks
 from flows.running.process import end_noted, leave_note, lives
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
 
 LOCK = Path(".work") / "locks" / "flow.lock"
 NOTES = Path(".work") / "flows"  # a file for each flow that runs: its Prefect id, its process
+DVC_LOCKS = Path(".dvc") / "tmp" / "rwlock"
 
 
 @contextmanager
@@ -71,6 +73,46 @@ def drop_temporary(root: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def drop_stale_locks(root: Path) -> bool:
+    """Removes entries whose process is gone, or the whole file if a kill has cut it off; whether there were any.
+
+    DVC knows holders by their numbers alone: one that another process has got since would hold the lock as long as
+    that lives.
+    """
+    if read_locks(root) is not None and not stale_holders(root):
+        return False
+    from dvc.lock import make_lock
+
+    path = root / DVC_LOCKS
+    # DVC's own guard of the file, and a second look inside: a command may have written meanwhile.
+    with make_lock(str(path.with_suffix(".lock")), tmp_dir=str(path.parent)):
+        locks, stale = read_locks(root) or {}, stale_holders(root)
+        write = {held: entry for held, entry in locks.get("write", {}).items() if entry["pid"] not in stale}
+        read = {held: _others(readers, stale) for held, readers in locks.get("read", {}).items()}
+        path.write_text(json.dumps({"write": write, "read": {held: left for held, left in read.items() if left}}))
+    return True
+
+
+def read_locks(root: Path) -> dict | None:
+    """What DVC has locked; None for a file that is cut off."""
+    path = root / DVC_LOCKS
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        return None
+
+
+def holders(locks: Mapping) -> list[dict]:
+    """Everything that holds a lock: `pid` and `cmd`."""
+    return [*locks.get("write", {}).values(), *chain.from_iterable(locks.get("read", {}).values())]
+
+
+def stale_holders(root: Path) -> set[int]:
+    """Process numbers in the file that are nobody's, or of a process younger than the file."""
+    locks = read_locks(root)
+    return {entry["pid"] for entry in holders(locks) if not _lived(entry["pid"], root / DVC_LOCKS)} if locks else set()
+
+
 def _crash(flow_run_id: str, why: str, and_itself: bool = True) -> None:
     """Sets tasks of a flow run that still count as running to crashed, and itself."""
     from prefect.client.orchestration import get_client
@@ -84,3 +126,14 @@ def _crash(flow_run_id: str, why: str, and_itself: bool = True) -> None:
         for run in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))):
             if not run.state.is_final():
                 client.set_task_run_state(run.id, Crashed(message=why), force=True)
+
+
+def _lived(pid: int, file: Path) -> bool:
+    try:
+        return psutil.Process(pid).create_time() <= file.stat().st_mtime
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _others(readers: list[dict], stale: set[int]) -> list[dict]:
+    return [entry for entry in readers if entry["pid"] not in stale]

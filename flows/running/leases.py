@@ -26,28 +26,23 @@ class Leases:
 
         Without GPUs, a stage that wants one runs on the CPU. With one it computes there, and takes no place.
         """
-        gpu = bool(self.machine.gpus) and stage.name.partition("@")[0] in self.machine.gpu_stages
-        taken, name = 0 if gpu else min(places(stage), self.machine.workers), ""
+        wanted = int(bool(self.machine.gpus) and stage.name.partition("@")[0] in self.machine.gpu_stages)
+        taken = 0 if wanted else min(places(stage), self.machine.workers)
         with self._changed:
-            while not self.stop.is_set() and (self._free < taken or (gpu and not self._free_gpus)):
+            while not self.stop.is_set() and (self._free < taken or len(self._free_gpus) < wanted):
                 self._changed.wait(timeout=0.1)
-            if self.stop.is_set():
-                taken, gpu = 0, False
+            # Also after a stop, when it may be more than is free: nobody else gets a place then.
             self._free -= taken
-            if gpu:
-                name = self._free_gpus.pop(0)
+            gpus, self._free_gpus = self._free_gpus[:wanted], self._free_gpus[wanted:]
+        # A stage that was lent no GPU must not take another one's memory.
+        seen = {"CUDA_VISIBLE_DEVICES": "".join(gpus)} if self.machine.gpus else {}
         try:
-            yield None if self.stop.is_set() else self._environment(name)
+            yield None if self.stop.is_set() else {"TACA_GPU_HOUR_PRICE": str(self.machine.gpu_hour_price), **seen}
         finally:
             with self._changed:
                 self._free += taken
-                self._free_gpus += [name] if gpu else []
+                self._free_gpus += gpus
                 self._changed.notify_all()
-
-    def _environment(self, gpu: str) -> dict[str, str]:
-        # A stage that has no lease must not take another one's memory.
-        seen = {"CUDA_VISIBLE_DEVICES": gpu} if self.machine.gpus else {}
-        return {"TACA_GPU_HOUR_PRICE": str(self.machine.gpu_hour_price), **seen}
 
 
 def places(stage: Stage) -> int:

@@ -15,10 +15,8 @@ from local_servers import answering, prefect_server
 
 from flows.checks import Finding
 from flows.checks.leftovers import check_killed, check_locks, check_runs, check_untracked
-from flows.checks.machine import PIN, check_disk, check_packages
-from flows.checks.remote import check_remote
-from flows.checks.services import check_mlflow, check_prefect
-from flows.checks.telemetry import check_telemetry
+from flows.checks.machine import PIN, check_disk, check_packages, check_telemetry
+from flows.checks.remote import check_mlflow, check_prefect, check_remote
 from flows.doctor import CHECKS, line
 from flows.running.repro import environment
 
@@ -97,7 +95,7 @@ def test_telemetry_of_dvc_is_seen(toy):
 def test_telemetry_that_flows_would_leave_on_is_seen(toy, monkeypatch):
     env = environment(toy.root)
     del env["MLFLOW_DISABLE_TELEMETRY"]
-    monkeypatch.setattr("flows.checks.telemetry.environment", lambda root: env)
+    monkeypatch.setattr("flows.checks.machine.environment", lambda root: env)
     assert check_telemetry(toy.root).remedy.endswith("give flows MLFLOW_DISABLE_TELEMETRY=true")
 
 
@@ -143,7 +141,7 @@ def test_prefect_server_that_does_not_answer_is_seen(tmp_path, monkeypatch):
 @pytest.mark.timeout(600)
 def test_wrong_password_of_prefect_is_seen(toy, monkeypatch):
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "user:secret")
-    program = "import sys; from flows.checks.services import check_prefect; print(check_prefect(None))"
+    program = "import sys; from flows.checks.remote import check_prefect; print(check_prefect(None))"
     with prefect_server(toy.root) as url:
         found = {
             password: toy.run(

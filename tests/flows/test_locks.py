@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from flows.running.locks import FILE, drop_stale_locks, holders, read_locks
+from flows.running.housekeeping import DVC_LOCKS, drop_stale_locks, holders, read_locks
 
 OLD = 1.0  # a time at which no process of today lived
 
@@ -26,7 +26,7 @@ def entry(pid):
 
 def test_entries_of_the_dead_go_and_those_of_the_living_stay(toy, gone):
     locks = {"write": {"a": entry(gone), "b": entry(os.getpid())}, "read": {"c": [entry(gone), entry(os.getpid())]}}
-    (toy.root / FILE).write_text(json.dumps(locks))
+    (toy.root / DVC_LOCKS).write_text(json.dumps(locks))
     assert drop_stale_locks(toy.root)
     mine = entry(os.getpid())
     assert read_locks(toy.root) == {"write": {"b": mine}, "read": {"c": [mine]}}
@@ -35,15 +35,15 @@ def test_entries_of_the_dead_go_and_those_of_the_living_stay(toy, gone):
 
 def test_a_number_that_another_process_has_got_since_holds_nothing(toy):
     """DVC would wait for it as long as it lives."""
-    (toy.root / FILE).write_text(json.dumps({"write": {"out": entry(os.getpid())}}))
-    os.utime(toy.root / FILE, (OLD, OLD))
+    (toy.root / DVC_LOCKS).write_text(json.dumps({"write": {"out": entry(os.getpid())}}))
+    os.utime(toy.root / DVC_LOCKS, (OLD, OLD))
     assert drop_stale_locks(toy.root)
-    assert list(holders(read_locks(toy.root))) == []
+    assert holders(read_locks(toy.root)) == []
 
 
 def test_a_file_that_is_cut_off_becomes_a_whole_one(toy):
     """With it every command of DVC fails."""
-    (toy.root / FILE).write_text('{"write": {"a"')
+    (toy.root / DVC_LOCKS).write_text('{"write": {"a"')
     assert toy.run("dvc", "repro", "-f", "check").returncode != 0
     assert drop_stale_locks(toy.root)
     assert toy.repro("-f", "check").returncode == 0
