@@ -56,7 +56,7 @@ def test_help_lists_every_command():
     env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     shown = subprocess.run(["make", "help"], cwd=ROOT, env=env, capture_output=True, text=True).stdout
     commands = ["help", "repro", "base", "test", "test-all", "check", "ui", "run", "profile", "remote"]
-    commands += ["plan", "flow", "sweep", "serve", "doctor", "gc", "rebuild", "parse", "quality"]
+    commands += ["plan", "flow", "sweep", "serve", "doctor", "gc", "rebuild", "parse", "gpu-check", "quality"]
     assert [line.split()[1] for line in shown.splitlines()] == commands
 
 
