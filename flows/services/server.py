@@ -21,7 +21,7 @@ from runtime.tracking.system import find_process
 
 SERVED = "http://127.0.0.1:4200/api"  # by `make serve`
 TIMEOUT = 5.0  # seconds for an answer
-START = 120.0  # seconds for a server's start: a few on an idle machine, more beside eight cells
+START = 240.0  # seconds for a start: a few on an idle machine, over 120 where ten busy programs share two cores
 LOOK = 0.1  # seconds between looks whether it answers
 REFUSED = "it refuses the password"
 # Nothing phones home; and a database that is vacuumed does not grow for ever.
