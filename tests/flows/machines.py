@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 import sweep_toy
-from conftest import ROOT, Toy
 from local_servers import free_port
 
 from flows.running.process import end_group
 from flows.services.server import start_server
+from tests.conftest import ROOT, Toy
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 QUIET = {

@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from conftest import ROOT, Toy
+from tests.conftest import ROOT, Toy
 
 HERE = Path(__file__).parent / "toy_sweep"
 COMMIT = ["git", "-c", "user.name=toy", "-c", "user.email=toy@localhost", "commit", "-qm", "sweep"]

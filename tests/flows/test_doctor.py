@@ -10,7 +10,6 @@ import sys
 
 import psutil
 import pytest
-from conftest import ROOT, kill_group
 from local_servers import answering, prefect_server
 
 from flows.checks import Finding
@@ -19,6 +18,7 @@ from flows.checks.machine import PIN, check_disk, check_packages, check_telemetr
 from flows.checks.remote import check_mlflow, check_prefect, check_remote
 from flows.doctor import CHECKS, line
 from flows.running.repro import environment
+from tests.conftest import ROOT, kill_group
 
 DEAD = 2**22 + 1  # no process has this number
 

@@ -9,7 +9,6 @@ import time
 from hashlib import md5
 
 import pytest
-from conftest import STORE, kill_group
 
 from flows.garbage.cache import unused_objects
 from flows.garbage.references import recorded_hashes
@@ -20,6 +19,7 @@ from flows.sweeps import experiments
 from runtime.execution.graph import read_recorded
 from runtime.execution.lock import if_free
 from runtime.tracking.store import RunLog
+from tests.conftest import STORE, kill_group
 
 COMMAND = (sys.executable, "-m", "flows.gc")
 GIT = ("git", "-c", "user.name=toy", "-c", "user.email=toy@localhost")

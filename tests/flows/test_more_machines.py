@@ -12,9 +12,10 @@ import time
 import machines
 import pytest
 import sweep_toy
-from conftest import ROOT, Toy
 from machines import Ray, Shared, make, run, until
 from sweep_toy import log, sweep
+
+from tests.conftest import ROOT, Toy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CELLS = ["baseline", "lora-only", "gamma-1.1", "gamma-1.2", "gamma-1.4"]

@@ -10,11 +10,11 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, Toy
 from local_servers import prefect_server
 
 from runtime.execution.graph import read_recorded
 from runtime.params import read_yaml
+from tests.conftest import ROOT, Toy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, STORE, kill_group
 from mlflow.tracking import MlflowClient
 
 from flows.errors import TOLD
@@ -19,6 +18,7 @@ from flows.rebuild import rebuild
 from flows.rebuilding.rerun import bring_data
 from runtime.errors import StageError
 from runtime.execution.hashes import Hasher
+from tests.conftest import ROOT, STORE, kill_group
 
 slow = pytest.mark.slow
 BEFORE_THE_MOVE = "82f507b"  # stages were `python stages/x.py`, and what ran them a part of taca

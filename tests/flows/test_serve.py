@@ -9,9 +9,9 @@ import urllib.request
 
 import psutil
 import pytest
-from conftest import ROOT, kill_group
 
 from runtime.params import read_yaml
+from tests.conftest import ROOT, kill_group
 
 COMMAND = (sys.executable, "-m", "flows.serve")
 

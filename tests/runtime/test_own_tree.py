@@ -3,8 +3,9 @@
 import shutil
 
 import pytest
-from conftest import Toy
 from ruamel.yaml import YAML
+
+from tests.conftest import Toy
 
 MODULE = '"""What a stage imports."""\n\nANSWER = "{answer}"\n'
 STAGE = """

@@ -4,11 +4,11 @@ import threading
 import time
 
 import pytest
-from conftest import Toy
 
 from runtime.errors import StageError
 from runtime.execution.graph import read_recorded, read_stages
 from runtime.execution.hashes import Hasher
+from tests.conftest import Toy
 
 PARAMS = """
 rate: 1e-4

@@ -6,7 +6,8 @@ import time
 from collections import Counter
 
 import pytest
-from conftest import kill_group
+
+from tests.conftest import kill_group
 
 PIECES = {f"write@a {piece}": 1 for piece in range(4)}
 

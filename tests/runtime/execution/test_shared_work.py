@@ -6,9 +6,9 @@ import signal
 from collections import Counter
 
 import pytest
-from conftest import Toy, kill_group
 
 from runtime.execution.work import drop_recorded
+from tests.conftest import Toy, kill_group
 
 
 @pytest.fixture
