@@ -346,7 +346,7 @@ def test_dry_run_beside_a_flow_leaves_it_and_its_server_alone(toy):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_every_live_run_is_rebuilt_as_identical_after_all_garbage_is_gone(toy):
     """Also one whose inputs no commit names any more."""
     toy.repro()
