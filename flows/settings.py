@@ -7,7 +7,6 @@ such as the price of its GPU, a flow hands it in its environment.
 import os
 import subprocess
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +27,6 @@ def _listed(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
-@cache
 def _gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

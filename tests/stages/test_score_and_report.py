@@ -61,9 +61,12 @@ class Repository:
         runpy.run_path(str(self.root / command[0]), run_name="__main__")
 
     def _copy(self, path):
-        copy = shutil.copytree if (ROOT / path).is_dir() else shutil.copy
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-        copy(ROOT / path, self.root / path)
+        if (ROOT / path).is_dir():
+            # A file of it may be there: one stage depends on that alone.
+            shutil.copytree(ROOT / path, self.root / path, dirs_exist_ok=True)
+        else:
+            shutil.copy(ROOT / path, self.root / path)
 
     def _draw(self):
         """Some scene for each prompt: what it shows plays no part here."""
