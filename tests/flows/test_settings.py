@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from flows.settings import Machine, _gpus, machine
+from flows.settings import Machine, machine
 from runtime.params import ParamsError
 
 
@@ -12,7 +12,6 @@ from runtime.params import ParamsError
 def surroundings(monkeypatch):
     for name in [name for name in os.environ if name.startswith("TACA_")]:
         monkeypatch.delenv(name)
-    _gpus.cache_clear()
 
 
 def test_without_a_file_the_machine_says_it(tmp_path, monkeypatch):
