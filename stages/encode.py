@@ -19,18 +19,22 @@ def encode(run) -> None:
     """Writes safetensors shards."""
     import torch
 
-    from compbench.tables import read_table
-    from lab.data.encode import encode as encode_samples
-    from lab.models.load import load_base
+    from lab.data.captioned import CaptionedImages
+    from lab.data.encode import Encoder, sizes_for
+    from lab.models.family import family_named
+    from lab.models.load import load_encoders, part_config, transformer_class
 
     torch.set_num_threads(run.params.threads)
-    settings = run.params.encode
-    folder = Path("data/sample")
-    captions = {row["id"]: row["caption"] for row in read_table(Path("data/captions.parquet"))}
-    rows = [{**row, "caption": captions[row["id"]]} for row in read_table(folder / "index.parquet")]
-    pipe = load_base(Path("models/base") / run.params.base.name, settings.dtype)
-    encode_samples(pipe, folder, rows, settings.batch_size, settings.max_sequence_length, run.fresh(OUTPUT))
-    run.log_metrics({"samples": len(rows)})
+    settings, base = run.params.encode, Path("models/base") / run.params.base.name
+    family = family_named(transformer_class(base), part_config(base, "transformer"))
+    sizes = sizes_for(family, part_config(base, "vae"), settings.resolution, settings.aspects)
+    folder, target = Path("data/sample"), run.fresh(OUTPUT)
+    images = CaptionedImages(folder / "index.parquet", Path("data/captions.parquet"))
+    encoder = Encoder(load_encoders(base, settings.dtype), family, sizes, settings.max_sequence_length)
+    encoder.encode(folder, images, settings.batch_size, target)
+    if settings.empty_caption:
+        encoder.encode_empty_caption(target)
+    run.log_metrics({"samples": len(images)})
 
 
 if __name__ == "__main__":

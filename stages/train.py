@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from lab.errors import LabError
@@ -30,28 +31,67 @@ def train(run, adapter) -> None:
     """Writes the adapter's weights and its loss history."""
     import torch
 
-    from lab.data.encode import read_encoded
-    from lab.models.load import load_transformer
+    from lab.training.frozen import check_precision, deterministic
     from lab.training.history import write_history
-    from lab.training.loop import TrainConfig, Trainer
-    from lab.training.lora import add_lora, save_lora
-    from taca import TacaConfig
+    from lab.training.lora import save_lora
 
     torch.set_num_threads(run.params.threads)
     settings = run.params.train
-    base = Path("models/base") / run.params.base.name
-    transformer = load_transformer(base)
-    parameters = add_lora(transformer, adapter.rank, adapter.alpha, settings.lora_modules, settings.seed)
-    config = TrainConfig(**settings.model_dump(exclude={"lora_modules"}))
-    taca_config = TacaConfig(gamma=adapter.gamma, threshold=adapter.threshold)
-    trainer = Trainer(transformer, parameters, read_encoded(Path("data/encoded")), config, taca_config, run.work)
-    history = trainer.run(run.log_metrics)
+    check_precision(settings.precision)
+    with deterministic(settings.deterministic):
+        trainer = prepared(run, adapter)
+        history = trainer.run(run.log_metrics)
 
     folder = run.fresh(f"models/adapters/{run.key}")
+    base = f"models/base/{run.params.base.name}"
     facts = {"gamma": adapter.gamma, "threshold": adapter.threshold, "rank": adapter.rank, "alpha": adapter.alpha}
-    facts |= {"base": run.params.base.name, "base_md5": run.dep_hash(base.as_posix())}
-    save_lora(transformer, folder, {f"taca.{key}": str(value) for key, value in facts.items()})
+    facts |= {"base": run.params.base.name, "base_md5": run.dep_hash(base)}
+    facts |= told(settings, trainer.guidance)
+    save_lora(trainer.transformer, folder, {f"taca.{key}": str(value) for key, value in facts.items()})
     write_history(folder / "history.csv", history)
+
+
+def prepared(run, adapter):
+    """The trainer of an adapter, with its base and its data."""
+    from lab.data.encoded import read_buckets, read_empty_caption
+    from lab.models.family import family_of
+    from lab.models.load import part_config
+    from lab.training.batches import Batches
+    from lab.training.frozen import compile_blocks, load_frozen, recompute_blocks
+    from lab.training.loop import TrainConfig, Trainer
+    from lab.training.lora import add_lora
+    from lab.training.loss import schedule_shift
+    from taca import TacaConfig
+
+    settings = run.params.train
+    base, encoded = Path("models/base") / run.params.base.name, Path("data/encoded")
+    buckets = read_buckets(encoded)
+    empty_caption = read_empty_caption(encoded) if settings.caption_dropout > 0 else None
+    transformer = load_frozen(base, settings.precision)
+    parameters = add_lora(transformer, adapter.rank, adapter.alpha, settings.targets, settings.seed)
+    recompute_blocks(transformer, settings.gradient_checkpointing)
+    if settings.compile:
+        compile_blocks(transformer, len(buckets))
+    shift = None
+    if settings.timesteps == "scheduled":
+        shift = schedule_shift(part_config(base, "scheduler"), family_of(transformer).patch)
+    names = {field.name for field in fields(TrainConfig)} - {"shift"}
+    config = TrainConfig(shift=shift, **settings.model_dump(include=names))
+    batches = Batches(buckets, settings.held_out, settings.caption_dropout, empty_caption)
+    taca_config = TacaConfig(gamma=adapter.gamma, threshold=adapter.threshold)
+    return Trainer(transformer, parameters, batches, config, taca_config, run.work)
+
+
+def told(settings, guidance: float | None) -> dict[str, object]:
+    """What an adapter's file says of its training beyond Eq. 13: only what is not as the paper's loss alone has it."""
+    facts = {}
+    if settings.precision != "float32":
+        facts["precision"] = settings.precision
+    if settings.timesteps != "uniform":
+        facts["timesteps"] = settings.timesteps
+    if guidance is not None:
+        facts["guidance"] = guidance
+    return facts
 
 
 if __name__ == "__main__":

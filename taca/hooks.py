@@ -93,6 +93,9 @@ class TacaHook:
         """Which samples of a pass with these arguments are at or above the threshold; one may stand for all."""
         if arguments.get("timestep") is None:
             raise TacaError("TACA acts by `timestep`, and this forward pass got none: pass it.")
+        if self.config.threshold == 0:
+            # No timestep is below it. To read them, the host would have to wait for the GPU.
+            return [True]
         timestep = torch.as_tensor(arguments["timestep"]).flatten()
         scale = self.family.timestep_scale
         scheduler = self.scheduler if self.pipeline is None else getattr(self.pipeline(), "scheduler", None)

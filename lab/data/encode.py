@@ -1,61 +1,130 @@
 """Encodes images and captions once, so that training needs neither autoencoder nor text encoders."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tqdm import tqdm
 
+from lab.data.ahead import Ahead
+from lab.data.captioned import CaptionedImage
+from lab.data.crops import Size, crop_sizes, nearest
+from lab.data.encoded import EMPTY_CAPTION
 from lab.data.images import read_image
+from lab.errors import LabError
+from lab.models.family import Family
 
-KEYS = ("latents", "prompt_embeds", "pooled_prompt_embeds")
+
+@dataclass(frozen=True)
+class Shard:
+    """Samples of one size that make a file."""
+
+    number: int
+    size: Size
+    samples: Sequence[int]
+
+    @property
+    def name(self) -> str:
+        return f"shard-{self.number:05d}.safetensors"
 
 
-def encode(pipe, folder: Path, rows: Sequence[dict], batch_size: int, max_sequence_length: int, target: Path) -> None:
-    """Writes shards of `batch_size` samples to `target`: scaled latents (B, C, H, W) and embeddings, float32.
+@dataclass(frozen=True)
+class Encoder:
+    """What encodes, and how.
 
-    Args:
-        pipe: a `StableDiffusion3Pipeline`, whose own methods encode, so that training meets what generation meets.
-        rows: `path` (relative to `folder`) and `caption` of each sample.
+    Attributes:
+        pipe: a pipeline whose own methods encode, so that training meets what generation meets; of its parts, the text
+            encoders give the embeddings' dtype.
+        sizes: crops that images are brought to, each to the one nearest in shape.
         max_sequence_length: T5 tokens.
     """
-    target.mkdir(parents=True, exist_ok=True)
-    for start in tqdm(range(0, len(rows), batch_size), desc="encode", unit="shard", disable=None):
-        batch = rows[start : start + batch_size]
-        images = [read_image(folder / row["path"]) for row in batch]
-        tensors = {
-            "latents": encode_images(pipe, images),
-            **encode_prompts(pipe, [row["caption"] for row in batch], max_sequence_length),
-        }
-        tensors = {key: value.float().cpu().contiguous() for key, value in tensors.items()}
-        save_file(tensors, target / f"shard-{start // batch_size:05d}.safetensors")
+
+    pipe: object
+    family: Family
+    sizes: Sequence[Size]
+    max_sequence_length: int
+
+    def encode(self, folder: Path, samples: Sequence[CaptionedImage], batch_size: int, target: Path) -> None:
+        """Writes shards of up to `batch_size` samples of one size: latents (B, C, H, W) in float32, text embeddings.
+
+        A shard that is in `target` already is kept. In memory are two shards' images and one shard's tensors.
+
+        Args:
+            folder: what paths of samples start from.
+        """
+        target.mkdir(parents=True, exist_ok=True)
+        shards = shards_of(samples, self.sizes, batch_size)
+        missing = [shard for shard in shards if not (target / shard.name).exists()]
+
+        def read(shard: Shard) -> list[Image.Image]:
+            return [read_image(folder / samples[index].path) for index in shard.samples]
+
+        images_ahead = Ahead(read, missing)
+        for shard, images in tqdm(images_ahead, total=len(missing), desc="encode", unit="shard", disable=None):
+            captions = [samples[index].caption for index in shard.samples]
+            latents = {"latents": encode_images(self.pipe, images, shard.size)}
+            _save(latents | self._embed(captions), target / shard.name)
+
+    def encode_empty_caption(self, target: Path) -> None:
+        """Writes the text embeddings of no caption to `target`, for training that drops captions."""
+        _save(self._embed([""]), target / EMPTY_CAPTION)
+
+    def _embed(self, captions: Sequence[str]) -> dict[str, torch.Tensor]:
+        return self.family.embed(self.pipe, captions, self.max_sequence_length)
+
+
+def sizes_for(family: Family, vae_config: Mapping, resolution: int | None, aspects: Sequence[float]) -> list[Size]:
+    """The crops of `encode.resolution` and `encode.aspects`.
+
+    Args:
+        resolution: pixels a side; None for the base's own.
+
+    Raises:
+        LabError: the autoencoder or the transformer's patches cannot take it.
+    """
+    scale = 2 ** (len(vae_config["block_out_channels"]) - 1)
+    square = family.default_size * scale if resolution is None else resolution
+    fault = family.size_fault(square, square, scale)
+    if fault:
+        raise LabError(f"`encode.resolution` is {square}, but {fault}.")
+    sizes = crop_sizes(square, aspects, scale * family.patch)
+    for size in sizes:
+        fault = family.size_fault(*size, scale)
+        if fault:
+            raise LabError(
+                f"`encode.aspects` makes images of {size.width} x {size.height} pixels, but a side {fault}: lower "
+                "`encode.resolution`, or leave the longest shapes out."
+            )
+    return sizes
+
+
+def shards_of(samples: Sequence[CaptionedImage], sizes: Sequence[Size], batch_size: int) -> Iterator[Shard]:
+    """Every shard, size by size, samples in their order."""
+    chosen = [nearest(sizes, sample.width, sample.height) for sample in samples]
+    number = 0
+    for size in sizes:
+        same = [index for index, found in enumerate(chosen) if found == size]
+        for start in range(0, len(same), batch_size):
+            yield Shard(number, size, same[start : start + batch_size])
+            number += 1
 
 
 @torch.no_grad()
-def encode_images(pipe, images: Sequence[Image.Image]) -> torch.Tensor:
-    """Scaled latents (B, C, H, W) of images brought to the pipeline's default size: the distribution's mean."""
-    size = pipe.default_sample_size * pipe.vae_scale_factor
-    pixels = pipe.image_processor.preprocess(list(images), height=size, width=size, resize_mode="crop")
+def encode_images(pipe, images: Sequence[Image.Image], size: Size) -> torch.Tensor:
+    """Scaled latents (B, C, H, W), float32, of images scaled and cropped to `size`: the distribution's mean.
+
+    One draw from it for all epochs would be a fixed error; in 16 bits the mean's rounding would be the larger one.
+    """
+    pixels = pipe.image_processor.preprocess(list(images), height=size.height, width=size.width, resize_mode="crop")
     latents = pipe.vae.encode(pixels.to(pipe.vae.device, pipe.vae.dtype)).latent_dist.mode()
-    return (latents - pipe.vae.config.shift_factor) * pipe.vae.config.scaling_factor
+    return (latents.float() - pipe.vae.config.shift_factor) * pipe.vae.config.scaling_factor
 
 
-@torch.no_grad()
-def encode_prompts(pipe, prompts: Sequence[str], max_sequence_length: int) -> dict[str, torch.Tensor]:
-    """`prompt_embeds` (B, L, D) and `pooled_prompt_embeds` (B, P) of the prompts."""
-    prompt_embeds, _, pooled, _ = pipe.encode_prompt(
-        prompt=list(prompts),
-        prompt_2=None,
-        prompt_3=None,
-        do_classifier_free_guidance=False,
-        max_sequence_length=max_sequence_length,
-    )
-    return {"prompt_embeds": prompt_embeds, "pooled_prompt_embeds": pooled}
-
-
-def read_encoded(folder: Path) -> dict[str, torch.Tensor]:
-    """All shards of `encode` as one mapping of `KEYS` to tensors."""
-    shards = [load_file(path) for path in sorted(folder.glob("shard-*.safetensors"))]
-    return {key: torch.cat([shard[key] for shard in shards]) for key in KEYS}
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Writes the file whole or not at all."""
+    partial = path.with_suffix(".partial")
+    save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, partial)
+    partial.replace(path)

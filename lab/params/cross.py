@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.params.sections import Adapter, Params, Prompts, Sample, Score
+from lab.params.sections import Adapter, Encode, Params, Prompts, Sample, Score, Train
 from runtime.params.messages import closest, did_you_mean
 
 PARSERS = ("rules", "spacy")  # whatever else `prompts.parser` says is a file's path
@@ -21,6 +21,7 @@ def cross_faults(params: Params) -> list[str]:
         *_parser_faults(params.prompts),
         *_detector_faults(params.score, params.prompts),
         *_weights_faults(params.score),
+        *_training_faults(params.train, params.encode),
     ]
 
 
@@ -86,4 +87,21 @@ def _weights_faults(score: Score) -> Iterator[str]:
         yield (
             "`score.weights` is null, but must be the folder that `python -m compbench.weights` fills, since "
             f"{chosen[0]}."
+        )
+
+
+def _training_faults(train: Train, encode: Encode) -> Iterator[str]:
+    if train.precision != "float32" and train.mixed_precision == "no":
+        yield (
+            f"`train.mixed_precision` is 'no', but must be bf16, since `train.precision` is {train.precision} and the "
+            "adapter is float32."
+        )
+    if train.caption_dropout > 0 and not encode.empty_caption:
+        yield (
+            f"`encode.empty_caption` is False, but must be True, since `train.caption_dropout` is "
+            f"{train.caption_dropout}."
+        )
+    if train.warmup_steps >= train.steps:
+        yield (
+            f"`train.warmup_steps` is {train.warmup_steps}, but must be below `train.steps`, which is {train.steps}."
         )

@@ -11,6 +11,8 @@ Decay = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite 
 Gamma = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0 (1 changes nothing)")]
 Threshold = Annotated[float, Field(ge=0, le=1000, description="a number from 0 to 1000, the scheduler's scale")]
 Guidance = Annotated[float, Field(ge=1, allow_inf_nan=False, description="a finite number of at least 1 (1 is off)")]
+Count = Annotated[int, Field(ge=0, description="an integer of at least 0")]
+Flag = Annotated[bool, Field(description="true or false")]
 Folder = Annotated[str | None, Field(description="a folder's path, or null when `source` is not folder")]
 
 
@@ -62,6 +64,9 @@ class Encode(Section):
     batch_size: Positive
     max_sequence_length: Positive
     dtype: one_of("float32", "bfloat16", "float16")
+    resolution: Annotated[int | None, Field(ge=1, description="a number of pixels, or null for the base's own")]
+    aspects: Annotated[list[Rate], Field(min_length=1, description="a list of at least one width / height")]
+    empty_caption: Flag
 
 
 class Train(Section):
@@ -74,8 +79,23 @@ class Train(Section):
     held_out: Positive
     checkpoint_every: Positive
     seed: Seed
-    mixed_precision: one_of("no", "bf16", "fp16")
-    lora_modules: one_of("attention")
+    precision: one_of("float32", "bf16", "nf4")
+    mixed_precision: one_of("no", "bf16")
+    targets: Annotated[
+        list[str] | None, Field(min_length=1, description="a list of ends of layers' names, or null for the base's own")
+    ]
+    learning_rate_schedule: one_of("constant", "linear", "cosine")
+    warmup_steps: Count
+    max_gradient_norm: Annotated[
+        float | None, Field(gt=0, allow_inf_nan=False, description="a finite number above 0, or null")
+    ]
+    gradient_accumulation: Positive
+    gradient_checkpointing: Count
+    compile: Flag
+    caption_dropout: Annotated[float, Field(ge=0, lt=1, description="a number of at least 0 and below 1")]
+    timesteps: one_of("uniform", "scheduled")
+    guidance: Annotated[float | None, Field(ge=0, allow_inf_nan=False, description="a number of at least 0, or null")]
+    deterministic: Flag
 
 
 class Adapter(Section):

@@ -1,54 +1,92 @@
 """Trains one adapter: seeded steps, a held-out loss, and checkpoints from which a killed run ends the same."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from diffusers.optimization import get_scheduler
 from tqdm import tqdm
 
+from lab.data.ahead import Ahead
 from lab.errors import LabError
+from lab.models.family import family_of
+from lab.training.batches import Batches, Tensors
 from lab.training.loss import sample_timesteps, velocity_loss
+from lab.training.pace import Pace
 from taca.hooks import TacaConfig, taca
 
-Tensors = Mapping[str, torch.Tensor]
+READ_EVERY = 10  # steps: reading a loss has the host wait for the device
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The loop's settings; `held_out` samples at the end of the data are never trained on."""
+    """The loop's settings.
+
+    Attributes:
+        batch_size: samples of one pass; a step makes `gradient_accumulation` passes.
+        checkpoint_every: steps between checkpoints, and between held-out losses.
+        mixed_precision: "bf16": passes run under autocast; "no": in the base's own precision.
+        learning_rate_schedule: "constant", "linear" or "cosine", after `warmup_steps`.
+        max_gradient_norm: None: gradients are not clipped.
+        shift: as in `sample_timesteps`, by latents' (H, W); None: timesteps are uniform.
+        guidance: None: 1.0 for a base that embeds guidance.
+    """
 
     steps: int
     batch_size: int
     learning_rate: float
     weight_decay: float
-    held_out: int
     checkpoint_every: int
     seed: int
     mixed_precision: str
+    learning_rate_schedule: str = "constant"
+    warmup_steps: int = 0
+    max_gradient_norm: float | None = None
+    gradient_accumulation: int = 1
+    guidance: float | None = None
+    shift: Callable[[int, int], float] | None = None
 
 
 class Trainer:
-    """AdamW on an adapter's parameters under `taca_config`, on accelerate's device and precision."""
+    """AdamW on an adapter's parameters under `taca_config`, on the device where the transformer is.
+
+    Raises:
+        LabError: samples encoded for another base, or a guidance scale for one that embeds none.
+    """
 
     def __init__(
-        self, transformer, parameters, data: Tensors, config: TrainConfig, taca_config: TacaConfig, work: Path
+        self,
+        transformer,
+        parameters: Sequence[torch.nn.Parameter],
+        batches: Batches,
+        config: TrainConfig,
+        taca_config: TacaConfig,
+        work: Path,
     ):
-        if len(data["latents"]) <= config.held_out:
-            raise LabError(
-                f"`train.held_out` is {config.held_out}, but there are {len(data['latents'])} encoded samples; lower "
-                "it or raise `sample.size`."
-            )
+        self.transformer, self.parameters, self.batches = transformer, parameters, batches
         self.config, self.taca_config = config, taca_config
-        self.accelerator = Accelerator(mixed_precision=config.mixed_precision)
-        optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-        self.transformer, self.optimizer = self.accelerator.prepare(transformer, optimizer)
-        self.parameters = parameters
-        self.training = {key: value[: -config.held_out] for key, value in data.items()}
-        self.held_out = {key: value[-config.held_out :] for key, value in data.items()}
+        self.family = family_of(transformer)
+        self.family.check_encoded(batches.buckets[0].read([0]))
+        self.guidance = self.family.guidance(config.guidance)
+        self.device = transformer.device
+        self.optimizer = torch.optim.AdamW(
+            parameters,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True if self.device.type == "cuda" else None,
+        )
+        warm = config.learning_rate_schedule == "constant" and config.warmup_steps > 0
+        self.rate = get_scheduler(
+            "constant_with_warmup" if warm else config.learning_rate_schedule,
+            self.optimizer,
+            num_warmup_steps=config.warmup_steps,
+            num_training_steps=config.steps,
+        )
         self.checkpoint = work / "checkpoint.pt"
         self.history: list[dict[str, float | int | None]] = []
+        self.unread: list[tuple[int, torch.Tensor]] = []
 
     def run(self, log: Callable[[dict[str, float], int], None]) -> list[dict]:
         """Trains to the end and returns the history: `step`, `loss`, `held_out_loss` (None on most steps).
@@ -57,52 +95,91 @@ class Trainer:
             LabError: a loss is not finite.
         """
         first = self._resume()
-        with taca(self.accelerator.unwrap_model(self.transformer), self.taca_config):
+        # All timesteps that are drawn lie above the threshold. Said so, TACA need not ask the device in every pass.
+        with taca(self.transformer, TacaConfig(gamma=self.taca_config.gamma, threshold=0.0)):
             if first == 0:
                 self._note(log, 0, None)
-            for step in tqdm(range(first, self.config.steps), desc="train", unit="step", disable=None):
-                loss = self._step(step)
-                if not torch.isfinite(torch.tensor(loss)):
-                    raise LabError(
-                        f"The training loss is {loss} at step {step}; lower `train.learning_rate` or check the data, "
-                        "then run `dvc repro` again."
-                    )
-                self._note(log, step + 1, loss)
-                if (step + 1) % self.config.checkpoint_every == 0:
-                    self._save(step + 1)
+            drawn = Ahead(self._draw, range(first, self.config.steps))
+            pace = Pace(drawn, self.config.batch_size * self.config.gradient_accumulation, self.device)
+            bar = tqdm(drawn, total=self.config.steps, initial=first, desc="train", unit="step", disable=None)
+            for step, batches in bar:
+                self.unread.append((step + 1, self._update(batches)))
+                if self._measured(step + 1) or len(self.unread) == READ_EVERY:
+                    self._read_losses(log, pace)
+                    if (step + 1) % self.config.checkpoint_every == 0:
+                        self._save(step + 1)
+                    pace.start()
         return self.history
 
-    def _step(self, step: int) -> float:
+    def _draw(self, step: int) -> list[Tensors]:
+        """What one step needs of the CPU, for each of its passes: samples, noise and timesteps."""
         generator = self._generator(step)
-        index = torch.randint(len(self.training["latents"]), (self.config.batch_size,), generator=generator)
-        batch = {key: value[index] for key, value in self.training.items()}
-        loss = self._loss(batch, generator)
-        self.accelerator.backward(loss)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss.item()
+        return [
+            self._noised(self.batches.draw(self.config.batch_size, generator), generator)
+            for _ in range(self.config.gradient_accumulation)
+        ]
 
-    def _loss(self, batch: Tensors, generator: torch.Generator) -> torch.Tensor:
-        timestep = sample_timesteps(len(batch["latents"]), self.taca_config.threshold, generator)
-        noise = torch.randn(batch["latents"].shape, generator=generator)
-        device = self.accelerator.device
-        batch = {key: value.to(device) for key, value in batch.items()}
-        with self.accelerator.autocast():
-            return velocity_loss(self.transformer, batch, noise.to(device), timestep.to(device))
+    def _noised(self, batch: Tensors, generator: torch.Generator) -> Tensors:
+        latents = batch["latents"]
+        shift = None if self.config.shift is None else self.config.shift(*latents.shape[-2:])
+        batch["timestep"] = sample_timesteps(len(latents), self.taca_config.threshold, generator, shift)
+        batch["noise"] = torch.randn(latents.shape, generator=generator)
+        if self.device.type == "cuda":
+            # From pinned memory the copy to the device holds up nobody.
+            batch = {key: value.pin_memory() for key, value in batch.items()}
+        return batch
+
+    def _update(self, batches: Sequence[Tensors]) -> torch.Tensor:
+        """One step of the optimizer; its mean loss, which nobody has read yet."""
+        losses = []
+        for batch in batches:
+            loss = self._loss(batch) / len(batches)
+            loss.backward()
+            losses.append(loss.detach())
+        if self.config.max_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_gradient_norm)
+        self.optimizer.step()
+        self.rate.step()
+        self.optimizer.zero_grad()
+        return torch.stack(losses).sum()
+
+    def _loss(self, batch: Tensors) -> torch.Tensor:
+        mixed = self.config.mixed_precision == "bf16"
+        # Autocast takes embeddings of any precision, a float32 base its own alone.
+        dtype = None if mixed else torch.float32
+        batch = {key: value.to(self.device, dtype, non_blocking=True) for key, value in batch.items()}
+        noise, timestep = batch.pop("noise"), batch.pop("timestep")
+        with torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext():
+            return velocity_loss(self.transformer, self.family, batch, noise, timestep, self.guidance)
 
     @torch.no_grad()
     def held_out_loss(self) -> float:
         """Loss on the held-out samples, always with the same noise and timesteps."""
-        generator = self._generator(-1)
-        losses = []
-        for start in range(0, self.config.held_out, self.config.batch_size):
-            batch = {key: value[start : start + self.config.batch_size] for key, value in self.held_out.items()}
-            losses += [self._loss(batch, generator).item()] * len(batch["latents"])
+        generator, losses = self._generator(-1), []
+        # Compiled, these passes without gradients would be graphs of their own.
+        with torch.compiler.set_stance("force_eager"):
+            for batch in self.batches.held_out(self.config.batch_size):
+                losses += [self._loss(self._noised(batch, generator)).item()] * len(batch["latents"])
         return sum(losses) / len(losses)
 
+    def _measured(self, step: int) -> bool:
+        return step % self.config.checkpoint_every == 0 or step == self.config.steps
+
+    def _read_losses(self, log, pace: Pace) -> None:
+        steps, losses = zip(*self.unread, strict=True)
+        self.unread = []
+        losses = torch.stack(losses).tolist()
+        log(pace.measure(len(steps)), steps[-1])
+        for step, loss in zip(steps, losses, strict=True):
+            if not torch.isfinite(torch.tensor(loss)):
+                raise LabError(
+                    f"The training loss is {loss} at step {step - 1}; lower `train.learning_rate` or check the data, "
+                    "then run `dvc repro` again."
+                )
+            self._note(log, step, loss)
+
     def _note(self, log, step: int, loss: float | None) -> None:
-        measured = step % self.config.checkpoint_every == 0 or step == self.config.steps
-        row = {"step": step, "loss": loss, "held_out_loss": self.held_out_loss() if measured else None}
+        row = {"step": step, "loss": loss, "held_out_loss": self.held_out_loss() if self._measured(step) else None}
         self.history.append(row)
         log({key: value for key, value in row.items() if key != "step" and value is not None}, step)
 
@@ -115,6 +192,7 @@ class Trainer:
             "step": step,
             "parameters": [parameter.detach().cpu() for parameter in self.parameters],
             "optimizer": self.optimizer.state_dict(),
+            "rate": self.rate.state_dict(),
             "history": self.history,
         }
         partial = self.checkpoint.with_suffix(".partial")
@@ -129,5 +207,6 @@ class Trainer:
             for parameter, value in zip(self.parameters, state["parameters"], strict=True):
                 parameter.copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
+        self.rate.load_state_dict(state["rate"])
         self.history = state["history"]
         return state["step"]

@@ -1,50 +1,74 @@
-"""LoRA on the attention projections (Eq. 12), saved as plain diffusers load it.
-
-The paper names "the attention layers" and no modules; all query, key, value and output projections of both streams are
-an assumption, declared here.
-"""
+"""LoRA on a transformer's layers (Eq. 12), saved as plain diffusers load it."""
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusion3Pipeline
 from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict
 
 from lab.errors import LabError
+from lab.models.family import family_of
 
-TARGETS = {
-    "attention": ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"],
-}
 WEIGHTS = "pytorch_lora_weights.safetensors"
 
 
 def add_lora(
-    transformer: torch.nn.Module, rank: int, alpha: float, modules: str, seed: int
+    transformer: torch.nn.Module, rank: int, alpha: float, targets: Sequence[str] | None, seed: int
 ) -> list[torch.nn.Parameter]:
     """Freezes the transformer, adds an adapter drawn from `seed` and returns its parameters, in the model's order.
 
+    The parameters are float32 whatever the transformer is: an optimizer's steps are lost in 16 bits. Matrices are
+    multiplied in the base's precision where the pass runs under autocast, and only there.
+
     Args:
         rank, alpha: the update is alpha / rank · B·A; B starts at zero, so the model starts as it was.
-        modules: a key of `TARGETS`.
+        targets: ends of the layers' names; None for the family's own.
 
     Raises:
-        LabError: rank exceeds the width of a layer it is for.
+        LabError: a target that no layer has, or a rank that exceeds the width of a layer it is for.
     """
     transformer.requires_grad_(False)
-    narrowest = min(
-        min(module.weight.shape)
-        for name, module in transformer.named_modules()
-        if isinstance(module, torch.nn.Linear) and any(name.endswith(f".{target}") for target in TARGETS[modules])
-    )
-    if rank > narrowest:
-        raise LabError(f"The adapter's rank is {rank}, but the base's attention layers are {narrowest} wide; lower it.")
+    targets = list(family_of(transformer).targets if targets is None else targets)
+    _check(transformer, rank, targets)
     torch.manual_seed(seed)
-    transformer.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=TARGETS[modules]))
-    return [parameter for parameter in transformer.parameters() if parameter.requires_grad]
+    transformer.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets))
+    parameters = [parameter for parameter in transformer.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        parameter.data = parameter.data.float()
+    return parameters
+
+
+def keep_inputs(transformer: torch.nn.Module) -> None:
+    """Lets adapters take their input as it is, where autocast brings it to what the multiplication wants.
+
+    By itself peft first copies it to the adapter's float32, which autocast undoes at once.
+    """
+    for module in transformer.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False
+
+
+def _check(transformer: torch.nn.Module, rank: int, targets: Sequence[str]) -> None:
+    # By their stated widths: weights in 4 bits are packed.
+    widths = {
+        name: min(module.in_features, module.out_features)
+        for name, module in transformer.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    found = {target: [name for name in widths if name.endswith(f".{target}")] for target in targets}
+    for target, names in found.items():
+        if not names:
+            raise LabError(
+                f"`train.targets` has {target!r}, which no layer of this {type(transformer).__name__} is called; name "
+                "layers by the ends of their names, such as to_q, or set it to null for the family's own."
+            )
+    narrowest = min(widths[name] for names in found.values() for name in names)
+    if rank > narrowest:
+        raise LabError(f"The adapter's rank is {rank}, but a layer that it is for is {narrowest} wide; lower it.")
 
 
 def save_lora(transformer: torch.nn.Module, folder: Path, facts: Mapping[str, str]) -> None:
@@ -55,7 +79,7 @@ def save_lora(transformer: torch.nn.Module, folder: Path, facts: Mapping[str, st
     folder.mkdir(parents=True, exist_ok=True)
     config = transformer.peft_config["default"].to_dict()
     config["target_modules"] = sorted(config["target_modules"])
-    StableDiffusion3Pipeline.save_lora_weights(
+    family_of(transformer).pipeline.save_lora_weights(
         folder,
         transformer_lora_layers=get_peft_model_state_dict(transformer),
         transformer_lora_adapter_metadata=config,

@@ -1,23 +1,47 @@
 """The training loss (Eq. 13): velocity under flow matching, at timesteps where TACA acts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
+from lab.models.family import Family, shift_of
 
-def sample_timesteps(count: int, threshold: float, generator: torch.Generator) -> torch.Tensor:
-    """Timesteps uniform in [threshold, 1000], shape (count,).
 
-    The paper gives the range and no distribution; uniform is an assumption.
+def sample_timesteps(
+    count: int, threshold: float, generator: torch.Generator, shift: float | None = None
+) -> torch.Tensor:
+    """Timesteps in [threshold, 1000], shape (count,).
+
+    The paper gives the range and no distribution; both are assumptions.
+
+    Args:
+        shift: None: uniform. Else uniform before the schedule's shift by this factor, so as dense as the steps at which
+            images are drawn.
     """
-    return threshold + (1000 - threshold) * torch.rand(count, generator=generator)
+    uniform = torch.rand(count, generator=generator)
+    if shift is None:
+        return threshold + (1000 - threshold) * uniform
+    # The shift's inverse is the shift by 1 / s.
+    lowest = _shifted(torch.tensor(threshold / 1000), 1 / shift)
+    return (1000 * _shifted(lowest + (1 - lowest) * uniform, shift)).clamp(threshold, 1000)
+
+
+def _shifted(sigma: torch.Tensor, shift: float) -> torch.Tensor:
+    return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def schedule_shift(scheduler: Mapping, patch: int) -> Callable[[int, int], float]:
+    """The shift of a scheduler's configuration, by the latents' height and width."""
+    return lambda height, width: shift_of(scheduler, (height // patch) * (width // patch))
 
 
 def velocity_loss(
     transformer: torch.nn.Module,
+    family: Family,
     batch: Mapping[str, torch.Tensor],
     noise: torch.Tensor,
     timestep: torch.Tensor,
+    guidance: float | None = None,
 ) -> torch.Tensor:
     """Mean squared error of the predicted velocity (Eq. 13), a scalar.
 
@@ -25,14 +49,10 @@ def velocity_loss(
         batch: clean scaled `latents` (B, C, H, W), `prompt_embeds` (B, L, D), `pooled_prompt_embeds` (B, P).
         noise: (B, C, H, W).
         timestep: (B,) on the 0..1000 scale; x_t = (1 - t/1000) x_0 + t/1000 noise, whose velocity is noise - x_0.
+        guidance: what the transformer embeds as guidance, if it does.
     """
     sigma = (timestep / 1000).reshape(-1, 1, 1, 1)
     noisy = torch.lerp(batch["latents"], noise, sigma)
-    velocity = transformer(
-        hidden_states=noisy,
-        timestep=timestep,
-        encoder_hidden_states=batch["prompt_embeds"],
-        pooled_projections=batch["pooled_prompt_embeds"],
-        return_dict=False,
-    )[0]
+    output = transformer(**family.arguments(noisy, timestep, batch, guidance), return_dict=False)[0]
+    velocity = family.velocity(output, *noisy.shape[-2:])
     return (velocity.float() - (noise - batch["latents"])).square().mean()

@@ -40,6 +40,8 @@ def swapped_in_recomputation(transformer: nn.Module, processors: Processors) -> 
             with swapped(own):
                 return block(*args, **kwargs)
 
+        # Who checkpoints some of the blocks asks `inspect.unwrap` which one this is.
+        run_block.__wrapped__ = block
         return checkpoint(run_block, *args, **kwargs)
 
     transformer._gradient_checkpointing_func = checkpoint_swapped

@@ -29,7 +29,7 @@ def lora(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lora")
     transformer = load_transformer(tiny_base())
     with torch.no_grad():
-        for parameter in add_lora(transformer, 4, 4, "attention", seed=3):
+        for parameter in add_lora(transformer, 4, 4, None, seed=3):
             parameter.add_(0.5)
     save_lora(transformer, folder, {})
     return folder

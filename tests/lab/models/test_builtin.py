@@ -86,8 +86,8 @@ def test_training_and_pipeline_encode_prompts_alike():
     """What the transformer was trained on is what `encode_prompt` gives it."""
     from diffusers import StableDiffusion3Pipeline
 
-    from lab.data.encode import encode_prompts
     from lab.models.builtin.text_to_image import TextEncoders
+    from lab.models.family import family_of
 
     pipe = StableDiffusion3Pipeline.from_pretrained(tiny_base())
     encoders = TextEncoders(
@@ -96,7 +96,7 @@ def test_training_and_pipeline_encode_prompts_alike():
     prompts = ["red circle", "striped red circle on the left of blue square"]
     with torch.no_grad():
         embeds, pooled = encoders.encode(*encoders.tokenize(prompts, TINY))
-    expected = encode_prompts(pipe, prompts, TINY.t5_max_length)
+    expected = family_of(pipe.transformer).embed(pipe, prompts, TINY.t5_max_length)
     assert torch.equal(embeds, expected["prompt_embeds"])
     assert torch.equal(pooled, expected["pooled_prompt_embeds"])
 

@@ -5,21 +5,24 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lab.data.encoded import read_buckets
 from lab.errors import LabError
+from lab.models.family import StableDiffusion3
 from lab.models.load import load_transformer
+from lab.training.batches import Batches
 from lab.training.history import write_history
 from lab.training.loop import TrainConfig, Trainer
 from lab.training.lora import add_lora
 from lab.training.loss import sample_timesteps, velocity_loss
 from taca.hooks import TacaConfig
 from tests.tiny_base import tiny_base
+from tests.tiny_encoded import encoded
 
 CONFIG = TrainConfig(
     steps=6,
     batch_size=4,
     learning_rate=1e-2,
     weight_decay=0.01,
-    held_out=4,
     checkpoint_every=2,
     seed=3,
     mixed_precision="no",
@@ -27,20 +30,15 @@ CONFIG = TrainConfig(
 
 
 @pytest.fixture(scope="module")
-def data():
-    generator = torch.Generator().manual_seed(0)
-    return {
-        "latents": torch.randn(20, 4, 16, 16, generator=generator),
-        "prompt_embeds": torch.randn(20, 16, 128, generator=generator),
-        "pooled_prompt_embeds": torch.randn(20, 128, generator=generator),
-    }
+def data(tmp_path_factory):
+    return read_buckets(encoded(tmp_path_factory.mktemp("encoded")))
 
 
-def trainer(data, work, config=CONFIG, gamma=1.2) -> Trainer:
+def trainer(data, work, config=CONFIG, gamma=1.2, base=tiny_base) -> Trainer:
     work.mkdir(exist_ok=True)
-    transformer = load_transformer(tiny_base())
-    parameters = add_lora(transformer, 4, 4, "attention", seed=3)
-    return Trainer(transformer, parameters, data, config, TacaConfig(gamma=gamma), work)
+    transformer = load_transformer(base())
+    parameters = add_lora(transformer, 4, 4, None, seed=3)
+    return Trainer(transformer, parameters, Batches(data, 4), config, TacaConfig(gamma=gamma), work)
 
 
 def test_timesteps_lie_in_the_interval_of_eq_13():
@@ -54,6 +52,7 @@ def test_the_loss_is_zero_for_the_true_velocity():
     """A model that answers noise - latents has no error, whatever the timestep."""
     latents, noise = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
     batch = {"latents": latents, "prompt_embeds": torch.zeros(2, 1, 1), "pooled_prompt_embeds": torch.zeros(2, 1)}
+    family = StableDiffusion3({})
     timestep = torch.tensor([970.0, 1000.0])
 
     def perfect(hidden_states, timestep, **_):
@@ -61,7 +60,7 @@ def test_the_loss_is_zero_for_the_true_velocity():
         torch.testing.assert_close(hidden_states, (1 - sigma) * latents + sigma * noise)
         return (noise - latents,)
 
-    assert velocity_loss(perfect, batch, noise, timestep).item() == 0
+    assert velocity_loss(perfect, family, batch, noise, timestep).item() == 0
 
 
 def test_training_lowers_the_loss_and_notes_the_held_out_one(tmp_path, data):
@@ -95,15 +94,15 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path, data):
 
 def test_a_nan_loss_stops_training_with_the_remedy(tmp_path, data):
     """The step and what to lower are named."""
-    broken = {**data, "latents": torch.full_like(data["latents"], float("nan"))}
+    broken = read_buckets(encoded(tmp_path / "nan", fill=float("nan")))
     with pytest.raises(LabError, match=r"The training loss is nan at step 0; lower `train.learning_rate`"):
         trainer(broken, tmp_path / "w").run(lambda *_: None)
 
 
-def test_too_few_samples_to_hold_any_out_are_refused(tmp_path, data):
+def test_too_few_samples_to_hold_any_out_are_refused(data):
     """The error names the key and the number of samples."""
     with pytest.raises(LabError, match=r"`train.held_out` is 20, but there are 20 encoded samples"):
-        trainer(data, tmp_path / "w", replace(CONFIG, held_out=20))
+        Batches(data, 20)
 
 
 def test_the_history_file_leaves_unmeasured_values_empty(tmp_path):

@@ -15,7 +15,7 @@ FACTS = {"taca.gamma": "1.2", "taca.threshold": "970.0", "taca.rank": "4", "taca
 def trained(rank: int = 4, alpha: float = 4):
     """A tiny transformer with an adapter whose update is not zero."""
     transformer = load_transformer(tiny_base())
-    parameters = add_lora(transformer, rank, alpha, "attention", seed=3)
+    parameters = add_lora(transformer, rank, alpha, None, seed=3)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in parameters:
@@ -40,7 +40,7 @@ def test_only_the_attention_projections_are_trained():
     """Everything else stays frozen, and a new adapter changes nothing."""
     plain = load_transformer(tiny_base())
     adapted = load_transformer(tiny_base())
-    parameters = add_lora(adapted, 4, 4, "attention", seed=3)
+    parameters = add_lora(adapted, 4, 4, None, seed=3)
     names = [name for name, parameter in adapted.named_parameters() if parameter.requires_grad]
     assert len(names) == len(parameters) > 0
     assert all(".attn" in name and "lora_" in name for name in names)
@@ -49,7 +49,7 @@ def test_only_the_attention_projections_are_trained():
 
 def test_equal_seeds_draw_equal_adapters():
     """The initial A matrices depend on the seed alone."""
-    first, second = (add_lora(load_transformer(tiny_base()), 4, 4, "attention", seed=3) for _ in range(2))
+    first, second = (add_lora(load_transformer(tiny_base()), 4, 4, None, seed=3) for _ in range(2))
     torch.manual_seed(99)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
@@ -84,5 +84,5 @@ def test_the_file_carries_its_facts_and_the_same_bytes_twice(tmp_path):
 
 def test_a_rank_above_the_layers_width_is_refused():
     """The error says the rank and the width."""
-    with pytest.raises(LabError, match="rank is 65, but the base's attention layers are 64 wide"):
-        add_lora(load_transformer(tiny_base()), 65, 65, "attention", seed=3)
+    with pytest.raises(LabError, match="rank is 65, but a layer that it is for is 64 wide"):
+        add_lora(load_transformer(tiny_base()), 65, 65, None, seed=3)

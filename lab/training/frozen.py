@@ -1,0 +1,123 @@
+"""The frozen base: the precision that it is held in, which of its blocks are computed twice, and their compilation."""
+
+import inspect
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from lab.errors import LabError
+from lab.models.load import load_transformer
+
+GRAPHS = 8  # of one block's code: with the ninth, torch.compile gives up
+
+
+def load_frozen(folder: Path, precision: str) -> nn.Module:
+    """A base's transformer for training, on the GPU if there is one.
+
+    Args:
+        precision: "float32", "bf16", or "nf4": 4 bits a weight, multiplied in bf16.
+    """
+    if precision != "nf4":
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        return load_transformer(folder, dtype).to("cuda" if torch.cuda.is_available() else "cpu")
+    from diffusers import BitsAndBytesConfig
+
+    four_bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+    return load_transformer(folder, torch.bfloat16, quantization_config=four_bits)
+
+
+def check_precision(precision: str) -> None:
+    """Makes sure that this machine can hold a base so, before anything is loaded.
+
+    Raises:
+        LabError: it cannot.
+    """
+    if precision == "nf4" and not torch.cuda.is_available():
+        raise LabError(
+            "`train.precision` is nf4, which needs an NVIDIA GPU, and PyTorch sees none: set it to bf16 or float32, or "
+            "train on a machine that has one."
+        )
+
+
+def blocks_of(transformer: nn.Module) -> list[nn.Module]:
+    """The transformer's blocks, in the order in which tokens go through them."""
+    return [
+        block
+        for name in ("transformer_blocks", "single_transformer_blocks")
+        for block in getattr(transformer, name, ())
+    ]
+
+
+def recompute_blocks(transformer: nn.Module, every: int) -> None:
+    """Gradient checkpointing of every n-th block, from the first: it keeps its input alone and is computed twice.
+
+    Args:
+        every: 1: all blocks; 0: none.
+    """
+    if every == 0:
+        return
+    chosen = set(blocks_of(transformer)[::every])
+
+    def run(function, *args):
+        # TACA wraps a block in a function that says of itself what it wraps.
+        if inspect.unwrap(function) in chosen:
+            # Blocks draw no random numbers, so there is no state of a generator to keep.
+            return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
+        return function(*args)
+
+    transformer.enable_gradient_checkpointing(run)
+
+
+def compile_blocks(transformer: nn.Module, sizes: int) -> None:
+    """Has each kind of block compiled at its first pass, in a full graph for each size of image.
+
+    Args:
+        sizes: of the images, in number.
+
+    Raises:
+        LabError: more graphs than one block's code may have.
+    """
+    most = max(graphs(transformer, sizes).values())
+    if most > GRAPHS:
+        raise LabError(
+            f"`train.compile` is true, but {sizes} sizes of images make {most} graphs of a block, of which "
+            f"torch.compile takes {GRAPHS}: lower the number of `encode.aspects`, or set `train.compile` to false."
+        )
+    for block in blocks_of(transformer):
+        block.compile(fullgraph=True, dynamic=False)
+
+
+def graphs(transformer: nn.Module, sizes: int) -> Counter:
+    """How many graphs training compiles of each class of block: one for each kind of it and each size of image.
+
+    Blocks of a class are of one kind if their parameters have the same names and shapes: the last block of Stable
+    Diffusion 3 has no text output, and the first ones of its medium variant have a second attention.
+    """
+    kinds = {
+        (type(block).__name__, tuple((name, parameter.shape) for name, parameter in block.named_parameters()))
+        for block in blocks_of(transformer)
+    }
+    return Counter({name: count * sizes for name, count in Counter(name for name, _ in kinds).items()})
+
+
+@contextmanager
+def deterministic(on: bool) -> Iterator[None]:
+    """Same inputs, same bits, on a GPU too, where attention's backward pass otherwise adds up in any order."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    if on:
+        # cuBLAS reads it when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(on)
+    # It finds reads of memory that nobody wrote, at the price of writing all memory once more.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]
