@@ -73,6 +73,19 @@ def _changing_worktrees(root: Path) -> FileLock:
     return FileLock(root / ".work" / "locks" / "worktrees.lock")
 
 
+def cache_folder(root: Path) -> Path:
+    """Where DVC keeps files by their hashes, in the cache that the workspace at `root` is configured with."""
+    from dvc.config import Config
+
+    cache = Config(str(root / ".dvc")).read()["cache"].get("dir", root / ".dvc" / "cache")
+    return Path(cache, "files", "md5")
+
+
+def cached_file(root: Path, md5: str) -> Path:
+    """Where DVC keeps the file with this hash."""
+    return cache_folder(root) / md5[:2] / md5[2:]
+
+
 def _share(root: Path, folder: Path) -> None:
     """Points DVC in `folder` to the cache and the remotes of `root`, wherever these are configured."""
     from dvc.config import Config, merge

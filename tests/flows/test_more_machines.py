@@ -162,7 +162,10 @@ def test_what_is_missing_is_said_before_any_cell_starts(toy, shared):
     assert "The DVC remote cannot be used" in said(AWS_ENDPOINT_URL_S3="http://127.0.0.1:1")
     assert "Ray at `ray_address` of machine.yaml (127.0.0.1:1) does not answer" in said()
     run(toy, "git", "remote", "set-url", "origin", "/nowhere")
-    assert "from /nowhere: `git push` it there, or correct `repository` in machine.yaml (fatal: '/nowhere' does not" in said()
+    assert (
+        "from /nowhere: `git push` it there, or correct `repository` in machine.yaml (fatal: '/nowhere' does not"
+        in said()
+    )
     run(toy, "dvc", "remote", "remove", "storage")
     assert "needs a DVC remote" in said()
     (toy.root / "machine.yaml").write_text("runner: ray\n")
