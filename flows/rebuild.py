@@ -16,7 +16,7 @@ from flows.errors import TOLD
 from flows.rebuilding.rerun import prepared, run_again
 from flows.rebuilding.runs import StageRun, changed_surroundings, find_run
 from flows.rebuilding.verdict import Kind, Verdict, judged
-from flows.running.workspace import has_commit
+from flows.running.git import git
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
 from runtime.execution.watch import Stopped, stoppable
@@ -67,11 +67,8 @@ def rebuild(root: Path, run_id: str, tolerance: float) -> Verdict:
         )
     os.environ.update(QUIET)
     original = find_run(root, run_id)
-    if not has_commit(root, original.commit):
-        raise StageError(
-            f"Commit {original.commit} of run {run_id} is not in this repository: `git fetch --all` brings it where a "
-            "remote has it."
-        )
+    missing = f"Commit {original.commit} of run {run_id} is not in this repository: `git fetch --all` may bring it"
+    git(root, "cat-file", "-e", f"{original.commit}^{{commit}}", fault=missing)
     with if_free(root / ".work" / "locks" / f"rebuild-{run_id}.lock") as free:
         if not free:
             raise StageError(f"Run {run_id} is being rebuilt already: wait for that, or stop it.")

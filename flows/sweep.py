@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from flows.errors import TOLD
+from flows.running.git import git
 from flows.running.process import end_on_sigterm
 from flows.services.server import ready
 from flows.settings import machine
@@ -67,7 +68,7 @@ def refuse_untracked(root: Path) -> None:
         StageError: there are some.
     """
     code = [dep for stage in read_stages(root).values() for dep in stage.deps]
-    needed = experiments.git(root, "ls-files", "--others", "--exclude-standard", "--", *code).splitlines()
+    needed = git(root, "ls-files", "--others", "--exclude-standard", "--", *code).splitlines()
     if needed:
         raise StageError(f"git does not know {', '.join(needed)}, which the cells' stages read: `git add` them first.")
 

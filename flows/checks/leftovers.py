@@ -1,11 +1,11 @@
 """Checks of what killed processes have left, and of what an experiment would not see."""
 
 import socket
-import subprocess
 from pathlib import Path
 
 from flows.checks import Finding
 from flows.checks.remote import check_mlflow
+from flows.running.git import git
 from flows.running.housekeeping import LOCK, holders, read_locks, stale_holders
 from flows.running.process import lives
 from runtime.execution.lock import if_free
@@ -64,11 +64,7 @@ def check_runs(root: Path) -> Finding:
 
 def check_untracked(root: Path) -> Finding:
     """Programs and parameters that git does not track: a DVC experiment runs without them."""
-    command = ["git", "ls-files", "--others", "--exclude-standard", "--", "*.py", "*.yaml"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    if done.returncode != 0:
-        return Finding("untracked files", "this is no git repository", "`git init`, and commit")
-    files = done.stdout.splitlines()
+    files = git(root, "ls-files", "--others", "--exclude-standard", "--", "*.py", "*.yaml").splitlines()
     if not files:
         return Finding("untracked files", "no program, no parameters")
     more = f" and {len(files) - 5} more" if len(files) > 5 else ""

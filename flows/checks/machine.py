@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 
 from flows.checks import Finding
 from flows.running.repro import environment
+from flows.running.workspace import cache_folder
 from flows.services.server import QUIET
 from flows.settings import machine
 
@@ -41,10 +42,7 @@ def check_packages(root: Path) -> Finding:
 
 def check_disk(root: Path) -> Finding:
     """Free space where the repository and DVC's cache are."""
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
-        cache = Path(repo.cache.local.path)
+    cache = cache_folder(root)
     # DVC makes its cache when it needs one.
     there = next(place for place in (cache, *cache.parents) if place.exists())
     free = {root: shutil.disk_usage(root).free, cache: shutil.disk_usage(there).free}

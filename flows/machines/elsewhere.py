@@ -5,13 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from flows.running.leases import Leases
-from flows.running.workspace import workspace
+from flows.running.repro import dvc
+from flows.running.workspace import cached_file, workspace
 from flows.settings import Machine
 from flows.sweeps import experiments
 from flows.sweeps.cells import Cell
 from flows.sweeps.job import Job, Jobs
-from flows.sweeps.report import in_cache, score_files
-from flows.sweeps.run_cell import dvc
+from flows.sweeps.progress import score_files
 from flows.sweeps.runners import Here
 from runtime.tracking import tracking_uri
 from runtime.tracking.place import shown
@@ -34,7 +34,7 @@ class Elsewhere(Here):
     def send(self, stages: Iterable[str]) -> None:
         new = sorted(set(stages) - self._sent)
         if new:
-            dvc(self.jobs.root, self.leases.stop, "push", "--run-cache", *new)
+            dvc(self.jobs.root, "push", "--run-cache", *new, stop=self.leases.stop)
         self._sent.update(new)
 
     def fetch(self, cell: Cell, commit: str) -> None:
@@ -42,9 +42,9 @@ class Elsewhere(Here):
         if experiments.finished(root, self.jobs.commit).get(name, ("",))[0] != commit:
             experiments.fetch(root, self.repository, self.jobs.commit, name)
         scores = score_files(root, cell, commit)
-        if not all(in_cache(root, md5).exists() for md5 in scores.values()):
+        if not all(cached_file(root, md5).exists() for md5 in scores.values()):
             with workspace(root, commit, root / ".work" / "cells" / name) as folder:
-                dvc(folder, self.leases.stop, "fetch", *scores)
+                dvc(folder, "fetch", *scores, stop=self.leases.stop)
 
     def specification(self, job: Job) -> dict:
         """What the machine that runs the cell has to know."""

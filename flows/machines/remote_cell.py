@@ -5,18 +5,17 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from filelock import FileLock
 
+from flows.running.git import git
 from flows.running.leases import Leases
 from flows.settings import machine
 from flows.sweeps.cells import Cell
 from flows.sweeps.job import Job
 from flows.sweeps.run_cell import CellRun
-from runtime.errors import StageError
 
 
 def run_remote_cell(spec: Mapping, on_line: Callable[[str], None] = print) -> str:
@@ -47,19 +46,13 @@ def _clone(home: Path, commit: str, repository: str, remote: Mapping) -> Path:
         begun = place.with_suffix(".begun")
         shutil.rmtree(begun, ignore_errors=True)  # by a process that was killed
         begun.mkdir(parents=True)
-        _git(begun, "init", "--quiet")
-        _git(begun, "fetch", "--quiet", "--depth", "1", repository, commit)
-        _git(begun, "checkout", "--quiet", "--detach", commit)
+        git(begun, "init", "--quiet")
+        fault = "This machine cannot get the sweep's commit from machine.yaml: `repository`"
+        git(begun, "fetch", "--quiet", "--depth", "1", repository, commit, fault=fault)
+        git(begun, "checkout", "--quiet", "--detach", commit)
         begun.rename(place)
     with Config(str(place / ".dvc")).edit("local") as config:
         config["cache"] = {"dir": str(home / "cache")}
         config["remote"] = {"shared": dict(remote)}
         config["core"] = {"remote": "shared"}
     return place
-
-
-def _git(folder: Path, *arguments: str) -> None:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["git said nothing"]
-        raise StageError(f"This machine cannot get the sweep's commit from machine.yaml: `repository` ({said[-1]}).")

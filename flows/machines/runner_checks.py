@@ -2,13 +2,13 @@
 
 import os
 import socket
-import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from flows.checks.remote import check_remote
 from flows.machines.elsewhere import remote_settings, repository
+from flows.running.git import git
 from flows.settings import Machine
 from flows.sweeps import experiments
 from runtime.errors import StageError
@@ -55,18 +55,13 @@ def _check_remote(runner: str, root: Path) -> None:
 
 
 def _check_commit(url: str, commit: str) -> None:
-    with TemporaryDirectory() as empty:  # where git has to ask, since nothing is there
-        subprocess.run(["git", "init", "--quiet", "--bare", empty], check=True, capture_output=True)
-        command = ["git", "-C", empty, "fetch", "--quiet", "--depth", "1", "--filter", "tree:0", url, commit]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"GIT_TERMINAL_PROMPT": "0"})
-    if done.returncode == 0:
-        return
-    said = done.stderr.strip().splitlines() or ["git said nothing"]
-    if "not our ref" in done.stderr:
-        raise StageError(f"Commit {commit[:10]} is not at {shown(url)}, where workers get it: `git push` it first.")
-    raise StageError(
-        f"The repository at {shown(url)} does not answer ({said[-1]}): correct `repository` in machine.yaml."
+    fault = (
+        f"Workers cannot get commit {commit[:10]} from {shown(url)}: `git push` it there, or correct `repository` in "
+        "machine.yaml"
     )
+    with TemporaryDirectory() as empty:  # where git has to ask, since nothing is there
+        git(Path(empty), "init", "--quiet", "--bare")
+        git(Path(empty), "fetch", "--quiet", "--depth", "1", "--filter", "tree:0", url, commit, fault=fault)
 
 
 def _check_ray(address: str) -> None:

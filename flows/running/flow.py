@@ -13,8 +13,7 @@ from flows.running.graph import chosen, read_graph
 from flows.running.housekeeping import noted_flow, only_flow
 from flows.running.leases import Leases
 from flows.running.record import Record, recorded
-from flows.running.stages import Stages
-from flows.running.tasks import Threads, submitted
+from flows.running.tasks import Stages, Threads, submitted
 from flows.settings import machine
 from lab.params import load
 from runtime.execution.graph import read_recorded

@@ -1,15 +1,13 @@
 """The graph that DVC sees in dvc.yaml: which stage needs which, what is out of date, and the plan of a flow."""
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from flows.running.process import run
-from flows.running.repro import DVC, dvc_error, environment
+from flows.running.repro import dvc
 from runtime.errors import StageError
 from runtime.execution.graph import Stage, overlap, read_stages
 
@@ -87,10 +85,7 @@ def changed(root: Path) -> dict[str, list[str]]:
     Raises:
         StageError: `dvc status` fails.
     """
-    done = run([*DVC, "status", "--json"], cwd=root, env=environment(root), stop=threading.Event())
-    if done.returncode != 0:
-        raise StageError(f"`dvc status` failed: {dvc_error(done.lines)}")
-    table = next(line for line in done.lines if line.startswith("{"))
+    table = next(line for line in dvc(root, "status", "--json") if line.startswith("{"))
     return {
         name: [reason for entry in entries for reason in _reasons(entry)] for name, entries in json.loads(table).items()
     }

@@ -1,15 +1,17 @@
 """What a machine can run at once: so many threads on its cores, and one stage on each GPU."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
+from flows.running.repro import Outcome, environment, reproduce
 from flows.settings import Machine
 from runtime.execution.graph import Stage
 
 
 class Leases:
-    """Lends places, a stage takes one for each of its threads, or a GPU to whoever needs one; until `stop` is set.
+    """Lends places, a stage takes one for each of its threads, or a GPU to whoever needs one, until `stop` is set.
 
     In the flow's own process: slots that a server keeps can be lost with a worker.
     """
@@ -20,9 +22,22 @@ class Leases:
         self._free, self._free_gpus = machine.workers, list(machine.gpus)
         self._changed = threading.Condition()
 
+    def run(
+        self,
+        stage: Stage,
+        root: Path,
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+        options: Sequence[str] = (),
+    ) -> Outcome:
+        """Runs a stage of the workspace at `root` when there is a place for it; see `reproduce`."""
+        with self.lease(stage) as place:
+            env = environment(root, **env, **place)
+            return reproduce(stage.name, root=root, env=env, stop=self.stop, on_line=on_line, options=options)
+
     @contextmanager
-    def lease(self, stage: Stage) -> Iterator[dict[str, str] | None]:
-        """What a stage's environment says of its place; None when `stop` was set before there was one.
+    def lease(self, stage: Stage) -> Iterator[dict[str, str]]:
+        """What a stage's environment says of its place, which it waits for; after a stop nobody waits any more.
 
         Without GPUs, a stage that wants one runs on the CPU. With one it computes there, and takes no place.
         """
@@ -31,13 +46,13 @@ class Leases:
         with self._changed:
             while not self.stop.is_set() and (self._free < taken or len(self._free_gpus) < wanted):
                 self._changed.wait(timeout=0.1)
-            # Also after a stop, when it may be more than is free: nobody else gets a place then.
+            # Also after a stop, when it may be more than is free: nothing is run then.
             self._free -= taken
             gpus, self._free_gpus = self._free_gpus[:wanted], self._free_gpus[wanted:]
         # A stage that was lent no GPU must not take another one's memory.
         seen = {"CUDA_VISIBLE_DEVICES": "".join(gpus)} if self.machine.gpus else {}
         try:
-            yield None if self.stop.is_set() else {"TACA_GPU_HOUR_PRICE": str(self.machine.gpu_hour_price), **seen}
+            yield {"TACA_GPU_HOUR_PRICE": str(self.machine.gpu_hour_price), **seen}
         finally:
             with self._changed:
                 self._free += taken

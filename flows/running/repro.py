@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from flows.running.process import run
+from runtime.errors import StageError
 from runtime.execution.faults import read_failure
 from runtime.threads import quiet_waiting
 from runtime.tracking import tracking_uri
@@ -85,6 +86,18 @@ def environment(root: Path, **more: str) -> dict[str, str]:
     python = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     own = {"PATH": path, "PYTHONPATH": python, "MLFLOW_TRACKING_URI": tracking_uri(root)}
     return {**inherited, **quiet, **quiet_waiting(), **own, **more}
+
+
+def dvc(root: Path, *arguments: str, stop: threading.Event | None = None) -> tuple[str, ...]:
+    """The lines that a command of DVC says in the workspace at `root`; it is ended when `stop` is set.
+
+    Raises:
+        StageError: it failed.
+    """
+    done = run([*DVC, *arguments], cwd=root, env=environment(root), stop=stop or threading.Event())
+    if done.returncode != 0:
+        raise StageError(f"`dvc {arguments[0]}` failed in {root.name}: {dvc_error(done.lines)}")
+    return done.lines
 
 
 def dvc_error(lines: Sequence[str]) -> str:

@@ -1,10 +1,12 @@
-"""Prefect tasks that are tried again when what failed passes by itself, and the threads that they run in."""
+"""Stages of one workspace as Prefect tasks: tried again when what failed passes by itself, in threads of their own."""
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from functools import wraps
+from pathlib import Path
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
@@ -15,10 +17,12 @@ from prefect.states import Completed, Crashed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
+from flows.running.graph import Graph, changed
+from flows.running.leases import Leases
 from flows.running.process import LOOK
-from flows.running.repro import Fault
+from flows.running.record import Record
+from flows.running.repro import Fault, Outcome
 from flows.running.repro import State as StageState
-from flows.running.stages import Stages
 from flows.settings import Machine
 
 PASSING = "Unavailable"  # the name of a failed state that is tried again
@@ -82,6 +86,37 @@ def tried(function: Callable[..., State], *, name: str, run_name: str, machine: 
 def _passes(task: Task, run: TaskRun, state: State) -> bool:
     # Prefect takes a function for this alone: with a method or a partial it would never try again, and say nothing.
     return state.name == PASSING
+
+
+class Stages:
+    """Runs stages of the workspace at `root`, where `leases` have a place for them. Called from many threads.
+
+    Attributes:
+        outcomes: what became of each stage, by its name.
+        attempts: how often it was run.
+    """
+
+    def __init__(self, root: Path, graph: Graph, record: Record, leases: Leases, options: Sequence[str] = ()):
+        self._options = options  # of `dvc repro`
+        self.graph, self.leases = graph, leases
+        self.outcomes: dict[str, Outcome] = {}
+        self.attempts: Counter[str] = Counter()
+        self._root, self._env = root, {"TACA_PARENT_RUN_ID": record.run_id}
+        # Only what DVC finds changed, and what may change with it, is handed to DVC again.
+        self._touched = graph.touched(changed(root))
+
+    def is_unchanged(self, stage: str) -> bool:
+        """Whether DVC found it, and all that it needs, up to date at the start."""
+        return stage not in self._touched
+
+    def run(self, stage: str, on_line: Callable[[str], None]) -> Outcome:
+        """Runs one stage whose needs are met, once."""
+        outcome = Outcome(stage, StageState.CACHED)
+        if not self.is_unchanged(stage):
+            outcome = self.leases.run(self.graph.stages[stage], self._root, self._env, on_line, self._options)
+        self.outcomes[stage] = outcome
+        self.attempts[stage] += 1
+        return outcome
 
 
 def submitted(stages: Stages, names: Iterable[str]) -> dict[str, PrefectFuture]:

@@ -1,7 +1,5 @@
 """A workspace of its own: a git worktree of a commit, with edits applied, that shares cache and remotes with `root`."""
 
-import fcntl
-import os
 import shutil
 import subprocess
 import tarfile
@@ -9,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from runtime.errors import StageError
+from filelock import FileLock
+
+from flows.running.git import git
 
 TWICE = ("--force", "--force")  # also what a kill of git has left locked
 
@@ -40,14 +40,15 @@ def add_workspace(
         StageError: git does not have the commit, the disk is full, or the patch does not fit.
     """
     remove_workspace(root, folder)
+    fault = f"git cannot make the workspace {folder.name}"
     # Hooks are for people's checkouts: that of `dvc install` would fetch all data of the commit.
-    without_hooks = ["-c", "core.hooksPath=/dev/null"]
-    with _alone(root):
+    add = ["-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach", *TWICE]
+    with _changing_worktrees(root):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _git(root, *without_hooks, "worktree", "add", "--quiet", "--detach", *TWICE, str(folder), commit)
+        git(root, *add, str(folder), commit, fault=fault)
     if diff:
         # Into the index too, so that a file that was added there is one that git tracks.
-        _git(folder, "apply", "--index", "--whitespace=nowarn", "-", content=diff)
+        git(folder, "apply", "--index", "--whitespace=nowarn", "-", content=diff, fault=fault)
     if untracked:
         with tarfile.open(untracked) as archive:
             archive.extractall(folder, filter="tar")
@@ -59,29 +60,30 @@ def remove_workspace(root: Path, folder: Path) -> None:
     if not folder.exists():
         return
     command = ["git", "-C", str(root), "worktree", "remove", *TWICE, str(folder)]
-    with _alone(root):
+    with _changing_worktrees(root):
         if subprocess.run(command, capture_output=True).returncode != 0:  # a kill has left half of it
             shutil.rmtree(folder, ignore_errors=True)
-            _git(root, "worktree", "prune")
+            git(root, "worktree", "prune")
         with suppress(OSError):  # others are in it
             folder.parent.rmdir()
 
 
-def has_commit(root: Path, commit: str) -> bool:
-    """Whether git has the commit here."""
-    found = subprocess.run(["git", "-C", str(root), "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True)
-    return found.returncode == 0
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def _changing_worktrees(root: Path) -> FileLock:
     """Lets one at a time change worktrees: git reads the notes of all, and fails at one that is half written."""
-    place = os.open(root / ".git", os.O_RDONLY)  # a folder, or in a worktree a file, that is always there
-    try:
-        fcntl.flock(place, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(place)
+    return FileLock(root / ".work" / "locks" / "worktrees.lock")
+
+
+def cache_folder(root: Path) -> Path:
+    """Where DVC keeps files by their hashes, in the cache that the workspace at `root` is configured with."""
+    from dvc.config import Config
+
+    cache = Config(str(root / ".dvc")).read()["cache"].get("dir", root / ".dvc" / "cache")
+    return Path(cache, "files", "md5")
+
+
+def cached_file(root: Path, md5: str) -> Path:
+    """Where DVC keeps the file with this hash."""
+    return cache_folder(root) / md5[:2] / md5[2:]
 
 
 def _share(root: Path, folder: Path) -> None:
@@ -95,10 +97,3 @@ def _share(root: Path, folder: Path) -> None:
     shared["core"]["site_cache_dir"] = str(folder / ".dvc" / "tmp" / "site")
     with Config(str(folder / ".dvc")).edit("local") as config:
         merge(config, shared)
-
-
-def _git(folder: Path, *arguments: str, content: bytes | None = None) -> None:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], input=content, capture_output=True)
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise StageError(f"git cannot make the workspace {folder.name} ({said[0]}).")

@@ -4,24 +4,16 @@ The commit is made with git alone. `dvc exp save` would hash and commit every ou
 cell's workspace never fetches; and it would keep the metrics of other arms, which other parameters have made.
 """
 
-import os
-import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
 
-from runtime.errors import StageError
+from flows.running.git import git
 
 METRICS = "results/metrics"
 # The quick reader: a sweep of a thousand cells reads a thousand lock files.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-AUTHOR = {
-    "GIT_AUTHOR_NAME": "taca",
-    "GIT_AUTHOR_EMAIL": "taca@localhost",
-    "GIT_COMMITTER_NAME": "taca",
-    "GIT_COMMITTER_EMAIL": "taca@localhost",
-}
 
 
 def head(root: Path) -> str:
@@ -86,20 +78,3 @@ def fetch_unknown(root: Path, repository: str, baseline: str) -> None:
 def reference(baseline: str, name: str) -> str:
     """Where DVC looks for an experiment."""
     return f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}"
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """What a command of git prints.
-
-    Raises:
-        StageError: it failed.
-    """
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, env=os.environ | AUTHOR
-    )
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise StageError(
-            f"`git {arguments[0]}` failed ({said[0]}): see that this folder is a git repository with a commit."
-        )
-    return done.stdout.strip()

@@ -12,8 +12,7 @@ from flows.running.graph import read_graph
 from flows.running.housekeeping import noted_flow, only_flow
 from flows.running.leases import Leases
 from flows.running.record import Record, recorded
-from flows.running.stages import Stages
-from flows.running.tasks import Threads
+from flows.running.tasks import Stages, Threads
 from flows.settings import machine
 from flows.sweeps.definition import labelled, read_sweep
 from flows.sweeps.job import Jobs
@@ -54,9 +53,8 @@ def sweep(name: str) -> State:
 def _conclude(record: Record, progress: Progress) -> None:
     results = progress.compared()
     if results is not None:
-        for arm in results.arms:
-            values = {f"{arm.name}/{category}": results.of(arm, category).mean.mean for category in results.categories}
-            record.metrics(values)
+        scored = [results.of(arm, category) for arm in results.arms for category in results.categories]
+        record.metrics({f"{result.arm.name}/{result.category}": result.mean.mean for result in scored})
     record.sum_costs()
     record.artifacts(progress.folder, "sweep")
     table = progress.folder / "table.md"

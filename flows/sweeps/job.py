@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from flows.running.git import git
 from flows.sweeps import experiments
 from flows.sweeps.cells import Cell, Planner, is_finished
 from flows.sweeps.definition import earlier_rungs
@@ -84,7 +85,7 @@ class Jobs:
             earlier = planner.cell(cell.label, overrides)
             if earlier.arm == OWN and is_finished(earlier, self.sweep, known):
                 commit, _ = known[f"{self.sweep}-{earlier.name}"]
-                return _entries(experiments.git(self.root, "show", f"{commit}:dvc.lock") + "\n")[f"generate@{OWN}"]
+                return _entries(git(self.root, "show", f"{commit}:dvc.lock") + "\n")[f"generate@{OWN}"]
         return ""
 
 

@@ -5,47 +5,65 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compbench.statistics import Interval
-from flows.sweeps import report
+from compbench.table import read_scores
+from flows.running.workspace import cached_file
 from flows.sweeps.cells import Cell
 from flows.sweeps.definition import Sweep, labelled
+from flows.sweeps.experiments import lock_of
+from lab.report.provenance import manifest_path, read_manifest
+from lab.report.results import Arm, Results, compare
+from lab.report.sweep import write_sweep
 from runtime.errors import StageError
 from runtime.params import read_yaml
 
+FOLDER = Path("results") / "sweeps"
+
 
 class Progress:
-    """Finished cells by label, those of rungs by their number of prompts too; and why others failed or were dropped."""
+    """Cells by label: the scores of finished ones, and of their rungs, as arms; why others failed or were dropped."""
 
     def __init__(self, root: Path, name: str, sweep: Sweep, say: Callable[[str], None]):
-        self.done: dict[str, report.Done] = {}
-        self.partial: dict[tuple[str, int], report.Done] = {}
+        self.done: dict[str, Arm] = {}
+        self.partial: dict[tuple[str, int], Arm] = {}  # by the number of prompts too
         self.failed: dict[str, str] = {}
         self.pruned: dict[str, str] = {}
-        self.folder = root / report.FOLDER / name
+        self.folder = root / FOLDER / name
         self._root, self._name, self._sweep, self._say = root, name, sweep, say
+        self._facts: dict[str, dict[str, object]] = {}
         self._report = read_yaml(root / "params.yaml")["report"]
         self._began, self._ran = time.monotonic(), 0
 
     def finished(self, cell: Cell, commit: str, ran: bool) -> None:
-        """Takes in the scores of a cell; `ran` says that it ran just now."""
-        found, limit = report.done(self._root, cell, commit), cell.overrides.get("limit")
+        """Takes in the scores of a cell; `ran` says that it ran just now.
+
+        Raises:
+            StageError: they are not in DVC's cache.
+        """
+        arm, limit = _scored(self._root, cell, commit), cell.overrides.get("limit")
         if limit is None:
-            self.done[cell.label] = found
+            self.done[cell.label] = arm
+            facts = {"label": cell.label, "overrides": cell.overrides, "experiment": commit, "arm": cell.arm}
+            self._facts[cell.label] = facts | {"scores_md5": arm.md5}
         else:
-            self.partial[cell.label, limit] = found
+            self.partial[cell.label, limit] = arm
         self._ran += ran
 
     def show(self, left: int, running: int) -> None:
         """Writes the page and says how far the sweep is."""
         notes = [f"{label}: {why}" for label, why in {**self.failed, **self.pruned}.items()]
-        report.write(self._root, self._name, self._sweep, self._in_order(), notes, self._report)
+        facts = {label: self._facts[label] for label in self._in_order()}
+        about = self._sweep.model_dump(include={"title", "compare_with", "paper"})
+        write_sweep(self.folder, self.compared(), facts, notes, name=self._name, **about)
         seconds = (time.monotonic() - self._began) / self._ran * left if self._ran else None
         ahead = f", about {seconds / 60:.0f} min left" if seconds and left else ""
         to_go = left - running
         self._say(f"{len(self.done)} cells done, {running} running, {len(self.failed)} failed, {to_go} to go{ahead}.")
 
-    def compared(self):
-        """Paired differences of the finished cells, or None."""
-        return report.compared(self._sweep, self._in_order(), self._report)
+    def compared(self) -> Results | None:
+        """Paired differences of the finished cells; None as long as the one to compare with is missing."""
+        if self._sweep.compare_with not in self.done:
+            return None
+        return self._compare([self.done[label] for label in self._in_order()])
 
     def difference(self, label: str, limit: int | None, category: str) -> Interval | None:
         """The cell's difference to the compared one, each with so many prompts; None when one of them has failed.
@@ -57,14 +75,35 @@ class Progress:
         pair = [self.done.get(name) if limit is None else self.partial.get((name, limit)) for name in names]
         if None in pair:
             return None
-        results = report.compared(self._sweep, pair, self._report)
+        results = self._compare(pair)
         if category not in results.categories:
             raise StageError(
                 f"The search's `objective` is {category!r}, but must be one of {', '.join(results.categories)}."
             )
         return results.of(results.compared[0], category).difference
 
-    def _in_order(self) -> list[report.Done]:
-        order = dict(labelled(self._sweep))
-        known = [self.done[label] for label in order if label in self.done]
-        return known + [one for label, one in self.done.items() if label not in order]
+    def _compare(self, arms: list[Arm]) -> Results:
+        return compare(arms, self._sweep.compare_with, self._report["bootstrap"], self._report["seed"])
+
+    def _in_order(self) -> list[str]:
+        """Labels of the finished cells: those of the file, in its order, then those that were drawn."""
+        order = [label for label, _ in labelled(self._sweep)]
+        return [label for label in dict.fromkeys([*order, *self.done]) if label in self.done]
+
+
+def score_files(root: Path, cell: Cell, commit: str) -> dict[str, str]:
+    """Paths and hashes of a finished cell's scores and of their manifest."""
+    outs = {out["path"]: out["md5"] for out in lock_of(root, commit)["stages"][f"score@{cell.arm}"]["outs"]}
+    path = f"results/scores/{cell.arm}.parquet"
+    return {path: outs[path] for path in (path, str(manifest_path(Path(path))))}
+
+
+def _scored(root: Path, cell: Cell, commit: str) -> Arm:
+    md5, manifest_md5 = score_files(root, cell, commit).values()
+    scores, manifest = cached_file(root, md5), cached_file(root, manifest_md5)
+    if not (scores.exists() and manifest.exists()):
+        raise StageError(
+            f"The scores of {cell.label} ({md5}) are not in DVC's cache: `dvc fetch` them, or remove its "
+            f"experiment (`dvc exp remove {commit[:10]}`) to have it run again."
+        )
+    return Arm(cell.label, cell.overrides, md5, read_scores(scores), read_manifest(manifest))

@@ -5,16 +5,15 @@ the cache that workspaces share, or the DVC remote and git.
 """
 
 import base64
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from flows.running.leases import Leases
-from flows.running.process import end_noted, run
+from flows.running.process import end_noted
 from flows.running.record import Record, recorded
-from flows.running.repro import DVC, Fault, State, dvc_error, environment, reproduce
+from flows.running.repro import Fault, State, dvc
 from flows.running.workspace import workspace
 from flows.sweeps import experiments
 from flows.sweeps.job import Job
@@ -78,35 +77,24 @@ class CellRun:
         inputs = [*job.cell.reads, *([IMAGES] if job.earlier else [])]
         missing = [path for path in inputs if not (folder / path).exists()]
         if missing:
-            dvc(folder, self._leases.stop, "pull" if self._repository else "checkout", *missing)
+            dvc(folder, "pull" if self._repository else "checkout", *missing, stop=self._leases.stop)
         if job.earlier:
             (folder / IMAGES).rename(folder / EARLIER)
 
     def _run_stage(self, stage: Stage, record: Record) -> None:
-        with self._leases.lease(stage) as place:
-            if place is None:
-                raise StageError(f"stopped before {stage.name}.")
-            outcome = reproduce(
-                stage.name,
-                root=self._folder,
-                env=self._environment(record, place),
-                stop=self._leases.stop,
-                on_line=self._on_line,
-                # Another machine may have run it on the same inputs.
-                options=["--pull"] if self._repository else [],
-            )
+        env = {"TACA_PARENT_RUN_ID": record.run_id, "MLFLOW_TRACKING_URI": record.uri}
+        env["TACA_WORK"] = str(self._work.absolute())  # what it leaves unfinished outlives the workspace
+        if self._job.earlier:
+            env["TACA_EARLIER_IMAGES"] = str(self._folder / EARLIER)
+        # Another machine may have run it on the same inputs.
+        options = ["--pull"] if self._repository else []
+        outcome = self._leases.run(stage, self._folder, env, self._on_line, options)
         if outcome.state is State.STOPPED:
             raise StageError(f"stopped in {stage.name}.")
         if outcome.state is State.FAILED:
             raise (ConnectionError if outcome.fault is Fault.TRANSIENT else StageError)(outcome.message)
         if self._repository:
-            dvc(self._folder, self._leases.stop, "push", "--run-cache", stage.name)
-
-    def _environment(self, record: Record, place: dict[str, str]) -> dict[str, str]:
-        """What a stage has to know, as it would in the repository; work that it leaves outlives the workspace."""
-        earlier = {"TACA_EARLIER_IMAGES": str(self._folder / EARLIER)} if self._job.earlier else {}
-        run = {"TACA_PARENT_RUN_ID": record.run_id, "MLFLOW_TRACKING_URI": record.uri}
-        return environment(self._folder, TACA_WORK=str(self._work.absolute()), **run, **earlier, **place)
+            dvc(self._folder, "push", "--run-cache", stage.name, stop=self._leases.stop)
 
     def _save(self, made: list[str]) -> str:
         job = self._job
@@ -116,14 +104,3 @@ class CellRun:
             experiments.publish(self._folder, self._repository, job.commit, job.name)
         drop_recorded(self._folder, self._work)
         return commit
-
-
-def dvc(folder: Path, stop: threading.Event, *arguments: str) -> None:
-    """Runs a command of DVC in a workspace, until `stop` is set.
-
-    Raises:
-        StageError: it failed.
-    """
-    done = run([*DVC, *arguments], cwd=folder, env=environment(folder), stop=stop)
-    if done.returncode != 0:
-        raise StageError(f"`dvc {arguments[0]}` failed in {folder.name}: {dvc_error(done.lines)}")

@@ -5,8 +5,7 @@ from queue import SimpleQueue
 
 from prefect.futures import PrefectFuture
 
-from flows.running.stages import Stages
-from flows.running.tasks import submitted
+from flows.running.tasks import Stages, submitted
 from flows.sweeps import experiments
 from flows.sweeps.cells import Cell, Planner, is_finished
 from flows.sweeps.definition import Overrides, Sweep

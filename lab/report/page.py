@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from compbench.scorers.interface import SCORE_METRICS
 from compbench.scorers.three_in_one import PARTS
@@ -35,15 +35,11 @@ def render_page(
             trained, loss.
         score_paths: each arm's score file as the repository names it.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals.update(vars(words))
-    template = environment.from_string((files("lab.report") / "page.html.j2").read_text(encoding="utf-8"))
-    return template.render(
+    return template("page.html.j2").render(
         results=results,
         paper=paper,
         paper_quality=paper_quality,
         protocol={**protocol, **provenance.protocol_lines(results.manifest)},
-        scored_by=provenance.scored_by(results.manifest),
         never_scored=provenance.never_scored(results.manifest),
         corrections=provenance.corrections(results.manifest),
         figures={name: data_address(path) for name, path in figures.items()},
@@ -55,6 +51,13 @@ def render_page(
         chance=chance(results),
         prompts={category: results.of(results.baseline, category).mean.n for category in results.categories},
     )
+
+
+def template(name: str) -> Template:
+    """A page's template, which knows how numbers and categories are written and who scored."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals.update(vars(words), scored_by=provenance.scored_by)
+    return environment.from_string((files("lab.report") / name).read_text(encoding="utf-8"))
 
 
 def data_address(path: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from lab.report.figures import differences_figure, loss_figure, means_figure
 from lab.report.grid import write_grid
 from lab.report.page import render_page
-from lab.report.paper import paper_table
+from lab.report.paper import PaperTable, paper_table
 from lab.report.results import Results
 from lab.report.tables import quality_markdown, results_csv, results_markdown
 
@@ -31,18 +31,27 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     paper, paper_quality = paper_table("table1"), paper_table("table2")
-    (folder / "table1.csv").write_text(results_csv(results), encoding="utf-8")
-    (folder / "table1.md").write_text(results_markdown(results, paper), encoding="utf-8")
+    figures = write_results(folder, results, paper, csv="table1.csv", markdown="table1.md")
     if results.quality:
         (folder / "table2.md").write_text(quality_markdown(results, paper_quality), encoding="utf-8")
-    figures = {"means": folder / "means.svg", "grid": folder / "grid.png"}
-    means_figure(results, figures["means"])
+    figures["grid"] = folder / "grid.png"
     write_grid(results, image_folders, grid_prompts, figures["grid"])
-    if results.compared:
-        figures["differences"] = folder / "differences.svg"
-        differences_figure(results, figures["differences"])
     if histories:
         figures["loss"] = folder / "loss.svg"
         loss_figure(histories, figures["loss"])
     page = render_page(results, paper, paper_quality, protocol, figures, score_paths)
     (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def write_results(
+    folder: Path, results: Results, paper: PaperTable | None, *, csv: str, markdown: str
+) -> dict[str, Path]:
+    """Writes the main table into `folder`, as two files of these names, and its figures, which it returns by name."""
+    (folder / csv).write_text(results_csv(results), encoding="utf-8")
+    (folder / markdown).write_text(results_markdown(results, paper), encoding="utf-8")
+    figures = {"means": folder / "means.svg"}
+    means_figure(results, figures["means"])
+    if results.compared:
+        figures["differences"] = folder / "differences.svg"
+        differences_figure(results, figures["differences"])
+    return figures

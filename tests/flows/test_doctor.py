@@ -18,6 +18,7 @@ from flows.checks.machine import PIN, check_disk, check_packages, check_telemetr
 from flows.checks.remote import check_mlflow, check_prefect, check_remote
 from flows.doctor import CHECKS, line
 from flows.running.repro import environment
+from runtime.errors import StageError
 from tests.conftest import ROOT, kill_group
 
 DEAD = 2**22 + 1  # no process has this number
@@ -263,4 +264,5 @@ def test_untracked_programs_and_parameters_are_seen(toy):
 
 
 def test_folder_without_git_is_seen(tmp_path):
-    assert check_untracked(tmp_path).text == "this is no git repository"
+    with pytest.raises(StageError, match="see that this folder is a git repository with a commit"):
+        check_untracked(tmp_path)

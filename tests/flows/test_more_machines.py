@@ -90,7 +90,7 @@ def test_cells_on_a_ray_cluster_are_computed_once_for_everybody(toy, shared, clu
     (other.root / "README").write_text("Another commit.\n")
     sweep_toy.commit_all(other)
     refused = sweep(other, "gamma")
-    assert re.match(r"Commit \w{10} is not at .*origin.git, where workers get it: `git push` it first", refused.stderr)
+    assert re.match(r"Workers cannot get commit \w{10} from .*origin.git: `git push` it there", refused.stderr)
     run(other, "git", "push", "-q", "origin", "HEAD")
     done = sweep(other, "gamma")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -162,7 +162,10 @@ def test_what_is_missing_is_said_before_any_cell_starts(toy, shared):
     assert "The DVC remote cannot be used" in said(AWS_ENDPOINT_URL_S3="http://127.0.0.1:1")
     assert "Ray at `ray_address` of machine.yaml (127.0.0.1:1) does not answer" in said()
     run(toy, "git", "remote", "set-url", "origin", "/nowhere")
-    assert "The repository at /nowhere does not answer" in said()
+    assert (
+        "from /nowhere: `git push` it there, or correct `repository` in machine.yaml (fatal: '/nowhere' does not"
+        in said()
+    )
     run(toy, "dvc", "remote", "remove", "storage")
     assert "needs a DVC remote" in said()
     (toy.root / "machine.yaml").write_text("runner: ray\n")

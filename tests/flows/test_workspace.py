@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flows.running.workspace import add_workspace, has_commit, remove_workspace, workspace
+from flows.running.workspace import add_workspace, remove_workspace, workspace
 from runtime.errors import StageError
 
 
@@ -117,7 +117,9 @@ def test_patch_that_does_not_fit_is_refused_and_leaves_nothing(toy):
     assert not folder.exists()
 
 
-def test_commit_that_is_gone_is_seen(toy):
-    assert has_commit(toy.root, head(toy))
-    assert not has_commit(toy.root, "0" * 40)
-    remove_workspace(toy.root, toy.root / ".work" / "never made")
+def test_commit_that_is_gone_is_refused(toy):
+    folder = toy.root / ".work" / "there"
+    with pytest.raises(StageError, match="git cannot make the workspace there"):
+        add_workspace(toy.root, "0" * 40, folder)
+    remove_workspace(toy.root, folder)
+    assert not folder.exists()
