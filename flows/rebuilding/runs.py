@@ -7,8 +7,8 @@ from typing import Any
 
 from runtime.errors import StageError
 from runtime.tracking import check_answers, tracking_uri
-from runtime.tracking.facts import packages
 from runtime.tracking.place import shown, sqlite_file
+from runtime.tracking.system import packages
 
 OF_THE_EXECUTION = ("system/", "cost/")  # metrics of the execution, not of what it computed
 FACTS = ("python", "platform", "host", "device")  # tags of a run

@@ -28,7 +28,6 @@ class Record(RunLog):
             "experiment": experiment,
             "name": name,
             "parent": parent,
-            "parent_file": None,
             "pid": os.getpid(),
             "pid_started": str(psutil.Process().create_time()),
             "start_ms": int(time.time() * 1000),

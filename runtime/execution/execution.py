@@ -14,13 +14,14 @@ import psutil
 from runtime.errors import StageError
 from runtime.execution import faults
 from runtime.execution.cost import costs, device, gpus_used, peaks
-from runtime.execution.graph import Stage, overlap, read_recorded
-from runtime.execution.hashes import Hashed, Hasher
+from runtime.execution.graph import Stage, overlap
+from runtime.execution.hashes import Hasher
 from runtime.execution.watch import Stopped
-from runtime.execution.work import Work, drop_recorded, work_folder
+from runtime.execution.work import Work, drop_recorded
 from runtime.tracking import Recorder, tracking_uri
 from runtime.tracking.place import is_remote
 
+WORK = "TACA_WORK"  # where stages of this workspace work, if not in its own `.work`
 PRICE = "TACA_GPU_HOUR_PRICE"  # whoever runs stages says what an hour of a GPU costs here
 TRACEBACK_CHARACTERS = 4000
 
@@ -38,14 +39,15 @@ class Execution:
     ):
         self.stage = stage
         self.recorder = recorder
-        self._root = root
-        self._stages = stages
+        self.root = root
+        self._made = [out for each in stages.values() for out in each.outs]
+        self._read = [dep for each in stages.values() for dep in each.deps]
         self._known = known
         self.hasher = Hasher(root)
         self.deps = {path: self.hasher(path) for path in stage.deps}
-        self._fingerprint = stage.fingerprint({path: found.md5 for path, found in self.deps.items()})
-        work = work_folder(root)
-        self.work = Work(work, stage.name, self._fingerprint)
+        self.fingerprint = stage.fingerprint({path: found.md5 for path, found in self.deps.items()})
+        work = Path(os.environ.get(WORK) or root / ".work").resolve()
+        self.work = Work(work, stage.name, self.fingerprint)
         self._owns_work = work == (root / ".work").resolve()  # else who does drops what is recorded
 
     @contextmanager
@@ -56,7 +58,7 @@ class Execution:
         """
         if self._owns_work:
             # Of this stage too: DVC would not have run it again without being forced to.
-            drop_recorded(self._root, self.work.folder.parent)
+            drop_recorded(self.root, self.work.folder.parent)
         with self.work.alone():
             self._started = time.time()
             finished = self.work.finished() is not None
@@ -65,26 +67,18 @@ class Execution:
                 yield finished
                 self._conclude()
             except BaseException as error:
-                cause = faults.named(error, self._root, self._known)
+                cause = faults.named(error, self.root, self._known)
                 self._abort(cause)
                 if cause is error:
                     raise
                 raise cause from error
 
-    def is_recorded(self, path: str) -> bool:
-        """Whether `root/path` is what `dvc.lock` has recorded of this stage on these inputs."""
-        fingerprint, outs = read_recorded(self._root).get(self.stage.name, ("", {}))
-        made = fingerprint == self._fingerprint and (self._root / path).exists()
-        return made and outs.get(path) == self.hasher(path).md5
-
     def _begin(self, experiment: str, finished: bool) -> None:
-        uri = tracking_uri(self._root)
-        # A store elsewhere may refuse: better before the work than after it.
-        send = self.recorder.ask if is_remote(uri) else self.recorder.tell
-        send(
+        uri = tracking_uri(self.root)
+        self.recorder.tell(
             "begin",
             uri=uri,
-            root=str(self._root),
+            root=str(self.root),
             experiment=experiment,
             name=self.stage.name,
             parent=os.environ.get("TACA_PARENT_RUN_ID"),
@@ -92,22 +86,34 @@ class Execution:
             pid_started=str(psutil.Process().create_time()),
             start_ms=int(self._started * 1000),
             params=dict(_flat(self.stage.params)),
-            tags=self._tags(finished),
+            tags={
+                "stage": self.stage.name,
+                "cmd": self.stage.cmd,
+                "resumed_finished_work": str(finished).lower(),
+                "mlflow.source.name": sys.argv[0],
+                "mlflow.source.type": "LOCAL",
+                **{f"dvc.dep.{path}": found.md5 for path, found in self.deps.items()},
+            },
             inputs=self._inputs(),
-            pipeline_outs=self._pipeline_outs(),
+            pipeline_outs=self._made,
         )
+        if is_remote(uri):  # and may refuse: better before the work than after it
+            self.recorder.ask("flush")
 
     def _conclude(self) -> None:
-        built = self._built()
+        for path in self.stage.outs:
+            if not self.work.fresh(path).exists():
+                raise StageError(f"the program did not write its output {path}; correct it, or `outs` in dvc.yaml.")
+        built = {path: self.hasher(path, self.work.fresh(path)) for path in self.stage.outs}
         self.work.finish({path: found.md5 for path, found in built.items()})
         outs = [{"path": path, "content": str(self.work.fresh(path)), **asdict(found)} for path, found in built.items()]
         metrics = {"system/wall_seconds": time.time() - self._started, **peaks(), **self._costs()}
         self.recorder.ask("log_outs", outs=outs, tags={"device": device()}, metrics=metrics)
         self.work.drop_all_but_outs()
         for path in self.stage.outs:
-            self.work.publish(self._root, path)
+            self.work.publish(self.root, path)
         self.recorder.ask("end", status="FINISHED", message="")
-        if self._owns_work and not self._is_read_by_others():
+        if self._owns_work and not any(overlap(dep, out) for dep in self._read for out in self.stage.outs):
             self.work.forget()  # no later stage would
 
     def _abort(self, error: BaseException) -> None:
@@ -119,34 +125,10 @@ class Execution:
     def _costs(self) -> dict[str, float]:
         return costs(time.time() - self._started, gpus_used(), float(os.environ.get(PRICE, 0)))
 
-    def _built(self) -> dict[str, Hashed]:
-        for path in self.stage.outs:
-            if not self.work.fresh(path).exists():
-                raise StageError(f"the program did not write its output {path}; correct it, or `outs` in dvc.yaml.")
-        return {path: self.hasher(path, self.work.fresh(path)) for path in self.stage.outs}
-
-    def _tags(self, finished: bool) -> dict[str, str]:
-        return {
-            "stage": self.stage.name,
-            "cmd": self.stage.cmd,
-            "resumed_finished_work": str(finished).lower(),
-            "mlflow.source.name": sys.argv[0],
-            "mlflow.source.type": "LOCAL",
-            **{f"dvc.dep.{path}": found.md5 for path, found in self.deps.items()},
-        }
-
     def _inputs(self) -> list[dict[str, str]]:
         """Dependencies that another stage made: data, where the others are code."""
-        made = self._pipeline_outs()
-        data = (path for path in self.stage.deps if any(overlap(path, out) for out in made))
+        data = (path for path in self.stage.deps if any(overlap(path, out) for out in self._made))
         return [{"name": path, "path": path, "md5": self.deps[path].md5} for path in data]
-
-    def _pipeline_outs(self) -> list[str]:
-        return [out for stage in self._stages.values() for out in stage.outs]
-
-    def _is_read_by_others(self) -> bool:
-        deps = [dep for stage in self._stages.values() for dep in stage.deps]
-        return any(overlap(dep, out) for dep in deps for out in self.stage.outs)
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -41,7 +41,9 @@ def told(name: str, known: tuple[type[Exception], ...]) -> Iterator[None]:
         sys.exit(128 + stop.signum)
     except Exception as error:
         cause = named(error, Path.cwd(), known)
-        said = sentence(cause, name)
+        argument = getattr(cause, "argument", None)
+        key = f" (`{name.partition('@')[0]}.{argument}` in params.yaml)" if argument else ""
+        said = (str(cause) or type(cause).__name__) + key
         _leave(note, cause, said)
         if not is_known(cause, known):
             raise
@@ -59,17 +61,9 @@ def _note(root: Path, name: str) -> Path:
     return root / ".work" / "failures" / f"{name.replace('@', '-')}.json"
 
 
-def sentence(error: BaseException, name: str) -> str:
-    """What a fault says, with the key of the parameters that is at fault where it names one."""
-    argument = getattr(error, "argument", None)
-    key = f" (`{name.partition('@')[0]}.{argument}` in params.yaml)" if argument else ""
-    return (str(error) or type(error).__name__) + key
-
-
 def _leave(note: Path, error: BaseException, said: str) -> None:
-    kinds = {ParamsError: "params", DiskFull: "disk"}
-    found = next((kind for cause, kind in kinds.items() if isinstance(error, cause)), None)
-    found = found or ("transient" if isinstance(error, _PASSING) else "other")
+    kinds = {ParamsError: "params", DiskFull: "disk", _PASSING: "transient"}
+    found = next((kind for cause, kind in kinds.items() if isinstance(error, cause)), "other")
     # A full disk may not even take the note: then DVC's own words have to do.
     with suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)

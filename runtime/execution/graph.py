@@ -47,11 +47,9 @@ def read_stages(root: Path) -> dict[str, Stage]:
 
 def stages_of(pipeline: Mapping, params: Mapping) -> dict[str, Stage]:
     """As `read_stages`, from the documents of the two files."""
-    stages = {}
-    for name, block in pipeline["stages"].items():
-        for full_name, body, scope in _instances(name, block, params):
-            stages[full_name] = _stage(full_name, body, params, scope)
-    return stages
+    blocks = pipeline["stages"].items()
+    instances = (instance for name, block in blocks for instance in _instances(name, block, params))
+    return {name: _stage(name, body, params, scope) for name, body, scope in instances}
 
 
 def read_recorded(root: Path) -> dict[str, tuple[str, dict[str, str]]]:
@@ -76,20 +74,19 @@ def _recorded(name: str, entry: Mapping) -> tuple[str, dict[str, str]]:
 
 
 def _instances(name: str, block: Mapping, params: Mapping) -> Iterator[tuple[str, Mapping, Mapping]]:
-    if "foreach" not in block:
+    if "foreach" in block:
+        for key, item in _fill(block["foreach"], params).items():
+            yield f"{name}@{key}", block["do"], {**params, "key": key, "item": item}
+    else:
         yield name, block, params
-        return
-    for key, item in _fill(block["foreach"], params).items():
-        yield f"{name}@{key}", block["do"], {**params, "key": key, "item": item}
 
 
 def _stage(name: str, body: Mapping, params: Mapping, scope: Mapping) -> Stage:
-    keys = list(_param_keys(body.get("params", []), params, scope))
     return Stage(
         name=name,
         cmd=_fill(body["cmd"], scope),
         deps=tuple(_paths(body.get("deps", []), scope)),
-        params={key: _look_up(key, params) for key in keys},
+        params={key: _look_up(key, params) for key in _param_keys(body.get("params", []), params, scope)},
         outs=tuple(path for kind in ("outs", "metrics", "plots") for path in _paths(body.get(kind, []), scope)),
     )
 

@@ -89,8 +89,7 @@ def _wrested(path: Path, name: str) -> TextIO:
 
 def _signal_holder(path: Path, signum: signal.Signals) -> None:
     for pid, started in _holders(path)[:1]:
-        holder = find_process(pid, started)
-        if holder:  # when it is gone, its workers hold the lock for a moment longer
+        if holder := find_process(pid, started):  # when it is gone, its workers hold the lock for a moment longer
             with suppress(psutil.NoSuchProcess):
                 holder.send_signal(signum)
 

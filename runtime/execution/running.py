@@ -11,21 +11,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from tempfile import mkdtemp
+from typing import Any
 
 from runtime.errors import StageError
 from runtime.execution import faults
 from runtime.execution.execution import Execution
-from runtime.execution.graph import Stage, read_stages
+from runtime.execution.graph import Stage, read_recorded, read_stages
 from runtime.execution.watch import stoppable
 from runtime.threads import quiet_waiting
 from runtime.tracking import Recorder, check_answers, tracking_uri
-
-
-class Params(Protocol):
-    """What has to be known of the parameters: the MLflow experiment that runs go to."""
-
-    experiment: str
 
 
 class Run:
@@ -37,7 +32,6 @@ class Run:
         self.name = execution.stage.name
         self.work = execution.work.folder
         self._execution = execution
-        self._artifacts = 0
 
     def fresh(self, path: str) -> Path:
         """Where to build the output that `dvc.yaml` calls `path`; a killed execution may have left part of it there.
@@ -54,7 +48,10 @@ class Run:
 
     def is_recorded(self, path: str) -> bool:
         """Whether the output in place is the one that `dvc.lock` has for these very inputs."""
-        return self._execution.is_recorded(path)
+        execution = self._execution
+        fingerprint, outs = read_recorded(execution.root).get(self.name, ("", {}))
+        made = fingerprint == execution.fingerprint and (execution.root / path).exists()
+        return made and outs.get(path) == execution.hasher(path).md5
 
     def dep_hash(self, path: str) -> str:
         """DVC's hash of a dependency that `dvc.yaml` lists."""
@@ -67,9 +64,7 @@ class Run:
 
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
         """Stores a copy of the file as it is now in the MLflow run."""
-        self._artifacts += 1
-        copy = self.work / "artifacts" / str(self._artifacts) / Path(path).name
-        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy = Path(mkdtemp(prefix="artifact-", dir=self.work), Path(path).name)
         shutil.copyfile(path, copy)
         self._execution.recorder.tell("take_artifact", path=str(copy), folder=folder)
 
@@ -81,14 +76,14 @@ class Run:
 
 @contextmanager
 def stage(
-    program: str, argv: Sequence[str], load: Callable[[], Params], known: tuple[type[Exception], ...] = ()
+    program: str, argv: Sequence[str], load: Callable[[], Any], known: tuple[type[Exception], ...] = ()
 ) -> Iterator[Run]:
     """Runs the block as stage `program` of `dvc.yaml`, or `program@key` when `argv` holds a key.
 
     Known faults end the process with one sentence and status 1, a signal with 128 and its number.
 
     Args:
-        load: reads and checks the parameters.
+        load: reads and checks the parameters, whose `experiment` is the one in MLflow that runs go to.
         known: exceptions of the packages that the block calls which say by themselves what to do. Where one names an
             `argument`, that is taken for a key of the params section that is called as the program is.
     """

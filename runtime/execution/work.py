@@ -74,14 +74,12 @@ class Work:
         part = target.with_name(f".{target.name}.publishing")
         remove(part)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _copy(self.fresh(path), part)
+        if self.fresh(path).is_dir():
+            shutil.copytree(self.fresh(path), part, copy_function=_link)
+        else:
+            _link(self.fresh(path), part)
         remove(target)
         part.rename(target)
-
-
-def work_folder(root: Path) -> Path:
-    """Where the stages of workspace `root` work: `TACA_WORK`, or its own `.work`."""
-    return Path(os.environ.get("TACA_WORK") or root / ".work").resolve()
 
 
 def drop_recorded(root: Path, work: Path) -> None:
@@ -100,13 +98,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, target, copy_function=_link)
-    else:
-        _link(source, target)
 
 
 def _link(source: str | Path, target: str | Path) -> None:

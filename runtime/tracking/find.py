@@ -6,7 +6,7 @@ An output that DVC took from its cache was made by an earlier run, and is found 
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,15 @@ from typing import Any
 from runtime.errors import StageError
 from runtime.tracking.place import check_answers, is_server, shown, sqlite_file, tracking_uri
 
-SHORTEST = 6  # hex digits
-
 
 def main() -> None:
     """Prints what is known of the runs that made it, the newest in full."""
+    prefix, uri = " ".join(sys.argv[1:]).strip().lower(), tracking_uri(Path.cwd())
     try:
-        prefix = _prefix(sys.argv[1:])
-        uri = tracking_uri(Path.cwd())
+        if not re.fullmatch(r"[0-9a-f]{6,32}(\.dir)?", prefix):
+            raise StageError("Say `make run HASH=...` with the first 6 or more digits of an md5 in dvc.lock.")
         check_answers(uri)
-        runs = list(_runs(uri, prefix))
+        runs = _runs(uri, prefix)
         if not runs:
             raise StageError(
                 f"No run in {shown(uri)} made an output with hash {prefix}: take the hash from dvc.lock or the "
@@ -39,18 +38,11 @@ def main() -> None:
     os._exit(0)
 
 
-def _prefix(arguments: list[str]) -> str:
-    value = arguments[0].strip().lower() if len(arguments) == 1 else ""
-    if not re.fullmatch(rf"[0-9a-f]{{{SHORTEST},32}}(\.dir)?", value):
-        raise StageError(f"Say `make run HASH=...` with the first {SHORTEST} or more digits of an md5 in dvc.lock.")
-    return value
-
-
-def _runs(uri: str, prefix: str) -> Iterator[Any]:
+def _runs(uri: str, prefix: str) -> Sequence[Any]:
     """Runs with an output whose hash starts so, finished ones first, then newest first."""
     database = sqlite_file(uri)
     if database and not database.exists():
-        return
+        return []
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
     from mlflow.tracking import MlflowClient
 
@@ -60,19 +52,18 @@ def _runs(uri: str, prefix: str) -> Iterator[Any]:
     made = f"tags.`dvc.outs` LIKE '%{prefix}%' and tags.`rebuild.of` IS NULL"
     found = client.search_runs(experiments, made, order_by=["start_time DESC"])
     # LIKE also finds the digits in the middle of a hash.
-    matching = [run for run in found if any(_made(run, prefix))]
-    yield from sorted(matching, key=lambda run: run.info.status != "FINISHED")
+    return sorted(filter(lambda run: _made(run, prefix), found), key=lambda run: run.info.status != "FINISHED")
 
 
-def _made(run: Any, prefix: str) -> Iterator[tuple[str, str]]:
-    for key, value in run.data.tags.items():
-        if key.startswith("dvc.out.") and value.startswith(prefix):
-            yield key.removeprefix("dvc.out."), value
+def _made(run: Any, prefix: str) -> dict[str, str]:
+    """Its outputs with such a hash, by path."""
+    outs = {key.removeprefix("dvc.out."): md5 for key, md5 in run.data.tags.items() if key.startswith("dvc.out.")}
+    return {path: md5 for path, md5 in outs.items() if md5.startswith(prefix)}
 
 
 def _described(run: Any, prefix: str, uri: str) -> str:
     tags = run.data.tags
-    made = ", ".join(f"{path} ({digest})" for path, digest in _made(run, prefix))
+    made = ", ".join(f"{path} ({md5})" for path, md5 in _made(run, prefix).items())
     dirty = " and uncommitted changes (git.diff in the run)" if tags["git.dirty"] == "true" else ""
     server = shown(uri).rstrip("/") if is_server(uri) else "`make ui`, then http://127.0.0.1:5000"
     return f"""\

@@ -1,13 +1,13 @@
-"""The recorder process: calls the methods of a `RunLog` that it reads from the stage, one JSON object a line.
+"""The recorder process: calls the methods of a `RunLog` that the stage names.
 
-    {"method": "begin", "arguments": {"uri": ..., ...}, "answer": false}, then any others, then "end"
+    ("begin", {"uri": ..., ...}, False), then any others, then "end"
 
-Where an answer is wanted it is `{"done": method}`; after `{"done": "failed", "why": ...}` it ends. A stage that hangs
-up before `end` was killed, and its run is marked so. Metrics are buffered: a batch costs what a single one does.
+are what comes through the connection: a method, its arguments, and whether the stage waits until it was called. A stage
+that hangs up before "end" was killed, and its run is marked so. Where the store fails, the last line that this process
+prints says why. Metrics are buffered: a batch costs what a single one does.
 """
 
 import gc
-import json
 import os
 import queue
 import sys
@@ -16,63 +16,64 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, TextIO
+from multiprocessing.connection import Connection
+from typing import Any
 
+from runtime.tracking.client import REFUSED
 from runtime.tracking.place import shown
 from runtime.tracking.system import Sampler
 
 FLUSH_EVERY = 2.0  # seconds
 INSIST = 30.0  # seconds over which a store that fails is asked again
-# What a stage would have said that hung up.
-KILLED = {
-    "method": "end",
-    "arguments": {"status": "KILLED", "message": "the process of the stage was killed"},
-    "answer": False,
+# No telemetry, no progress bars; a server that hangs is given up soon.
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds, until the run is open
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # `_insist` does that
 }
+# What a stage would have said that hung up.
+KILLED = ("end", {"status": "KILLED", "message": "the process of the stage was killed"}, False)
 
 
-def main() -> None:
-    """Records one run; never raises, since nobody reads its traceback."""
-    replies, sys.stdout = sys.stdout, sys.stderr  # MLflow prints
-    events: queue.Queue[dict] = queue.Queue()
-    threading.Thread(target=_read, args=(events,), daemon=True).start()
+def main(connection: Connection) -> None:
+    """Records one run; ends this process, without a traceback, which nobody would read."""
+    events: queue.SimpleQueue[tuple] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(connection, events), daemon=True).start()
     uri = ""
     try:
         patience = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # seconds, for uploads
-        _quieten()
+        os.environ.update(QUIET)
         gc.disable()  # collecting while MLflow is imported takes a quarter of that time
         from runtime.tracking.store import RunLog
 
         gc.enable()
-        begin = events.get()
-        if begin is not KILLED:
-            said = begin["arguments"]
+        method, said, _ = events.get()
+        if method == "begin":
             uri = said["uri"]
             sampler = Sampler(said["pid"], float(said["pid_started"]))
             run = RunLog(said)
             os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = patience
-            _reply(replies, begin)
-            _record(run, events, sampler, replies)
+            _record(run, events, sampler, connection)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        why = f"MLflow at {shown(uri)} cannot be written ({lines[0]}); mend that or correct MLFLOW_TRACKING_URI."
-        _reply(replies, {"method": "failed", "answer": True}, why=why)
+        where = f"MLflow at {shown(uri)}"
+        print(f"{where} cannot be written ({lines[0]}); mend that or correct MLFLOW_TRACKING_URI.", flush=True)
+        os._exit(REFUSED)
     # The interpreter's own end takes a second after MLflow was imported.
     os._exit(0)
 
 
-def _quieten() -> None:
-    """No telemetry, no progress bars; a server that hangs is given up soon."""
-    os.environ.update(
-        MLFLOW_DISABLE_TELEMETRY="true",
-        DO_NOT_TRACK="true",
-        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
-        MLFLOW_HTTP_REQUEST_TIMEOUT="5",  # seconds, until the run is open
-        MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",  # `_insist` does that
-    )
+def _read(connection: Connection, events: queue.SimpleQueue) -> None:
+    """Takes in what the stage says, which need not wait for the store then."""
+    with suppress(EOFError, OSError):  # it has hung up, maybe in the middle of a word
+        while True:
+            events.put(connection.recv())
+    events.put(KILLED)
 
 
-def _record(run: Any, events: queue.Queue, sampler: Sampler, replies: TextIO) -> None:
+def _record(run: Any, events: queue.SimpleQueue, sampler: Sampler, connection: Connection) -> None:
     """Does what the stage says until the run's end, and what is due meanwhile: samples, and flushing of metrics."""
     _insist(run.kill_orphans)
     flushed = time.monotonic()
@@ -81,16 +82,18 @@ def _record(run: Any, events: queue.Queue, sampler: Sampler, replies: TextIO) ->
         event = _next(events, sampler)
         sampler.sample(run)
         if event:
-            method = event["method"]
-            _insist(partial(getattr(run, method), **event["arguments"]))
-            _reply(replies, event)
+            method, arguments, waits = event
+            _insist(partial(getattr(run, method), **arguments))
+            if waits:
+                with suppress(OSError):  # the stage is gone
+                    connection.send(True)
         if time.monotonic() - flushed > FLUSH_EVERY:
             with suppress(Exception):  # what cannot be written now is tried the next time
                 run.flush()
             flushed = time.monotonic()
 
 
-def _next(events: queue.Queue, sampler: Sampler) -> dict | None:
+def _next(events: queue.SimpleQueue, sampler: Sampler) -> tuple | None:
     """What the stage says next, for which this waits a moment; its workers may hold the line when it was killed."""
     try:
         return events.get(timeout=FLUSH_EVERY)
@@ -110,18 +113,5 @@ def _insist(write: Callable[[], None]) -> None:
             time.sleep(1.0)
 
 
-def _read(events: queue.Queue) -> None:
-    for line in sys.stdin:
-        with suppress(json.JSONDecodeError):  # a line that the stage's stop has cut
-            events.put(json.loads(line))
-    events.put(KILLED)
-
-
-def _reply(replies: TextIO, event: dict, **more: str) -> None:
-    with suppress(BrokenPipeError):  # the stage is gone
-        if event["answer"]:
-            print(json.dumps({"done": event["method"], **more}), file=replies, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    main(Connection(int(sys.argv[1])))

@@ -1,12 +1,14 @@
 """One run in MLflow, through `MlflowClient` alone: fluent calls would end a parent's run and read its environment."""
 
+import getpass
 import json
+import platform
 import posixpath
 import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,9 +18,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD
 from mlflow.tracking import MlflowClient
 
-from runtime.tracking.facts import machine_facts, packages
 from runtime.tracking.place import artifact_location, sqlite_file
-from runtime.tracking.system import find_process
+from runtime.tracking.system import find_process, packages
 from runtime.tracking.tree import keep_tree
 
 ARTIFACT_BYTES = 50 * 2**20  # outputs up to this size, of up to this many files, are stored in the run itself
@@ -34,8 +35,9 @@ class RunLog:
     """
 
     def __init__(self, begin: Mapping):
-        root = Path(begin["root"])
-        with _creation_lock(begin["uri"]):
+        root, database = Path(begin["root"]), sqlite_file(begin["uri"])
+        # One process at a time opens an SQLite store: creating its tables twice at once breaks it.
+        with FileLock(f"{database}.lock") if database else nullcontext():
             self._client = MlflowClient(begin["uri"])
             self.experiment_id = self._experiment_id(begin["experiment"], artifact_location(begin["uri"], root))
         with TemporaryDirectory() as kept:
@@ -48,10 +50,11 @@ class RunLog:
         self._client.log_text(self.run_id, packages(), "environment/packages.txt")
 
     def kill_orphans(self) -> None:
-        """Sets runs to KILLED that this host began and whose process is gone."""
+        """Sets other runs to KILLED that this host began and whose process is gone."""
         mine = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
         for run in self._client.search_runs([self.experiment_id], mine):
-            if not find_process(int(run.data.tags["pid"]), float(run.data.tags["pid.started"])):
+            process = find_process(int(run.data.tags["pid"]), float(run.data.tags["pid.started"]))
+            if not process and run.info.run_id != self.run_id:  # this one's may end before it could say how
                 self._client.set_terminated(run.info.run_id, "KILLED")
 
     def add_metrics(self, values: Mapping[str, float], step: int, time_ms: int) -> None:
@@ -87,21 +90,15 @@ class RunLog:
         hashes = {f"dvc.out.{out['path']}": out["md5"] for out in outs}
         # One tag with all of them, since a search has to name its tag.
         self.tag({**tags, **hashes, "dvc.outs": " ".join(hashes.values())})
-        values = [Metric(key, value, int(time.time() * 1000), 0) for key, value in metrics.items()]
-        self._client.log_batch(self.run_id, metrics=values)
+        self.add_metrics(metrics, step=0, time_ms=int(time.time() * 1000))
 
     def tag(self, values: Mapping[str, object]) -> None:
         """Adds tags."""
-        entries = [RunTag(tag_key(key), _short(value)) for key, value in values.items()]
-        self._client.log_batch(self.run_id, tags=entries)
+        self._client.log_batch(self.run_id, tags=[RunTag(tag_key(key), _short(value)) for key, value in values.items()])
 
     def artifacts(self, folder: Path, place: str) -> None:
         """Stores the files of a folder under `place`."""
         self._client.log_artifacts(self.run_id, str(folder), place)
-
-    def text(self, text: str, path: str) -> None:
-        """Stores a text as artifact `path`."""
-        self._client.log_text(self.run_id, text, path)
 
     def children(self) -> list[Run]:
         """The runs that name this one as their parent."""
@@ -128,9 +125,15 @@ class RunLog:
         self._client.set_terminated(self.run_id, status)
 
     def _create(self, begin: Mapping, tree: Mapping[str, str]) -> str:
-        tags = {**tree, **machine_facts(), **begin["tags"], "pid": begin["pid"], "pid.started": begin["pid_started"]}
-        if begin["parent"]:
-            tags["mlflow.parentRunId"] = begin["parent"]
+        machine = {
+            "host": socket.gethostname(),
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            "mlflow.user": getpass.getuser(),
+        }
+        parent = {"mlflow.parentRunId": begin["parent"]} if begin["parent"] else {}
+        process = {"pid": begin["pid"], "pid.started": begin["pid_started"]}
+        tags = {**tree, **machine, **begin["tags"], **process, **parent}
         tags = {tag_key(key): _short(value) for key, value in tags.items()}
         return self._client.create_run(self.experiment_id, begin["start_ms"], tags, begin["name"]).info.run_id
 
@@ -156,12 +159,6 @@ class RunLog:
     def log_params(self, params: Mapping[str, object]) -> None:
         """Notes parameters."""
         self._client.log_batch(self.run_id, params=[Param(key, _short(value)) for key, value in params.items()])
-
-
-def _creation_lock(uri: str) -> AbstractContextManager:
-    """Lets one process at a time open an SQLite store: creating its tables twice at once breaks it."""
-    database = sqlite_file(uri)
-    return FileLock(f"{database}.lock") if database else nullcontext()
 
 
 def tag_key(key: str) -> str:

@@ -1,14 +1,21 @@
-"""What the stage's process uses of the machine, seen from outside it."""
+"""What a run is recorded with of its machine: the packages, and what the stage's process uses, seen from outside it."""
 
 import os
 import time
 from contextlib import suppress
+from importlib.metadata import distributions
 from typing import Any
 
 import psutil
 
 MIB = 2**20
 CLOCK_ERROR = 5.0  # seconds
+
+
+def packages() -> str:
+    """Installed packages as `name==version` lines, sorted."""
+    lines = {f"{found.metadata['Name']}=={found.version}" for found in distributions()}
+    return "\n".join(sorted(lines, key=str.lower)) + "\n"
 
 
 def find_process(pid: int, started: float) -> psutil.Process | None:

@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 DIFF = "git.diff"
@@ -40,7 +41,8 @@ def keep_tree(root: Path, outs: list[str], folder: Path) -> dict[str, str]:
     # The settings of DVC for this machine may hold a password.
     edited = ["--", ".", *(f":(exclude){path}" for path in ("dvc.lock", ".dvc/config.local", *outs))]
     diff = _diff(root, edited)
-    untracked = _untracked(root, edited)
+    listed = _git(root, "ls-files", "--others", "--exclude-standard", "-z", *edited)
+    untracked = sorted(os.fsdecode(name) for name in listed.split(b"\0") if name)
     if diff:
         (folder / DIFF).write_bytes(diff)
     skipped = list(_pack(root, untracked, folder / UNTRACKED)) if untracked else []
@@ -55,11 +57,6 @@ def _diff(root: Path, edited: list[str]) -> bytes:
     return _git(root, "diff", *plain, "HEAD", *edited)
 
 
-def _untracked(root: Path, edited: list[str]) -> list[str]:
-    listed = _git(root, "ls-files", "--others", "--exclude-standard", "-z", *edited)
-    return sorted(os.fsdecode(name) for name in listed.split(b"\0") if name)
-
-
 def _pack(root: Path, names: list[str], target: Path) -> Iterator[str]:
     """Writes an archive, the same bytes for the same files; the names of those that are not in it."""
     left = TOGETHER
@@ -69,30 +66,27 @@ def _pack(root: Path, names: list[str], target: Path) -> Iterator[str]:
         tarfile.open(fileobj=packed, mode="w") as archive,
     ):
         for name in names:
-            found = _entry(root / name, name, min(left, LARGEST))
-            if found is None:
+            if found := _entry(root / name, name, min(left, LARGEST)):
+                entry, content = found
+                archive.addfile(entry, io.BytesIO(content))
+                left -= entry.size
+            else:
                 yield os.fsencode(name).decode(errors="replace")
-                continue
-            entry, content = found
-            archive.addfile(entry, io.BytesIO(content))
-            left -= entry.size
 
 
 def _entry(path: Path, name: str, limit: int) -> tuple[tarfile.TarInfo, bytes] | None:
     """A file or link without owner and time; None when it is larger than `limit`, unreadable or something else."""
     entry = tarfile.TarInfo(name)
-    try:
-        found = path.lstat()
-        if stat.S_ISLNK(found.st_mode):
+    with suppress(OSError):
+        if path.is_symlink():
             entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(path)
             return entry, b""
-        if not stat.S_ISREG(found.st_mode) or found.st_size > limit:
-            return None
-        content = path.read_bytes()
-    except OSError:
-        return None
-    entry.size, entry.mode = len(content), 0o755 if found.st_mode & stat.S_IXUSR else 0o644  # the modes of git
-    return entry, content
+        if path.is_file() and path.stat().st_size <= limit:
+            content = path.read_bytes()
+            # The modes of git.
+            entry.size, entry.mode = len(content), 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644
+            return entry, content
+    return None
 
 
 def settled(path: Path) -> bytes:

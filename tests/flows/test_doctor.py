@@ -14,7 +14,7 @@ from local_servers import answering, prefect_server
 
 from flows.checks import Finding
 from flows.checks.leftovers import check_killed, check_locks, check_runs, check_untracked
-from flows.checks.machine import PIN, check_disk, check_packages, check_telemetry
+from flows.checks.machine import PIN, check_disk, check_gpus, check_packages, check_telemetry
 from flows.checks.remote import check_mlflow, check_prefect, check_remote
 from flows.doctor import CHECKS, line
 from flows.running.repro import environment
@@ -84,6 +84,18 @@ def test_little_disk_is_wrong(toy, monkeypatch):
     assert not check_disk(toy.root).remedy
     monkeypatch.setattr("flows.checks.machine.LEAST", 2**60)
     assert "free some space" in check_disk(toy.root).remedy
+
+
+def test_gpus_that_torch_does_not_see_are_wrong(tmp_path, monkeypatch):
+    import torch
+
+    seen = torch.cuda.device_count()
+    monkeypatch.setenv("TACA_GPUS", ",".join(map(str, range(seen))))
+    assert not check_gpus(tmp_path).remedy
+    monkeypatch.setenv("TACA_GPUS", ",".join(map(str, range(seen + 1))))
+    found = check_gpus(tmp_path)
+    assert found.text == f"{seen + 1} for stages, and torch sees {seen}"
+    assert "CUDA_VISIBLE_DEVICES" in found.remedy
 
 
 def test_telemetry_of_dvc_is_seen(toy):
@@ -238,7 +250,6 @@ def begun(toy, pid, started):
     description |= {
         "name": "write@a",
         "parent": None,
-        "parent_file": None,
         "pid": pid,
         "pid_started": str(started),
         "start_ms": 1000,

@@ -203,7 +203,6 @@ def begun(toy, name, **tags):
             "experiment": "taca",
             "name": name,
             "parent": None,
-            "parent_file": None,
             "pid": DEAD,
             "pid_started": "1.0",
             "start_ms": 1000,
@@ -213,7 +212,8 @@ def begun(toy, name, **tags):
             "pipeline_outs": [],
         }
     )
-    run.text("content", "file.txt")
+    (toy.root / "file.txt").write_text("content")
+    run.take_artifact(str(toy.root / "file.txt"), "")
     return run
 
 
@@ -282,6 +282,15 @@ def test_nothing_goes_while_a_flow_runs(toy):
         done = toy.run(*COMMAND, "--remove")
     assert done.returncode == 1
     assert done.stderr.startswith("Another flow runs in ")
+
+
+def test_nothing_goes_while_dvc_works(toy):
+    from dvc.repo import Repo
+
+    with Repo(str(toy.root)) as repo, repo.lock:
+        done = toy.run(*COMMAND, "--remove")
+    assert done.returncode == 1
+    assert done.stderr == f"DVC works in {toy.root}: wait until it has ended.\n"
 
 
 def test_workspaces_of_killed_rebuilds_go_and_those_of_living_ones_stay(toy):

@@ -15,6 +15,7 @@ import sweep_toy
 from machines import Ray, Shared, make, run, until
 from sweep_toy import log, sweep
 
+from flows.machines.elsewhere import remote_settings
 from tests.conftest import ROOT, Toy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -146,6 +147,14 @@ def test_cells_run_as_flow_runs_of_a_work_pool(toy, shared, tmp_path):
     assert sorted(cells(toy)) == sorted(CELLS)
     assert set(cells(toy).values()) == experiments(toy)
     assert list((tmp_path / "home" / "commits").glob("*/.git"))
+
+
+def test_passwords_do_not_travel(toy):
+    """Each machine has its own."""
+    run(toy, "dvc", "remote", "add", "--default", "storage", "s3://bucket/data")
+    for key, value in (("endpointurl", "http://127.0.0.1:1"), ("secret_access_key", "secret")):
+        run(toy, "dvc", "remote", "modify", "--local", "storage", key, value)
+    assert remote_settings(toy.root) == {"url": "s3://bucket/data", "endpointurl": "http://127.0.0.1:1"}
 
 
 def test_what_is_missing_is_said_before_any_cell_starts(toy, shared):

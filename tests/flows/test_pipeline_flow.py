@@ -80,6 +80,8 @@ def test_stages_run_once_and_are_cached_after(flow):
     assert parent.info.status == "FINISHED"
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
     assert set(runs) == {"write@a", "write@b", "join"}
+    seconds = [run.data.metrics["cost/device_seconds"] for run in runs.values()]
+    assert parent.data.metrics["cost/device_seconds"] == pytest.approx(sum(seconds))
 
     assert flow.run("join").returncode == 0
     assert set(flow.states().values()) == {"Cached", "Completed"}
@@ -87,7 +89,13 @@ def test_stages_run_once_and_are_cached_after(flow):
     newest = flow.toy.ended_runs(5)[-1]
     assert newest.data.tags["stage.join"] == "cached"
     assert newest.data.tags["stage.join.run_id"] == runs["join"].info.run_id
+    assert newest.data.metrics["cost/device_seconds"] == 0
     assert runs["write@a"].info.run_id in flow.artifacts()["stages"]
+
+    for command in ("git checkout -q dvc.lock", "rm -rf out"):
+        flow.toy.run(*command.split())
+    assert flow.run("write@b").returncode == 0
+    assert flow.states() == {"check": "Cached", "write@b": "Restored", "flow": "Completed"}
 
 
 def test_the_lock_file_says_what_that_of_dvc_repro_says(flow):

@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 from flows.errors import TOLD
 from flows.rebuild import rebuild
 from flows.rebuilding.rerun import bring_data
+from flows.rebuilding.runs import StageRun, changed_surroundings
 from runtime.errors import StageError
 from runtime.execution.hashes import Hasher
 from tests.conftest import ROOT, STORE, kill_group
@@ -347,6 +348,21 @@ def test_run_is_rebuilt_once_at_a_time(toy, recorded, monkeypatch):
     run_id = recorded()
     with if_free(toy.root / ".work" / "locks" / f"rebuild-{run_id}.lock"):
         assert f"Run {run_id} is being rebuilt already" in refusal(toy, run_id)
+
+
+def test_other_surroundings_are_listed(store, recorded, tmp_path):
+    """Machine, Python and packages, each with both values."""
+    then, now = (
+        StageRun(store, store.get_run(recorded(python=version, host="one"))) for version in ("3.10.1", "3.12.2")
+    )
+    (tmp_path / "environment").mkdir()
+    (tmp_path / "environment" / "packages.txt").write_text("gone==1\npsutil==0.1\n")
+    found = changed_surroundings(then, now, tmp_path)
+    assert found["python"] == ("3.10.1", "3.12.2")
+    assert found["package psutil"] == ("0.1", psutil.__version__)
+    assert found["package gone"] == ("1", "none")
+    assert found["package pytest"] == ("none", pytest.__version__)
+    assert "host" not in found
 
 
 def test_data_from_outside_are_those_that_the_run_read(toy):

@@ -1,10 +1,13 @@
 """The Prefect server of a flow: it ends with that flow, and when another one finds the flow dead."""
 
+import os
 import subprocess
 import sys
 import urllib.request
 
 import pytest
+
+from flows.services.server import QUIET
 
 # Uses a server until its input ends, and says where that is.
 USER = """
@@ -49,3 +52,16 @@ def test_a_second_user_has_the_server_that_runs_and_leaves_it(toy):
     assert url_in(third.stdout.splitlines()) != url
     assert not answers(url)
     assert list((toy.root / ".work" / "servers").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_prefect_is_told_to_clear_flow_runs_of_over_90_days():
+    """By its own vacuum, once an hour; nobody else removes any."""
+    code = (
+        "from prefect.settings import get_current_settings as settings\n"
+        "found = settings().server.services.db_vacuum\n"
+        "print(sorted(found.enabled_vacuum_types()), found.retention_period.days, found.loop_seconds)"
+    )
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, env=os.environ | QUIET, capture_output=True, text=True, check=True).stdout
+    assert said == "['events', 'flow_runs', 'orphans'] 90 3600.0\n"

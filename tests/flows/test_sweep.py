@@ -57,6 +57,8 @@ def test_cells_run_once_and_share_what_they_have_in_common(toy):
     # gamma 1.2, trained with it: 1 + .02 against .8
     assert re.search(r"gamma-1\.2</td>.*?\+0\.2200 \[\+0\.2200, \+0\.2200\]", page, re.DOTALL)
     assert "Scored by the built-in detector" in page
+    files = {path.name for path in (toy.root / "results" / "sweeps" / "gamma").iterdir()}
+    assert files == {"index.html", "cells.json", "cells.csv", "table.md", "means.svg", "differences.svg"}
     assert re.search(r"5 cells done, 0 running, 0 failed, 0 to go", done.stdout + done.stderr)
     shown = toy.run("dvc", "exp", "show", "--json", "--num", "1")
     names = [exp["name"] for revision in json.loads(shown.stdout) for exp in revision.get("experiments") or []]

@@ -1,5 +1,7 @@
 """The recorder process: it outlives its stage, and many may start at once."""
 
+import os
+
 import pytest
 
 from runtime.tracking import Recorder
@@ -24,12 +26,12 @@ def begin(toy):
 
 
 def test_stage_killed_before_mlflow_is_imported_is_on_record(toy):
-    """What it had said by then is kept, a line that the kill has cut is not."""
+    """What it had said by then is kept, a message that the kill has cut is not."""
     recorder = Recorder(toy.root)
     recorder.tell("begin", **begin(toy))
     recorder.tell("add_metrics", values={"loss": 0.5}, step=1, time_ms=1000)
-    recorder._process.stdin.write(b'{"method": "add')
-    recorder.close()
+    os.write(recorder._connection.fileno(), b"\0\0\1\0half of")
+    recorder._connection.close()
     toy.until(lambda: [run.info.status for run in toy.runs()] == ["KILLED"])
     assert toy.runs()[0].data.metrics["loss"] == 0.5
 

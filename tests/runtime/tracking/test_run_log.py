@@ -96,6 +96,7 @@ def test_small_outputs_are_stored_and_large_ones_listed(store):
         tags={"device": "cpu"},
         metrics={"system/wall_seconds": 1.5},
     )
+    log.flush()
     assert artifact(log, "outs/models/adapters/a/weights").read_text() == "w"
     assert artifact(log, "outs/results/metrics/a.json").read_text() == "{}"
     listed = json.loads(artifact(log, "outs/results/images/a.manifest.json").read_text())
