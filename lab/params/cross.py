@@ -9,17 +9,20 @@ from runtime.params.messages import closest, did_you_mean
 PARSERS = ("rules", "spacy")  # whatever else `prompts.parser` says is a file's path
 # By key of `score`: who answers from published weights.
 PUBLISHED = {"attribute": "blip-vqa", "spatial": "unidet", "clip": "openai"}
+# By section: what the built-in detector knows.
+_DETECTED = {"prompts": "the built-in world's words", "base": "the drawings of the built-in base"}
 
 
 def cross_faults(params: Params) -> list[str]:
     """One sentence for each fault between values that are right by themselves."""
     return [
         *_reference_faults(params),
+        *_base_faults(params),
         *(fault for name, adapter in params.adapters.items() for fault in _adapter_faults(name, adapter, params)),
         *_folder_faults("prompts", params.prompts),
         *_folder_faults("sample", params.sample),
         *_parser_faults(params.prompts),
-        *_detector_faults(params.score, params.prompts),
+        *_world_scorer_faults(params),
         *_weights_faults(params.score),
         *_training_faults(params.train, params.encode),
     ]
@@ -36,6 +39,20 @@ def _reference_faults(params: Params) -> Iterator[str]:
 def _no_such(key: str, value: str, section: str, names: list[str]) -> str:
     hint = did_you_mean(closest(value, names))
     return f"`{key}` is {value!r}, but must be one of `{section}`: {', '.join(names)}{hint}."
+
+
+def _base_faults(params: Params) -> Iterator[str]:
+    base = params.base
+    if base.source == "folder" and not (Path(base.folder) / "model_index.json").is_file():
+        yield (
+            f"`base.folder` is {base.folder!r}, but must be a diffusers pipeline's folder, as `save_pretrained` writes "
+            "it (it has no model_index.json)."
+        )
+    # An adapter that meets the base in another precision than it was trained on answers to other rounding errors.
+    for section in ("encode", "generate"):
+        dtype = getattr(params, section).dtype
+        if base.source != "world" and dtype != base.dtype:
+            yield f"`{section}.dtype` is {dtype!r}, but must be {base.dtype}, that of the base (`base.dtype`)."
 
 
 def _adapter_faults(name: str, adapter: Adapter, params: Params) -> Iterator[str]:
@@ -71,13 +88,22 @@ def _parser_faults(prompts: Prompts) -> Iterator[str]:
         )
 
 
-def _detector_faults(score: Score, prompts: Prompts) -> Iterator[str]:
+def _world_scorer_faults(params: Params) -> Iterator[str]:
+    """Scorers that only the built-in world has."""
     for key in ("attribute", "spatial"):
-        if getattr(score, key) == "detector" and prompts.source != "world":
-            yield (
-                f"`score.{key}` is 'detector', but must be {PUBLISHED[key]}, since `prompts.source` is "
-                f"{prompts.source} and the detector knows the built-in world's words alone."
-            )
+        for section in ("prompts", "base"):
+            source = getattr(params, section).source
+            if getattr(params.score, key) == "detector" and source != "world":
+                yield (
+                    f"`score.{key}` is 'detector', but must be {PUBLISHED[key]}, since `{section}.source` is {source} "
+                    f"and the detector knows {_DETECTED[section]} alone."
+                )
+                break
+    if params.score.clip == "base" and params.base.source != "world":
+        yield (
+            f"`score.clip` is 'base', but must be {PUBLISHED['clip']}, since `base.source` is {params.base.source} and "
+            "the built-in base alone brings a CLIP model."
+        )
 
 
 def _weights_faults(score: Score) -> Iterator[str]:

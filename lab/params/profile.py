@@ -45,8 +45,9 @@ def compose(overlay: Path | None) -> str:
     if overlay is None:
         return text
     yaml = _round_trip()
-    document = yaml.load(text)
-    _merge(document, read_yaml(overlay), str(overlay))
+    document, overlaid = yaml.load(text), read_yaml(overlay)
+    _drop_other_base(document, overlaid)
+    _merge(document, overlaid, str(overlay))
     composed = io.StringIO()
     yaml.dump(document, composed)
     validate(_round_trip("safe").load(composed.getvalue()), overlay)
@@ -61,6 +62,14 @@ def _named(arguments: list[str]) -> Path | None:
         choices = ", ".join(["default", *names])
         raise StageError(f"There is no profile {' '.join(arguments)!r}; say `make profile PROFILE=...` with {choices}.")
     return PROFILES / f"{arguments[0]}.yaml"
+
+
+def _drop_other_base(document: CommentedMap, overlay: Mapping) -> None:
+    """Empties section `base` for an overlay with another source: what one source is told, no other knows."""
+    base = overlay.get("base")
+    if isinstance(base, Mapping) and base.get("source", document["base"]["source"]) != document["base"]["source"]:
+        document["base"] = CommentedMap()
+        document.yaml_set_comment_before_after_key(list(document)[list(document).index("base") + 1], before="\n")
 
 
 def _merge(document: CommentedMap, overlay: Mapping, path: str, section: str = "") -> None:

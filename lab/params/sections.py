@@ -14,10 +14,11 @@ Guidance = Annotated[float, Field(ge=1, allow_inf_nan=False, description="a fini
 Count = Annotated[int, Field(ge=0, description="an integer of at least 0")]
 Flag = Annotated[bool, Field(description="true or false")]
 Folder = Annotated[str | None, Field(description="a folder's path, or null when `source` is not folder")]
+Dtype = one_of("float32", "bfloat16", "float16")
 
 
-class Base(Section):
-    """Stage `base`: the pipeline that everything else starts from."""
+class WorldBase(Section):
+    """Stage `base`: the pipeline that everything else starts from, trained here on the built-in world."""
 
     name: Name
     source: one_of("world")
@@ -30,6 +31,29 @@ class Base(Section):
     autoencoder_steps: Positive
     transformer_steps: Positive
     clip_steps: Positive
+
+
+class HubBase(Section):
+    """Stage `base`: a published pipeline, which is downloaded."""
+
+    name: Name
+    source: one_of("hub")
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name, as on the hub")]
+    revision: Annotated[str, Field(min_length=1, description="a branch, a tag or a commit")]
+    variant: Annotated[str | None, Field(pattern=r"^\w+$", description="a variant such as fp16, or null")]
+    dtype: Dtype
+
+
+class FolderBase(Section):
+    """Stage `base`: a pipeline of your own, in the folder that `save_pretrained` wrote."""
+
+    name: Name
+    source: one_of("folder")
+    folder: Annotated[str, Field(min_length=1, description="a folder's path")]
+    dtype: Dtype
+
+
+Base = Annotated[WorldBase | HubBase | FolderBase, Field(discriminator="source")]
 
 
 class Prompts(Section):
@@ -63,7 +87,7 @@ class Encode(Section):
 
     batch_size: Positive
     max_sequence_length: Positive
-    dtype: one_of("float32", "bfloat16", "float16")
+    dtype: Dtype
     resolution: Annotated[int | None, Field(ge=1, description="a number of pixels, or null for the base's own")]
     aspects: Annotated[list[Rate], Field(min_length=1, description="a list of at least one width / height")]
     empty_caption: Flag
@@ -116,7 +140,7 @@ class Generate(Section):
     images_per_prompt: Positive
     limit: Annotated[int | None, Field(ge=1, description="an integer of at least 1, or null for all prompts")]
     max_sequence_length: Positive
-    dtype: one_of("float32", "bfloat16", "float16")
+    dtype: Dtype
 
 
 class Arm(Section):

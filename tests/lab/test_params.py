@@ -21,6 +21,16 @@ BENCHMARK = {
     "score__clip": "openai",
     "score__weights": "weights",
 }
+HUB = {
+    "name": "sd35-medium",
+    "source": "hub",
+    "repo": "stabilityai/stable-diffusion-3.5-medium",
+    "revision": "main",
+    "variant": None,
+    "dtype": "bfloat16",
+}
+# With the base from a hub.
+PUBLISHED = {**BENCHMARK, "base": HUB, "encode__dtype": "bfloat16"}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +49,7 @@ def changed(document, **values):
         if value is ABSENT:
             del section[key]
         else:
-            section[key] = value
+            section[key] = copy.deepcopy(value)
     return document
 
 
@@ -90,7 +100,33 @@ def test_committed_parameters_are_the_defaults():
         ({"train__steps": 2.5}, "`train.steps` is 2.5, but must be an integer of at least 1."),
         ({"threads": True}, "`threads` is True, but must be an integer of at least 1."),
         ({"prompts__source": "wrld"}, "`prompts.source` is 'wrld', but must be one of world, folder, compbench."),
-        ({"base": None}, "`base` is null, but must be a mapping with the keys name, "),
+        (
+            {"base": None},
+            "`base` is null, but must be a mapping with the keys name, source, and those that go with them.",
+        ),
+        ({"base": ABSENT}, "`base` is missing; it must be a mapping with the keys name, source, and those that go"),
+        ({"base": {"name": "mine"}}, "`base.source` is missing; it must be one of world, hub, folder."),
+        ({"base__source": "wrld"}, "`base.source` is 'wrld', but must be one of world, hub, folder."),
+        ({"base__seed": -1}, "`base.seed` is -1, but must be an integer from 0 to 4294967295."),
+        ({**PUBLISHED, "base__repo": "sd35"}, "`base.repo` is 'sd35', but must be owner/name, as on the hub."),
+        ({**PUBLISHED, "base__variant": ABSENT}, "`base.variant` is missing; it must be a variant such as fp16, or"),
+        (
+            {**PUBLISHED, "encode__dtype": "float32"},
+            "`encode.dtype` is 'float32', but must be bfloat16, that of the base (`base.dtype`).",
+        ),
+        (
+            {**PUBLISHED, "base": {"name": "m", "source": "folder", "folder": "no/such", "dtype": "bfloat16"}},
+            "`base.folder` is 'no/such', but must be a diffusers pipeline's folder, as `save_pretrained` writes it (it",
+        ),
+        (
+            {**PUBLISHED, "score__clip": "base"},
+            "`score.clip` is 'base', but must be openai, since `base.source` is hub and the built-in base alone ",
+        ),
+        (
+            {**PUBLISHED, "prompts__source": "world", "prompts__parser": "rules", "score__spatial": "detector"},
+            "`score.spatial` is 'detector', but must be unidet, since `base.source` is hub and the detector knows the "
+            "drawings of the built-in base alone.",
+        ),
         (
             {"arms__baseline": 3},
             "`arms.baseline` is 3, but must be a mapping with the keys gamma, threshold, guidance, adapter, ",
@@ -180,6 +216,13 @@ def test_published_scorers_go_with_the_benchmarks_prompts_and_the_worlds(default
     assert validate(changed(defaults, **values)).score.spatial == "unidet"
 
 
+def test_a_base_from_a_hub_or_a_folder_goes_with_published_scorers(defaults, tmp_path):
+    (tmp_path / "model_index.json").touch()
+    own = {"name": "mine", "source": "folder", "folder": str(tmp_path), "dtype": "bfloat16"}
+    for base in (HUB, own):
+        assert validate(changed(defaults, **{**PUBLISHED, "base": base})).base.source == base["source"]
+
+
 @pytest.mark.parametrize(
     ("values", "fault"),
     [
@@ -189,6 +232,12 @@ def test_published_scorers_go_with_the_benchmarks_prompts_and_the_worlds(default
         ),
         ({"armz": {}}, "`armz` ({}) is not a known key (did you mean `arms`?); the file takes threads, base, "),
         ({"train__nonsense": 1}, "`train.nonsense` (1) is not a known key; `train` takes steps, "),
+        ({**PUBLISHED, "base__threads": 1}, "`base.threads` (1) is not a known key; `base` takes name, source, repo, "),
+        (
+            {**PUBLISHED, "base__revision": ABSENT, "base__revison": "main"},
+            "`base.revison` ('main') is not a known key (did you mean `revision`?); `base` takes name, source, repo, ",
+        ),
+        ({"base__repo": "a/b"}, "`base.repo` ('a/b') is not a known key; `base` takes name, source, threads, seed, "),
     ],
 )
 def test_unknown_key_is_refused_with_the_one_that_was_meant(defaults, values, fault):

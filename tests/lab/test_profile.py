@@ -72,9 +72,32 @@ def test_arms_are_added_and_removed(repository, monkeypatch):
     assert f"  stronger: {arm}\n" in (repository / "params.yaml").read_text()
 
 
+HUB = "name: tiny, source: hub, repo: some/base, revision: main, variant: null, dtype: bfloat16"
+SCORE = "score: {attribute: blip-vqa, spatial: unidet, clip: openai, weights: weights}"
+
+
+def test_another_source_of_the_base_brings_its_whole_section(repository, monkeypatch):
+    """What the built-in base is trained with means nothing to a published one; the other sections stay."""
+    overlay(repository, f"base: {{{HUB}}}\nencode: {{dtype: bfloat16}}\n{SCORE}\n")
+    switch(monkeypatch, "mine")
+    assert load(repository / "params.yaml").base.repo == "some/base"
+    text = (repository / "params.yaml").read_text()
+    lines = "\n".join(f"  {entry}" for entry in HUB.split(", "))
+    assert f"{lines}\n\nprompts:\n" in text
+    assert "scenes" not in text
+
+
+def test_the_same_source_of_the_base_keeps_the_rest(repository, monkeypatch):
+    overlay(repository, "base: {name: small, source: world, width: 64, layers: 2}\n")
+    switch(monkeypatch, "mine")
+    base = load(repository / "params.yaml").base
+    assert (base.name, base.width, base.scenes) == ("small", 64, 24576)
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
+        (f"base: {{{HUB}, threads: 2}}\n", "`base.threads` (2) is not a known key; `base` takes name, source, repo, "),
         ("sample: {sise: 48}\n", "`sample.sise` (48) is not a known key (did you mean `size`?)"),
         ("smaple: {size: 48}\n", "`smaple` ({'size': 48}) is not a known key (did you mean `sample`?)"),
         ("sample: {size: 0}\n", "`sample.size` is 0, but must be an integer of at least 1."),
