@@ -47,7 +47,8 @@ def make_checkpoint(name: str, folder: Path, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         for part, weights in layout.weights.items():
             model = build(name, part, json.loads((folder / part / "config.json").read_text()))
-            tensors = _published_tensors(model.to(getattr(torch, weights.dtype)))
+            dtype = getattr(torch, weights.dtype)
+            tensors = {key: value.to(dtype).contiguous() for key, value in published_tensors(model).items()}
             for variant in weights.variants:
                 _write_weights(tensors, folder / part, _stem(name, part), weights.shards, variant)
     _write_tokenizers(name, folder)
@@ -62,12 +63,12 @@ def _stem(name: str, part: str) -> str:
     return "diffusion_pytorch_model" if library == "diffusers" else "model"
 
 
-def _published_tensors(model) -> dict:
+def published_tensors(model) -> dict:
     """Every weight once, under the name that published files give it."""
     # Published before transformers took the prefix from the class that has nothing else.
     prefix = "text_model." if type(model).__name__ == "CLIPTextModel" else ""
     tied = set(getattr(model, "_tied_weights_keys", None) or ())
-    return {prefix + key: value.contiguous() for key, value in model.state_dict().items() if key not in tied}
+    return {prefix + key: value for key, value in model.state_dict().items() if key not in tied}
 
 
 def _write_weights(tensors: dict, folder: Path, stem: str, shards: int, variant: str | None) -> None:
