@@ -9,39 +9,61 @@ import torch
 import transformers
 from diffusers import DiffusionPipeline
 
+from lab.models.published.pin import find_pipeline
+from lab.models.published.selection import INDEX, variant_of
 
-def load_base(folder: Path, dtype: str) -> DiffusionPipeline:
-    """The pipeline in `folder`, all of it in `dtype` ("float32", "bfloat16", "float16"), on the GPU if there is one."""
-    _quiet_in_pipes()
-    pipe = DiffusionPipeline.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
+
+def load_base(folder: Path, dtype: str, **options: object) -> DiffusionPipeline:
+    """The base in `folder`, all of it in `dtype` ("float32", "bfloat16", "float16"), on the GPU if there is one.
+
+    Args:
+        folder: models/base/<name>: the pipeline itself, or its pin.
+        options: of diffusers' `from_pretrained`; a part that is given as None stays away.
+
+    Raises:
+        LabError: a file that the pin names is missing, or has changed.
+    """
+    return _load_pipeline(folder, dtype=getattr(torch, dtype), **options)
 
 
 def load_encoders(folder: Path, dtype: str) -> DiffusionPipeline:
-    """The pipeline in `folder` without its transformer: text encoders in `dtype`, the autoencoder in float32."""
-    _quiet_in_pipes()
-    dtypes = {"default": getattr(torch, dtype), "vae": torch.float32}
-    pipe = DiffusionPipeline.from_pretrained(folder, transformer=None, dtype=dtypes, local_files_only=True)
-    return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
+    """The base without its transformer: text encoders in `dtype`, the autoencoder in float32; else as `load_base`."""
+    return _load_pipeline(folder, dtype={"default": getattr(torch, dtype), "vae": torch.float32}, transformer=None)
 
 
-def load_transformer(folder: Path, dtype: torch.dtype = torch.float32, **options) -> torch.nn.Module:
-    """The base's transformer alone, for training; `options` go to diffusers' `from_pretrained`."""
+def load_transformer(folder: Path, dtype: torch.dtype = torch.float32, **options: object) -> torch.nn.Module:
+    """The base's transformer alone, for training; `options` and errors are those of `load_base`."""
     _quiet_in_pipes()
+    place, variant = find_pipeline(folder)
+    place = place / "transformer"
+    variant = variant_of((path.name for path in place.iterdir()), variant)
     model = getattr(diffusers, transformer_class(folder))
-    return model.from_pretrained(folder, subfolder="transformer", dtype=dtype, local_files_only=True, **options)
+    return model.from_pretrained(place, dtype=dtype, variant=variant, local_files_only=True, **options)
 
 
 def transformer_class(folder: Path) -> str:
-    """The name of the transformer's class, which says the family."""
-    return DiffusionPipeline.load_config(folder, local_files_only=True)["transformer"][1]
+    """The name of the transformer's class, which says the family; raises as `load_base`."""
+    return read_config(folder, INDEX)["transformer"][1]
 
 
 def part_config(folder: Path, part: str) -> dict:
-    """The configuration of one part of the pipeline, such as "transformer", read from its JSON file alone."""
+    """The configuration of one part of the base, such as "transformer", from its JSON file; raises as `load_base`."""
     names = {"scheduler": "scheduler_config.json"}
-    return json.loads((folder / part / names.get(part, "config.json")).read_text())
+    return read_config(folder, f"{part}/{names.get(part, 'config.json')}")
+
+
+def read_config(folder: Path, name: str) -> dict:
+    """A JSON file of the base, by its path in the pipeline's folder; raises as `load_base`."""
+    place, _ = find_pipeline(folder)
+    return json.loads((place / name).read_text(encoding="utf-8"))
+
+
+def _load_pipeline(folder: Path, **options: object) -> DiffusionPipeline:
+    _quiet_in_pipes()
+    place, variant = find_pipeline(folder)
+    pipe = DiffusionPipeline.from_pretrained(place, variant=variant, local_files_only=True, **options)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _quiet_in_pipes() -> None:

@@ -1,0 +1,104 @@
+"""Downloads what a pipeline loads of a repository on the hub, by the hub's own client, into its own cache."""
+
+import hashlib
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub.utils import disable_progress_bars
+
+from lab.errors import LabError
+from lab.models.published.faults import asking
+from lab.models.published.hashes import sha256
+from lab.models.published.selection import INDEX
+
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """What the hub says of a file: `sha256` of large ones, git's own hash of the others."""
+
+    size: int
+    sha256: str | None
+    blob_id: str
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository at one commit; `files` by path."""
+
+    repo: str
+    commit: str
+    files: dict[str, RemoteFile]
+
+
+def find_repository(repo: str, revision: str) -> Repository:
+    """The commit that a branch, a tag or a commit stands for now, and its files.
+
+    Raises:
+        LabError: there is no such repository or revision, or no access to it.
+        ConnectionError, TimeoutError: the hub does not answer.
+    """
+    with asking(repo, revision):
+        found = HfApi().model_info(repo, revision=revision, files_metadata=True)
+    files = {
+        file.rfilename: RemoteFile(file.size, file.lfs.sha256 if file.lfs else None, file.blob_id)
+        for file in found.siblings
+    }
+    if INDEX not in files:
+        raise LabError(f"{repo} has no {INDEX}, so it is no pipeline of diffusers: choose one as `base.repo`.")
+    return Repository(repo, found.sha, files)
+
+
+def read_index(repository: Repository) -> dict:
+    """The repository's `model_index.json`, which says of what the pipeline is made; raises as `find_repository`."""
+    with asking(repository.repo, repository.commit):
+        return json.loads(Path(hf_hub_download(repository.repo, INDEX, revision=repository.commit)).read_text())
+
+
+def download(repository: Repository, names: list[str]) -> Path:
+    """Downloads the named files, as far as the cache does not have them; the folder in which they are.
+
+    Raises:
+        LabError: as `find_repository`; the disk is too small, or a file is not what the hub says.
+        ConnectionError, TimeoutError: the hub does not answer, or sends less than it announced.
+    """
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    _check_space(repository, names)
+    with asking(repository.repo, repository.commit):
+        place = Path(snapshot_download(repository.repo, revision=repository.commit, allow_patterns=names))
+    for name in names:
+        _check_content(repository.files[name], place / name)
+    return place
+
+
+def _check_space(repository: Repository, names: list[str]) -> None:
+    repo, commit = repository.repo, repository.commit
+    absent = [name for name in names if not isinstance(try_to_load_from_cache(repo, name, revision=commit), str)]
+    needed = sum(repository.files[name].size for name in absent)
+    cache = Path(constants.HF_HUB_CACHE)
+    disk = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(disk).free
+    if needed > free:
+        raise LabError(
+            f"{repo} takes {needed / GB:.1f} GB, and {cache} has {free / GB:.1f} GB free: free some space, or set "
+            "HF_HOME to a folder on a larger disk."
+        )
+
+
+def _check_content(expected: RemoteFile, path: Path) -> None:
+    # The client itself compares sizes alone.
+    if expected.sha256:
+        same = sha256(path) == expected.sha256
+    else:
+        content = path.read_bytes()
+        same = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == expected.blob_id
+    if not same:
+        raise LabError(
+            f"{path} is not what the hub says it is: remove {path.resolve()}, and `dvc repro` downloads it again."
+        )
