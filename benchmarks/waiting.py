@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("images", 25), ("steps", 4), ("threads", 2), ("repeats", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/waiting.json"))
+    parser.add_argument("--out", type=Path, default=Path("waiting.json"))
     parser.add_argument("--draw", action="store_true", help="be the program that is timed")
     options = parser.parse_args()
     sizes = {name: getattr(options, name) for name in ("images", "steps", "threads", "repeats")}

@@ -46,7 +46,7 @@ def test_each_sweep_has_the_cells_that_the_guide_lists(params, name):
         ({"gamma": 1.4, "threshold": 950.0}, {"gamma": 1.4, "threshold": 950.0}, {"gamma": 1.4, "threshold": 950.0}),
         ({"arm.gamma": 1.4}, {"gamma": 1.4}, {}),
         ({"adapter.gamma": 1.4}, {}, {"gamma": 1.4}),
-        ({"guidance": 7.0, "adapter_scope": "always"}, {"guidance": 7.0, "adapter_scope": "always"}, {}),
+        ({"guidance": 7.0, "adapter_scope": "all"}, {"guidance": 7.0, "adapter_scope": "all"}, {}),
         ({"rank": 8}, {}, {"rank": 8, "alpha": 8.0}),
     ],
 )
