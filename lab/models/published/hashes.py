@@ -31,8 +31,8 @@ def _remembered() -> dict[str, list]:
 
 
 def _remember(path: str, entry: list) -> None:
-    # Where a cache is shared and others may not write, hashes are computed anew: slow, and still right.
-    with suppress(PermissionError):
+    # In a cache that others own or that is read-only, hashes are computed anew at each stage: slow, and still right.
+    with suppress(OSError):
         MEMORY.parent.mkdir(parents=True, exist_ok=True)
         # Stages that end together may each lose the other's entry, but none reads half a file.
         with NamedTemporaryFile("w", dir=MEMORY.parent, delete=False) as file:

@@ -68,7 +68,7 @@ def find_pipeline(base: Path) -> tuple[Path, str | None]:
 
 def _snapshot(pin: Pin) -> Path:
     try:
-        return Path(snapshot_download(pin.repo, revision=pin.commit, local_files_only=True))
+        return Path(snapshot_download(pin.repo, revision=pin.commit, allow_patterns=[*pin.files], local_files_only=True))
     except LocalEntryNotFoundError:
         raise LabError(
             f"The hub's cache does not have all of {pin.repo} at {pin.commit}: `dvc repro -f -s base` downloads what is "
@@ -77,12 +77,11 @@ def _snapshot(pin: Pin) -> Path:
 
 
 def _check(pin: Pin, path: Path, facts: Mapping[str, int | str]) -> None:
-    remedy = (
-        f"remove it if it is there, and `dvc repro -f -s base` downloads {pin.repo} at {pin.commit} again"
-        if pin.repo
-        else "put the old one back, or let `dvc repro -f -s base` pin the folder as it is now"
-    )
+    again = "`dvc repro -f -s base`"
+    put_back = f"put the old one back, or let {again} pin the folder as it is now"
     if not path.is_file():
-        raise LabError(f"{path} of the base is missing: {remedy}.")
+        raise LabError(f"{path} of the base is missing: {f'{again} downloads it' if pin.repo else put_back}.")
     if path.stat().st_size != facts["size"] or sha256(path) != facts["sha256"]:
+        # Removing the name alone would leave the content to which the hub's cache links it.
+        remedy = f"remove {path.resolve()}, and {again} downloads it anew" if pin.repo else put_back
         raise LabError(f"{path} is not the file of the base that {NAME} names: {remedy}.")
