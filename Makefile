@@ -8,7 +8,8 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
 # `python` and `dvc` in dvc.yaml are this environment's.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-# Nothing phones home, and nothing is fetched behind your back: HF_HUB_OFFLINE=0 lets a published model be downloaded.
+# Nothing phones home, and nothing is fetched behind your back: only where parameters name something on the hub does the stage
+# that fetches it lift this for itself (docs/bases.md).
 export HF_HUB_OFFLINE ?= 1
 export TRANSFORMERS_OFFLINE ?= $(HF_HUB_OFFLINE)
 export DO_NOT_TRACK := 1
