@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 # Widths of text embeddings, pooled and not.
-SD3, FLUX = (128, 128), (64, 64)
+SD3, FLUX = (128, 128), (128, 64)
 
 
 def encoded(
