@@ -97,13 +97,16 @@ def graphs(transformer: nn.Module, sizes: int) -> Counter:
     """How many graphs training compiles of each class of block: one for each kind of it and each size of image.
 
     Blocks of a class are of one kind if their parameters have the same names and shapes: the last block of Stable
-    Diffusion 3 has no text output, and the first ones of its medium variant have a second attention.
+    Diffusion 3 has no text output, and the first ones of its medium variant have a second attention. The first block
+    of a class is of a kind of its own: nothing before it is trained, so its input has no gradient, or its input comes
+    from blocks of another class, in another memory layout.
     """
-    kinds = {
-        (type(block).__name__, tuple((name, parameter.shape) for name, parameter in block.named_parameters()))
-        for block in blocks_of(transformer)
-    }
-    return Counter({name: count * sizes for name, count in Counter(name for name, _ in kinds).items()})
+    kinds, seen = set(), set()
+    for block in blocks_of(transformer):
+        name, shapes = type(block).__name__, tuple((key, value.shape) for key, value in block.named_parameters())
+        kinds.add((name, name in seen, shapes))
+        seen.add(name)
+    return Counter({name: count * sizes for name, count in Counter(name for name, *_ in kinds).items()})
 
 
 @contextmanager
