@@ -85,7 +85,8 @@ def sample(folder: Path, count: int) -> Path:
 def test_encoding_holds_no_more_for_a_hundred_times_the_samples(tmp_path):
     few, many = (mebibytes(ENCODE, tiny_base(), sample(tmp_path / str(count), count)) for count in (FEW, MANY))
     print(f"encode: {few:.0f} MiB for {FEW} samples, {many:.0f} MiB for {MANY}")
-    assert many - few < 16
+    # All embeddings are 164 MB.
+    assert many - few < 40
 
 
 @pytest.mark.slow
@@ -93,5 +94,5 @@ def test_training_holds_no_more_for_a_hundred_times_the_samples(tmp_path):
     folders = (encoded(tmp_path / str(count), count, size=(8, 8), rows=64) for count in (FEW, MANY))
     few, many = (mebibytes(TRAIN, tiny_base(), folder) for folder in folders)
     print(f"train: {few:.0f} MiB for {FEW} samples, {many:.0f} MiB for {MANY}")
-    # All of them are 220 MB.
-    assert many - few < 16
+    # All samples are 194 MB.
+    assert many - few < 40
