@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from diffusers.quantizers.bitsandbytes.bnb_quantizer import BnB4BitDiffusersQuantizer
 from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -151,6 +152,19 @@ def test_four_bits_on_a_cpu_are_refused(monkeypatch):
     check_precision("bf16")
     with pytest.raises(LabError, match=r"`train.precision` is nf4, which needs an NVIDIA GPU"):
         check_precision("nf4")
+
+
+def test_a_base_in_four_bits_is_trained_on(tmp_path, base, monkeypatch):
+    """Ten steps on a CPU, with diffusers' question for a GPU left out: weights are packed, and the loss goes down."""
+    pytest.importorskip("bitsandbytes")
+    monkeypatch.setattr(BnB4BitDiffusersQuantizer, "validate_environment", lambda *_, **__: None)
+    config = replace(CONFIG, steps=10, batch_size=4, checkpoint_every=10)
+    found = trainer(base, tmp_path, precision="nf4", every=2, config=config)
+    assert blocks_of(found.transformer)[0].attn.to_q.weight.dtype is torch.uint8
+    # In evaluation bitsandbytes packs weights for the CPU anew, in a form that has no backward pass.
+    found.transformer.train()
+    history = found.run(lambda *_: None)
+    assert history[-1]["held_out_loss"] < history[0]["held_out_loss"]
 
 
 def test_deterministic_algorithms_are_on_for_a_while():
