@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 # Widths of text embeddings, pooled and not.
-SD3, FLUX = (128, 128), (64, 64)
+SD3, FLUX = (128, 128), (128, 64)
 
 
 def encoded(
@@ -17,17 +17,18 @@ def encoded(
     dtype: torch.dtype = torch.float32,
     fill: float | None = None,
     first: int = 0,
+    rows: int = 8,
 ) -> Path:
-    """Writes `count` samples with latents (4, *size) to shards of eight, numbered from `first`; returns the folder."""
+    """Writes `count` samples with latents (4, *size) to shards of `rows`, numbered from `first`; returns the folder."""
     folder.mkdir(exist_ok=True)
     generator = torch.Generator().manual_seed(first)
-    for number, start in enumerate(range(0, count, 8), first):
-        rows = min(8, count - start)
-        latents = torch.randn(rows, 4, *size, generator=generator)
+    for number, start in enumerate(range(0, count, rows), first):
+        found = min(rows, count - start)
+        latents = torch.randn(found, 4, *size, generator=generator)
         tensors = {
             "latents": latents if fill is None else torch.full_like(latents, fill),
-            "prompt_embeds": torch.randn(rows, 16, widths[0], generator=generator).to(dtype),
-            "pooled_prompt_embeds": torch.randn(rows, widths[1], generator=generator).to(dtype),
+            "prompt_embeds": torch.randn(found, 16, widths[0], generator=generator).to(dtype),
+            "pooled_prompt_embeds": torch.randn(found, widths[1], generator=generator).to(dtype),
         }
         save_file(tensors, folder / f"shard-{number:05d}.safetensors")
     return folder

@@ -27,7 +27,7 @@ def tiny_flux() -> Path:
         num_layers=2,
         num_single_layers=2,
         attention_head_dim=16,
-        num_attention_heads=2,
+        num_attention_heads=4,
         joint_attention_dim=parts.text_encoder_3.config.d_model,
         pooled_projection_dim=text_config.hidden_size,
         guidance_embeds=True,

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -23,13 +24,20 @@ def load_frozen(folder: Path, precision: str) -> nn.Module:
     Args:
         precision: "float32", "bf16", or "nf4": 4 bits a weight, multiplied in bf16.
     """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision != "nf4":
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        return load_transformer(folder, dtype).to("cuda" if torch.cuda.is_available() else "cpu")
+        return load_transformer(folder, dtype).to(device)
     from diffusers import BitsAndBytesConfig
 
-    four_bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
-    return load_transformer(folder, torch.bfloat16, quantization_config=four_bits)
+    four_bits = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        # By their whole names: the first and the last layer are small, and every token's error would be theirs.
+        llm_int8_skip_modules=["x_embedder", "proj_out"],
+    )
+    return load_transformer(folder, torch.bfloat16, quantization_config=four_bits, device_map={"": device})
 
 
 def check_precision(precision: str) -> None:
@@ -38,11 +46,15 @@ def check_precision(precision: str) -> None:
     Raises:
         LabError: it cannot.
     """
-    if precision == "nf4" and not torch.cuda.is_available():
+    if precision != "nf4":
+        return
+    if not torch.cuda.is_available():
         raise LabError(
             "`train.precision` is nf4, which needs an NVIDIA GPU, and PyTorch sees none: set it to bf16 or float32, or "
             "train on a machine that has one."
         )
+    if find_spec("bitsandbytes") is None:
+        raise LabError("`train.precision` is nf4, which needs bitsandbytes: `.venv/bin/pip install bitsandbytes`, or set it to bf16.")
 
 
 def blocks_of(transformer: nn.Module) -> list[nn.Module]:
@@ -97,13 +109,16 @@ def graphs(transformer: nn.Module, sizes: int) -> Counter:
     """How many graphs training compiles of each class of block: one for each kind of it and each size of image.
 
     Blocks of a class are of one kind if their parameters have the same names and shapes: the last block of Stable
-    Diffusion 3 has no text output, and the first ones of its medium variant have a second attention.
+    Diffusion 3 has no text output, and the first ones of its medium variant have a second attention. The first block
+    of a class is of a kind of its own: nothing before it is trained, so its input has no gradient, or its input comes
+    from blocks of another class, in another memory layout.
     """
-    kinds = {
-        (type(block).__name__, tuple((name, parameter.shape) for name, parameter in block.named_parameters()))
-        for block in blocks_of(transformer)
-    }
-    return Counter({name: count * sizes for name, count in Counter(name for name, _ in kinds).items()})
+    kinds, seen = set(), set()
+    for block in blocks_of(transformer):
+        name, shapes = type(block).__name__, tuple((key, value.shape) for key, value in block.named_parameters())
+        kinds.add((name, name in seen, shapes))
+        seen.add(name)
+    return Counter({name: count * sizes for name, count in Counter(name for name, *_ in kinds).items()})
 
 
 @contextmanager

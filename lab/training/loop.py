@@ -13,6 +13,7 @@ from lab.data.ahead import Ahead
 from lab.errors import LabError
 from lab.models.family import family_of
 from lab.training.batches import Batches, Tensors
+from lab.training.lora import keep_inputs
 from lab.training.loss import sample_timesteps, velocity_loss
 from lab.training.pace import Pace
 from taca.hooks import TacaConfig, taca
@@ -71,6 +72,8 @@ class Trainer:
         self.family.check_encoded(batches.buckets[0].read([0]))
         self.guidance = self.family.guidance(config.guidance)
         self.device = transformer.device
+        if config.mixed_precision == "bf16":
+            keep_inputs(transformer)
         self.optimizer = torch.optim.AdamW(
             parameters,
             lr=config.learning_rate,

@@ -81,6 +81,24 @@ def test_gradients_equal_those_of_the_explicit_logits(case, timesteps, checkpoin
         assert (one - other).norm() <= 1e-12 * max(other.norm(), 1.0)
 
 
+def on_meta(value):
+    if isinstance(value, tuple):
+        return tuple(map(on_meta, value))
+    return value.to("meta") if torch.is_tensor(value) else value
+
+
+def test_at_threshold_zero_no_value_is_read(case):
+    """Forward and backward run on the meta device, which has none: on a GPU the host never waits for a timestep."""
+    if case.padded:
+        pytest.skip("diffusers itself reads the mask of padded text")
+    model = case.model().to("meta")
+    arguments = {name: on_meta(value) for name, value in case.inputs([980.0, 20.0]).items()}
+    with taca(model, TacaConfig(gamma=1.2, threshold=0.0)):
+        predict(model, arguments).sum().backward()
+    with taca(model, CONFIG), pytest.raises((RuntimeError, NotImplementedError), match=r"meta|item"):
+        predict(model, arguments)
+
+
 @torch.no_grad()
 def test_inactive_steps_gamma_one_and_the_removed_state_are_bitwise_stock(case):
     model = case.model()

@@ -8,6 +8,7 @@ from lab.errors import LabError
 from lab.models.load import load_transformer
 from lab.training.lora import WEIGHTS, add_lora, read_metadata, save_lora
 from tests.tiny_base import tiny_base
+from tests.tiny_flux import tiny_flux
 
 FACTS = {"taca.gamma": "1.2", "taca.threshold": "970.0", "taca.rank": "4", "taca.base_md5": "abc"}
 
@@ -67,6 +68,42 @@ def test_plain_load_lora_weights_gives_the_trained_model(tmp_path):
         loaded, expected = (model(**inputs(model))[0] for model in (pipe.transformer, transformer))
     torch.testing.assert_close(loaded, expected, rtol=0, atol=1e-6)
     assert not torch.allclose(loaded, before, atol=1e-4)
+
+
+def test_plain_load_lora_weights_takes_flux_adapters_too(tmp_path):
+    """In FLUX.1's own pipeline, on both kinds of block, the same numbers as were trained; the file is float32."""
+    from diffusers import FluxPipeline
+
+    transformer = load_transformer(tiny_flux(), torch.bfloat16)
+    parameters = add_lora(transformer, 4, 8, None, seed=3)
+    assert {parameter.dtype for parameter in parameters} == {torch.float32}
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    save_lora(transformer, tmp_path, FACTS)
+    saved = load_file(tmp_path / WEIGHTS)
+    assert {value.dtype for value in saved.values()} == {torch.float32}
+    pipe = FluxPipeline.from_pretrained(tiny_flux(), dtype=torch.float32)
+    pipe.load_lora_weights(tmp_path)
+    loaded = {name: value for name, value in pipe.transformer.named_parameters() if "lora_" in name}
+    trained = {name: value for name, value in transformer.named_parameters() if "lora_" in name}
+    assert loaded.keys() == {name.replace(".default.", ".default_0.") for name in trained}
+    for name, value in trained.items():
+        assert torch.equal(loaded[name.replace(".default.", ".default_0.")], value)
+    assert pipe.transformer.transformer_blocks[0].attn.to_q.scaling == {"default_0": 2.0}
+
+
+@pytest.mark.parametrize("base", [tiny_base, tiny_flux])
+def test_targets_that_match_no_layer_are_refused(base):
+    """The first of them is named; others are taken by the ends of their names."""
+    transformer = load_transformer(base())
+    with pytest.raises(LabError, match=r"`train.targets` has 'to_z', which no layer of this \w+ is called"):
+        add_lora(transformer, 4, 4, ["to_q", "to_z"], seed=3)
+    add_lora(transformer, 4, 4, ["attn.to_q"], seed=3)
+    names = [name for name, parameter in transformer.named_parameters() if parameter.requires_grad]
+    assert names
+    assert all(".attn.to_q." in name for name in names)
 
 
 def test_the_file_carries_its_facts_and_the_same_bytes_twice(tmp_path):
