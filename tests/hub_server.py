@@ -7,12 +7,13 @@ from another address, as from the hub's store, and nothing is offered through Xe
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from tests.local_server import LocalServer
 
 TOKEN = "hf_who_has_accepted_the_licence"
 LARGE = (".safetensors", ".jpg", ".bin")  # these are stored by Git LFS
@@ -45,37 +46,19 @@ class Behaviour:
     asked: list[str] = field(default_factory=list)  # files that were sent, in part or in full
 
 
-class HubServer(Behaviour):
+class HubServer(LocalServer, Behaviour):
     """The server, on 127.0.0.1."""
 
     def __init__(self):
         super().__init__()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                server._answer(self)
-
-            do_HEAD = do_GET
-
-            def log_message(self, *arguments):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        self.store = f"http://localhost:{self.http.server_port}"  # another host, which is told no token
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        """From here on nobody listens."""
-        self.http.shutdown()
-        self.http.server_close()
+        self.listen()
+        self.store = self.url.replace("127.0.0.1", "localhost")  # another host, which is told no token
 
     def add(self, repo: str, folder: Path) -> Repository:
         self.repositories[repo] = Repository(folder)
         return self.repositories[repo]
 
-    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
         path = unquote(urlsplit(request.path).path)
         routes: dict[str, Callable] = {
             r"/api/models/([^/]+/[^/]+)/revision/(.+)": self._about,

@@ -54,7 +54,9 @@ def check_precision(precision: str) -> None:
             "train on a machine that has one."
         )
     if find_spec("bitsandbytes") is None:
-        raise LabError("`train.precision` is nf4, which needs bitsandbytes: `.venv/bin/pip install bitsandbytes`, or set it to bf16.")
+        raise LabError(
+            "`train.precision` is nf4, which needs bitsandbytes: `pip install bitsandbytes` in .venv, or take bf16."
+        )
 
 
 def blocks_of(transformer: nn.Module) -> list[nn.Module]:

@@ -1,10 +1,11 @@
 """A server of files on this machine that can be told to misbehave."""
 
 import hashlib
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from tests.local_server import LocalServer
 
 
 def digest(content: bytes) -> str:
@@ -26,30 +27,12 @@ class Behaviour:
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
 
-class FileServer(Behaviour):
+class FileServer(LocalServer, Behaviour):
     """A server on 127.0.0.1."""
 
     def __init__(self):
         super().__init__()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                server.answer(self)
-
-            do_HEAD = do_GET
-
-            def log_message(self, *arguments):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        """From here on nobody listens."""
-        self.http.shutdown()
-        self.http.server_close()
+        self.listen()
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         self.seen.append((request.command, request.path, dict(request.headers)))
