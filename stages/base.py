@@ -11,8 +11,6 @@ from lab.params import load
 from runtime.execution import stage
 
 TRAIN = "TACA_TRAIN_BASE"  # set by `make base`: half an hour of work is not what `dvc repro` starts by itself
-
-
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # set by `make` for all stages
 
 
