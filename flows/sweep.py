@@ -36,9 +36,12 @@ def main() -> None:
             print(planned)
             return
         refuse_untracked(root)
-        from flows.machines.runner_checks import check_runner
+        settings = machine(root)
+        if settings.runner != "local":
+            # This imports Prefect, which then knows no server but the one that these runners need to be told of.
+            from flows.machines.runner_checks import check_runner
 
-        check_runner(root, machine(root))
+            check_runner(root, settings)
         with ready(root):
             from flows.sweeps.flow import sweep
 

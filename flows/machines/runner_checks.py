@@ -17,14 +17,12 @@ from runtime.tracking.place import TIMEOUT, is_server, shown
 
 
 def check_runner(root: Path, machine: Machine) -> None:
-    """Returns when the runner that machine.yaml names has all that it needs.
+    """Returns when the runner of other machines that machine.yaml names has all that it needs.
 
     Raises:
         StageError: something that the workers share with this machine is missing or does not answer.
     """
     runner = machine.runner
-    if runner == "local":
-        return
     if not os.environ.get("PREFECT_API_URL"):
         raise StageError(f"Runner {runner} needs a Prefect server that its machines reach: set PREFECT_API_URL to it.")
     _check_store(runner, tracking_uri(root))

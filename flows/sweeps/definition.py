@@ -12,6 +12,7 @@ from runtime.params import Name, Positive, Section, Seed, read_yaml
 from runtime.params.messages import closest, did_you_mean
 
 SWEEPS = Path("experiments") / "sweeps"
+OF_OPTUNA = {"objective", "parallel", "rungs"}  # what tells it which cells to draw and to drop
 Value = str | int | float | bool
 Overrides = dict[str, Value]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$", description="lower-case letters, digits and . _ + -")]
@@ -77,8 +78,8 @@ def read_sweep(root: Path, name: str) -> Sweep:
     except ValidationError as error:
         faults = (f"`{'.'.join(map(str, fault['loc']))}`: {fault['msg']}" for fault in error.errors())
         raise StageError("\n".join(f"{SWEEPS / name}.yaml, {fault}." for fault in faults)) from None
-    if sweep.search is not None and sweep.search.method == "optuna" and sweep.search.objective is None:
-        raise StageError(f"{SWEEPS / name}.yaml: `search.objective` is missing: name the category to maximize.")
+    if sweep.search is not None:
+        _check_search(sweep.search, SWEEPS / f"{name}.yaml")
     labels = dict(labelled(sweep))
     if sweep.compare_with not in labels:
         raise StageError(
@@ -86,6 +87,17 @@ def read_sweep(root: Path, name: str) -> Sweep:
             f"{_first(labels)}{did_you_mean(closest(sweep.compare_with, labels))}."
         )
     return sweep
+
+
+def _check_search(search: Search, path: Path) -> None:
+    if search.method == "optuna" and search.objective is None:
+        raise StageError(f"{path}: `search.objective` is missing: name the category to maximize.")
+    unheard = sorted(search.model_fields_set & OF_OPTUNA) if search.method == "random" else []
+    if unheard:
+        raise StageError(
+            f"{path}: `search.{unheard[0]}` goes with method optuna, and a random search draws all its cells at once: "
+            "leave it out, or set `search.method` to optuna."
+        )
 
 
 def earlier_rungs(sweep: Sweep, overrides: Overrides) -> list[Overrides]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.sweeps.definition import Search, Sweep, labelled, read_sweep
+from flows.sweeps.definition import SWEEPS, Search, Sweep, labelled, read_sweep
 from flows.sweeps.progress import Progress
 from flows.sweeps.search import check_rungs, search
 from lab.params.variation import varied
@@ -100,3 +100,18 @@ def test_rungs_that_are_no_whole_batches_are_refused(params, rungs, sentence):
     check_rungs(searching(rungs=[10, 50]).search, settings)
     with pytest.raises(StageError, match=sentence):
         check_rungs(searching(rungs=rungs).search, settings)
+
+
+@pytest.mark.parametrize("option", ["rungs: [10, 50]", "objective: color", "parallel: 4"])
+def test_what_a_random_search_cannot_honour_is_refused(tmp_path, option):
+    (tmp_path / SWEEPS).mkdir(parents=True)
+    text = (
+        "title: s\nlike: taca-free\ncompare_with: one\ncells: {one: {}}\n"
+        f"search: {{method: random, samples: 4, seed: 1, space: {{gamma: [1.0, 1.6]}}, {option}}}\n"
+    )
+    (tmp_path / SWEEPS / "mine.yaml").write_text(text)
+    key = option.partition(":")[0]
+    with pytest.raises(StageError, match=f"mine.yaml: `search.{key}` goes with method optuna"):
+        read_sweep(tmp_path, "mine")
+    (tmp_path / SWEEPS / "mine.yaml").write_text(text.replace(f", {option}", ""))
+    assert read_sweep(tmp_path, "mine").search.samples == 4
