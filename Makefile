@@ -54,7 +54,7 @@ ui: $(READY)  ## open the runs in MLflow (PORT=5000)
 run: $(READY)  ## find the MLflow run that made an output, by its hash (HASH=... from dvc.lock or the report)
 	@python -m runtime.tracking.find $(HASH)
 
-profile: $(READY)  ## rewrite params.yaml for a profile and show the change (PROFILE=quick, PROFILE=default)
+profile: $(READY)  ## rewrite params.yaml for a profile and show the change (PROFILE=quick, PROFILE=flux-dev-smoke)
 	@python -m lab.params.profile $(PROFILE)
 
 remote: $(READY)  ## share data through a folder or s3:// (URL=...); then `dvc push` and `dvc pull`

@@ -88,7 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--category", nargs="+", required=True, choices=CATEGORIES, metavar="CATEGORY", help=", ".join(CATEGORIES))
     add("--mode", choices=("official", "corrected"), default="official", help="with the benchmark's errors, or without")
     add("--prompts", default="compbench", help="compbench (default), a prompts table (.parquet), or a file of lines")
-    add("--parser", help="rules, spacy, or a parses file (default: data/parses/compbench.jsonl, else spacy)")
+    add(
+        "--parser",
+        help="rules, spacy, spacy-3.6, or a parses file (default: data/parses/compbench.jsonl, else spacy-3.6)",
+    )
     number = parser.add_mutually_exclusive_group()
     number.add_argument(
         "--images-per-prompt", type=_positive, default=10, metavar="N", help="default: 10, the protocol's"

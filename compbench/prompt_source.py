@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from compbench.errors import CompbenchError
-from compbench.parsing import RULES, SPACY, parse_prompts
+from compbench.parsing import RULES, SHIPPED, SPACY, parse_prompts
 from compbench.prompts import read_benchmark
 from compbench.scorers.blip.questions import questions_of
 from compbench.scorers.interface import SCORE_METRICS, Prompt, read_prompts
@@ -27,8 +27,9 @@ def read_source(
 
     Args:
         source: "compbench", or the path of a table as the `prompts` stage writes it (`.parquet`) or of a text file.
-        parser: "rules", "spacy", or the path of a parses file; None for the file of `make parse` where there is one,
-            else "spacy". A table brings its parses, so it goes with None alone.
+        parser: "rules", "spacy", "spacy-3.6", or the path of a parses file; None for the file of `make parse` where
+            there is one, else "spacy-3.6" for the benchmark's prompts and "spacy" for others. A table brings its
+            parses, so it goes with None alone.
 
     Raises: CompbenchError when prompts, a parser or a parse are missing, or a prompt stands twice.
     """
@@ -66,10 +67,11 @@ def _read(source: str, categories: Sequence[str], parser: str | None) -> list[Pr
     """Of a table, the prompts of other categories too."""
     if source.endswith(".parquet"):
         return _from_table(Path(source), parser)
-    parser = parser or (str(PARSES) if PARSES.exists() else SPACY)
+    if parser is None and PARSES.exists():
+        parser = str(PARSES)
     if source == COMPBENCH:
-        return _from_benchmark(categories, parser)
-    return _from_text(Path(source), categories, parser)
+        return _from_benchmark(categories, parser or SHIPPED)
+    return _from_text(Path(source), categories, parser or SPACY)
 
 
 def _needs_phrases(prompt: Prompt) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 from lab.errors import LabError
@@ -13,7 +12,21 @@ from taca.errors import TacaError
 
 def main() -> None:
     with stage("generate", sys.argv[1:], load, (LabError, TacaError)) as run:
+        check_alone()
         generate(run)
+
+
+def check_alone() -> None:
+    """An arm is one process on one device.
+
+    Raises:
+        LabError: a launcher of several processes started this one.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise LabError(
+            "An arm is drawn by one process, but WORLD_SIZE says that there are more: use more GPUs by `make flow`, "
+            "which draws one arm on each."
+        )
 
 
 def generate(run) -> None:
@@ -21,36 +34,104 @@ def generate(run) -> None:
     import torch
 
     from compbench.tables import read_table, write_table
-    from lab.generation.adapter import adapter
     from lab.generation.earlier import take_over
-    from lab.generation.generate import Sampling
-    from lab.generation.generate import generate as make_images
+    from lab.generation.generate import pending
     from lab.generation.plan import SCHEMA, plan_images
     from lab.generation.sheet import contact_sheet
-    from lab.models.load import load_base
-    from taca import TacaConfig, taca
 
     torch.set_num_threads(run.params.threads)
-    arm, settings = run.params.arms[run.key], run.params.generate
+    settings = run.params.generate
     planned = plan_images(
         read_table(Path("data/prompts.parquet")), settings.images_per_prompt, settings.seed, settings.limit
     )
-    pipe = load_base(Path("models/base") / run.params.base.name, settings.dtype)
-    sampling = Sampling(settings.num_inference_steps, arm.guidance, settings.max_sequence_length, settings.batch_size)
     folder = run.fresh(f"results/images/{run.key}")
     if "TACA_EARLIER_IMAGES" in os.environ:
         take_over(Path(os.environ["TACA_EARLIER_IMAGES"]), folder, planned)
-    with ExitStack() as stack:
-        name = None
-        if run.params.adapters[arm.adapter].rank > 0:
-            name = stack.enter_context(adapter(pipe, Path("models/adapters") / arm.adapter))
-        early = name if arm.adapter_scope == "early" else None
-        stack.enter_context(taca(pipe, TacaConfig(gamma=arm.gamma, threshold=arm.threshold, adapter=early)))
-        make_images(pipe, planned, sampling, folder)
+    work = pending(planned, settings.batch_size, folder)
+    if work:
+        draw(run, planned, work, folder)
     write_table(folder / "index.parquet", map(vars, planned), SCHEMA)
     run.log_metrics({"images": len(planned)})
     contact_sheet([folder / image.path for image in planned]).save(run.work / "samples.png")
     run.log_artifact(run.work / "samples.png")
+
+
+def draw(run, planned, work, folder: Path) -> None:
+    """Writes what is missing of the images: first all embeddings, then, without text encoders, the images."""
+    from lab.generation.acceleration import attention_order
+    from lab.generation.arm import Setup, arm_pipeline
+    from lab.generation.generate import Sampling
+    from lab.generation.generate import generate as make_images
+
+    arm, settings = run.params.arms[run.key], run.params.generate
+    base, lora = Path("models/base") / run.params.base.name, adapter_of(arm)
+    family = check(settings, base, lora)
+    setup = Setup(**{name: getattr(settings, name) for name in Setup.__dataclass_fields__})
+    sampling = Sampling(
+        settings.num_inference_steps, arm.guidance, settings.batch_size, settings.height, settings.width
+    )
+    with attention_order(settings.attention):
+        embeddings = embed(run, family, base, planned, work)
+        with arm_pipeline(base, lora, setup, arm.gamma, arm.threshold, arm.adapter_scope) as pipe:
+            make_images(pipe, embeddings, work, sampling, folder)
+
+
+def adapter_of(arm) -> Path | None:
+    """The folder of the arm's adapter; None where that is a marker of rank 0."""
+    from lab.generation.adapter import WEIGHTS
+
+    folder = Path("models/adapters") / arm.adapter
+    return folder if (folder / WEIGHTS).exists() else None
+
+
+def check(settings, base: Path, lora: Path | None):
+    """The base's family.
+
+    Raises:
+        LabError: base, adapter, size and precision do not go together; said before anything is loaded.
+    """
+    from lab.generation.load import check_quantization
+    from lab.generation.precision import check_precision, precision_of
+    from lab.models.family import family_named
+    from lab.models.load import part_config, transformer_class
+
+    check_quantization(settings.quantization)
+    family = family_named(transformer_class(base), part_config(base, "transformer"))
+    if settings.height is not None:
+        vae_scale = 2 ** (len(part_config(base, "vae")["block_out_channels"]) - 1)
+        fault = family.size_fault(settings.height, settings.width, vae_scale)
+        if fault is not None:
+            raise LabError(f"`generate.height` and `generate.width` {settings.height} x {settings.width} {fault}.")
+    if lora is not None and not settings.other_precision:
+        check_precision(lora, precision_of(settings.dtype, settings.quantization))
+    return family
+
+
+def embed(run, family, base: Path, planned, work):
+    """Embeddings of the prompts of `work`, made by text encoders that are gone afterwards."""
+    import gc
+
+    import torch
+
+    from lab.generation.embeddings import embed_prompts
+    from lab.generation.load import load_text
+
+    settings = run.params.generate
+    pipe = load_text(base, settings.dtype)
+    embeddings = embed_prompts(
+        pipe,
+        family,
+        list(dict.fromkeys(image.prompt for image in planned)),
+        {image.prompt for batch in work for image in batch},
+        guided=run.params.arms[run.key].guidance > 1,
+        max_sequence_length=settings.max_sequence_length,
+        batch_size=settings.batch_size,
+        folder=run.work / "embeddings",
+    )
+    del pipe
+    gc.collect()
+    torch.cuda.empty_cache()
+    return embeddings
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def main() -> None:
 
 def prompts(run) -> None:
     """Writes one row a prompt."""
-    from compbench.parsing import RULES, SPACY
+    from compbench.parsing import RULES, SHIPPED, SPACY
     from compbench.prompts import SCHEMA
     from compbench.tables import write_table
     from lab.prompts import load_prompts
@@ -32,8 +32,10 @@ def prompts(run) -> None:
         settings.per_category,
         settings.seed,
         parser=settings.parser,
+        categories=settings.categories,
+        edition=settings.edition,
     )
-    if settings.parser not in (RULES, SPACY):
+    if settings.parser not in (RULES, SHIPPED, SPACY):
         run.log_input("prompts.parser", settings.parser)
     write_table(run.fresh(OUTPUT), rows, SCHEMA)
     run.log_metrics({"prompts": len(rows)})

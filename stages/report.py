@@ -1,5 +1,6 @@
 """Writes the report on all arms: `python -m stages.report`."""
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,14 +51,28 @@ def arm_settings(params, name: str) -> dict[str, object]:
         "threshold": arm.threshold,
         "guidance": arm.guidance,
         "adapter": arm.adapter,
-        "rank": params.adapters[arm.adapter].rank,
+        "rank": rank_of(params, arm.adapter),
         "adapter scope": arm.adapter_scope,
     }
+
+
+def rank_of(params, adapter: str) -> object:
+    """Of an adapter that someone else trained, what its keys say."""
+    if adapter in params.adapters:
+        return params.adapters[adapter].rank
+    ranks = published_facts(adapter)["rank"]
+    return ranks[0] if len(ranks) == 1 else ranks
+
+
+def published_facts(adapter: str) -> dict:
+    """What stage `fetch` wrote beside the weights."""
+    return json.loads((Path("models/adapters") / adapter / "adapter.json").read_text())
 
 
 def protocol(params) -> dict[str, object]:
     """What the arms share; how they were scored stands in their manifests."""
     prompts, generate, train = params.prompts, params.generate, params.train
+    used = {arm.adapter for arm in params.arms.values()}
     return {
         "base": params.base.name,
         "prompt source": f"{prompts.source}, split {prompts.split}, seed {prompts.seed}",
@@ -68,7 +83,30 @@ def protocol(params) -> dict[str, object]:
         "training": f"{train.steps} steps, batch {train.batch_size}, learning rate {train.learning_rate:g}, "
         f"seed {train.seed}",
         "intervals": f"95 %, {params.report.bootstrap} bootstrap resamples of prompts, seed {params.report.seed}",
+        **kernels(generate),
+        **{f"adapter {name}": published_line(name) for name in params.published_adapters if name in used},
     }
+
+
+def kernels(generate) -> dict[str, object]:
+    """What of the drawing departs from plain diffusers; each of it changes pixels."""
+    found = {}
+    if generate.height is not None:
+        found["size"] = f"{generate.width} x {generate.height}"
+    if generate.quantization != "none":
+        found["base drawn in"] = generate.quantization
+    if generate.compile:
+        found["compiled"] = "the transformer's blocks"
+    return found
+
+
+def published_line(adapter: str) -> str:
+    """Where an adapter that someone else trained comes from, and how it differs from one's own."""
+    facts = published_facts(adapter)
+    origin = facts["file"] if facts["repo"] is None else f"{facts['repo']} {facts['file']} at {facts['commit'][:8]}"
+    rank, alpha = (", ".join(f"{value:g}" for value in facts[key]) for key in ("rank", "alpha"))
+    difference = "" if facts["difference"] is None else f". {facts['difference']}"
+    return f"{origin}, sha256 {facts['sha256']}, rank {rank}, alpha {alpha}, {facts['layers']} layers{difference}"
 
 
 def loss_histories(params) -> Mapping[str, Path]:

@@ -33,7 +33,8 @@ def test_the_wheel_holds_the_method_and_the_benchmark_alone(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {name for name in names if not name.endswith(".dist-info")} == {"taca", "compbench"}
-    assert "compbench/val_prompts/color_val.txt" in zipfile.ZipFile(wheel).namelist()
+    for file in ("color_val.txt", "before-2025-09/color_val.txt", "spacy-3.6.jsonl.xz"):
+        assert f"compbench/val_prompts/{file}" in zipfile.ZipFile(wheel).namelist()
 
 
 def test_the_method_needs_torch_and_diffusers_alone():

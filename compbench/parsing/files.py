@@ -1,6 +1,7 @@
 """Files of parses: a JSON line for each prompt, as `make parse` writes them."""
 
 import json
+import lzma
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,8 +30,9 @@ def read_parses(path: Path) -> dict[str, Tagged]:
     Raises: CompbenchError for a file that is missing, and naming the first line that is no parse.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+        lines = (lzma.decompress(content) if path.suffix == ".xz" else content).decode().splitlines()
+    except (OSError, UnicodeDecodeError, lzma.LZMAError) as error:
         raise CompbenchError(
             f"The parses file {path} cannot be read ({error}); the parser must be rules, spacy, or the path of a file "
             "that `make parse` wrote.",

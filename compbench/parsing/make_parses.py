@@ -1,10 +1,13 @@
-"""Tags the prompts of a folder with spaCy, a JSON line each: `python make_parses.py FOLDER OUTPUT`.
+"""Tags the prompts of a folder with spaCy, a JSON line each: `python make_parses.py FOLDER OUTPUT [MODEL]`.
+
+MODEL is a model's folder, where it is not installed under its own name. An OUTPUT that ends in .xz is compressed.
 
 `make parse` runs it in an environment whose spaCy is the benchmark's, where this project is not installed: it imports
 nothing of it.
 """
 
 import json
+import lzma
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,20 +21,22 @@ MODEL = "en_core_web_sm"
 
 def main() -> None:
     folder, output = Path(sys.argv[1]), Path(sys.argv[2])
+    model = sys.argv[3] if len(sys.argv) > 3 else MODEL
     prompts = read_prompts(folder)
     if not prompts:
         sys.exit(f"{folder} holds no prompts; PROMPTS must be a folder with <category>_val.txt or _train.txt files.")
-    lines = [json.dumps(parse) + "\n" for parse in parses(spacy.load(MODEL), prompts)]
+    lines = [json.dumps(parse) + "\n" for parse in parses(spacy.load(model), prompts)]
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_suffix(".unfinished")
-    unfinished.write_text("".join(lines), encoding="utf-8")
+    content = "".join(lines).encode()
+    unfinished.write_bytes(lzma.compress(content, preset=9) if output.suffix == ".xz" else content)
     os.replace(unfinished, output)
     print(f"{output}: {len(lines)} prompts")
 
 
 def read_prompts(folder: Path) -> list[str]:
-    """Each prompt of the folder's val and train files once, in the order of the files' names."""
-    files = sorted(path for split in ("val", "train") for path in folder.glob(f"*_{split}.txt"))
+    """Each prompt of the val and train files in the folder and its folders once, in the order of the files' names."""
+    files = sorted(path for split in ("val", "train") for path in folder.rglob(f"*_{split}.txt"))
     lines = [line.strip() for path in files for line in path.read_text(encoding="utf-8").splitlines()]
     return list(dict.fromkeys(line for line in lines if line))
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from compbench.parsing import simple
 from compbench.parsing.files import find_parses
-from compbench.parsing.official import RULES
+from compbench.parsing.official import RULES, SHIPPED
 from compbench.parsing.parse import Parse
 from compbench.parsing.rules import parse_tagged
 from compbench.parsing.tagger import tag
+from compbench.val_prompts import PARSES
 
 SPACY = "spacy"
 
@@ -17,11 +18,13 @@ def parse_prompts(prompts: Sequence[str], category: str, parser: str) -> list[Pa
     """The parses of prompts of one category.
 
     Args:
-        parser: "rules" for simple rules, "spacy" for the tagger that is installed here, or the path of a parses file.
+        parser: "rules" for simple rules, "spacy" for the tagger that is installed here, "spacy-3.6" for the parses of
+            the benchmark's prompts that come with this package, or the path of a parses file.
 
     Raises: CompbenchError naming a prompt that has no parse; a parser, model or file that is missing.
     """
     if parser == RULES:
         return [simple.parse(prompt, category) for prompt in prompts]
-    tagged = tag(prompts) if parser == SPACY else find_parses(Path(parser), prompts)
+    file = PARSES if parser == SHIPPED else Path(parser)
+    tagged = tag(prompts) if parser == SPACY else find_parses(file, prompts)
     return [parse_tagged(one, category) for one in tagged]

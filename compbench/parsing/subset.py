@@ -14,7 +14,8 @@ def subset(prompt: str) -> str:
 
 @cache
 def _prompts(name: str) -> frozenset[str]:
-    return frozenset(_normalized(line) for line in read_lines(f"complex_val_{name}.txt"))
+    files = (f"complex_{split}_{name}.txt" for split in ("val", "train"))
+    return frozenset(_normalized(line) for file in files for line in read_lines(file))
 
 
 def _normalized(prompt: str) -> str:

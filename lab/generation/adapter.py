@@ -1,5 +1,6 @@
 """Loads an arm's adapter into a pipeline for a while."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,18 @@ WEIGHTS = "pytorch_lora_weights.safetensors"  # diffusers' own name for the file
 
 @contextmanager
 def adapter(pipe, folder: Path) -> Iterator[str]:
-    """Loads the LoRA in `folder`, gives the name that it has meanwhile, and unloads it at the end."""
-    # On the transformer itself: the pipeline's own method also warns of text encoders that have no adapter.
-    pipe.transformer.load_lora_adapter(str(folder), weight_name=WEIGHTS, adapter_name=NAME)
+    """Loads the LoRA in `folder`, in any layout that the pipeline takes, and unloads it at the end.
+
+    Yields the name that it has meanwhile.
+    """
+    # Without text encoders the pipeline warns that they have no adapter.
+    logger = logging.getLogger("diffusers.loaders.lora_base")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        pipe.load_lora_weights(str(folder), weight_name=WEIGHTS, adapter_name=NAME)
+    finally:
+        logger.setLevel(level)
     try:
         yield NAME
     finally:

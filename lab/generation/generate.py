@@ -1,4 +1,4 @@
-"""Makes an arm's images batch by batch; images that are there already are kept."""
+"""Draws an arm's images batch by batch; images that are there already are kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,43 +7,56 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from lab.generation.embeddings import PromptEmbeddings
 from lab.generation.plan import PlannedImage, batches
+from lab.generation.writing import ImageWriter
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What the pipeline is called with besides prompts and seeds."""
+    """What the pipeline is called with besides prompts and seeds; `height` and `width` None are the base's own."""
 
     num_inference_steps: int
     guidance_scale: float
-    max_sequence_length: int
     batch_size: int
+    height: int | None = None
+    width: int | None = None
 
 
-def generate(pipe, planned: Sequence[PlannedImage], sampling: Sampling, folder: Path) -> None:
-    """Writes every planned image into `folder`. A batch with nothing missing is passed over."""
-    work = list(batches(planned, sampling.batch_size))
-    with tqdm(total=len(planned), desc="generate", unit="image", disable=None) as bar:
+def pending(planned: Sequence[PlannedImage], batch_size: int, folder: Path) -> list[list[PlannedImage]]:
+    """The batches of which an image is missing in `folder`."""
+    return [
+        batch
+        for batch in batches(planned, batch_size)
+        if not all((folder / image.path).exists() for image in dict.fromkeys(batch))
+    ]
+
+
+def generate(
+    pipe, embeddings: PromptEmbeddings, work: Sequence[Sequence[PlannedImage]], sampling: Sampling, folder: Path
+) -> None:
+    """Writes every image of the batches in `work` that is missing in `folder`."""
+    with (
+        tqdm(total=len(work) * sampling.batch_size, desc="generate", unit="image", disable=None) as bar,
+        # One batch is written while the next is drawn.
+        ImageWriter(2 * sampling.batch_size) as writer,
+    ):
         for batch in work:
-            missing = [image for image in dict.fromkeys(batch) if not (folder / image.path).exists()]
-            if missing:
-                _make(pipe, batch, missing, sampling, folder)
-            bar.update(len(set(batch)))
+            images = _draw(pipe, embeddings, batch, sampling)
+            for planned, image in dict(zip(batch, images, strict=True)).items():
+                path = folder / planned.path
+                if not path.exists():
+                    writer.write(image, path)
+            bar.update(len(batch))
 
 
-def _make(pipe, batch: list[PlannedImage], missing: list[PlannedImage], sampling: Sampling, folder: Path) -> None:
-    images = pipe(
-        prompt=[image.prompt for image in batch],
+def _draw(pipe, embeddings: PromptEmbeddings, batch: Sequence[PlannedImage], sampling: Sampling) -> list:
+    return pipe(
+        **embeddings.of([image.prompt for image in batch], pipe._execution_device),
         # On the CPU whatever the device: a seed gives the same noise everywhere.
         generator=[torch.Generator().manual_seed(image.seed) for image in batch],
         num_inference_steps=sampling.num_inference_steps,
         guidance_scale=sampling.guidance_scale,
-        max_sequence_length=sampling.max_sequence_length,
+        height=sampling.height,
+        width=sampling.width,
     ).images
-    made = dict(zip(batch, images, strict=True))
-    for image in missing:
-        path = folder / image.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        made[image].save(partial, format="PNG")
-        partial.replace(path)

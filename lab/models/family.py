@@ -26,12 +26,14 @@ class Family(ABC):
         transformer: the class.
         pipeline: the class whose `save_lora_weights` writes what its `load_lora_weights` reads.
         targets: the layers that a LoRA adapter is for, unless params name others.
+        classifier_free: whether the pipeline guides by a second pass, with the empty prompt.
         config: the transformer's own, of which sizes are read.
     """
 
     transformer: type[nn.Module]
     pipeline: type
     targets = ATTENTION
+    classifier_free = False
 
     def __init__(self, config: Mapping):
         self.config = config
@@ -136,6 +138,7 @@ class StableDiffusion3(Family):
 
     transformer = SD3Transformer2DModel
     pipeline = StableDiffusion3Pipeline
+    classifier_free = True
 
     @property
     def patch(self) -> int:

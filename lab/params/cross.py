@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.params.sections import Adapter, Encode, Params, Prompts, Sample, Score, Train
+from lab.params.sections import Adapter, Encode, Generate, Params, Prompts, PublishedAdapter, Sample, Score, Train
 from runtime.params.messages import closest, did_you_mean
 
-PARSERS = ("rules", "spacy")  # whatever else `prompts.parser` says is a file's path
+PARSERS = ("rules", "spacy", "spacy-3.6")  # whatever else `prompts.parser` says is a file's path
 # By key of `score`: who answers from published weights.
 PUBLISHED = {"attribute": "blip-vqa", "spatial": "unidet", "clip": "openai"}
 # By section: what the built-in detector knows.
@@ -19,9 +19,12 @@ def cross_faults(params: Params) -> list[str]:
         *_reference_faults(params),
         *_base_faults(params),
         *(fault for name, adapter in params.adapters.items() for fault in _adapter_faults(name, adapter, params)),
+        *(fault for name, file in params.published_adapters.items() for fault in _published_faults(name, file, params)),
         *_folder_faults("prompts", params.prompts),
         *_folder_faults("sample", params.sample),
         *_parser_faults(params.prompts),
+        *_prompt_faults(params.prompts),
+        *_generate_faults(params.generate),
         *_world_scorer_faults(params),
         *_weights_faults(params.score),
         *_training_faults(params.train, params.encode),
@@ -30,8 +33,9 @@ def cross_faults(params: Params) -> list[str]:
 
 def _reference_faults(params: Params) -> Iterator[str]:
     for name, arm in params.arms.items():
-        if arm.adapter not in params.adapters:
-            yield _no_such(f"arms.{name}.adapter", arm.adapter, "adapters", list(params.adapters))
+        known = [*params.adapters, *params.published_adapters]
+        if arm.adapter not in known:
+            yield _no_such(f"arms.{name}.adapter", arm.adapter, "adapters", known)
     if params.report.baseline not in params.arms:
         yield _no_such("report.baseline", params.report.baseline, "arms", list(params.arms))
 
@@ -65,6 +69,47 @@ def _adapter_faults(name: str, adapter: Adapter, params: Params) -> Iterator[str
         yield f"`{key}.rank` is {adapter.rank}, but must be at most {width}, the width of the layers (`base.width`)."
 
 
+def _prompt_faults(prompts: Prompts) -> Iterator[str]:
+    if prompts.edition != "current" and prompts.source != "compbench":
+        yield (
+            f"`prompts.edition` is {prompts.edition!r}, but must be current, since `prompts.source` is "
+            f"{prompts.source} and only the benchmark's own prompts have editions."
+        )
+    if prompts.split == "train+val" and prompts.source == "world":
+        yield "`prompts.split` is 'train+val', but must be val or train, since `prompts.source` is world."
+    if prompts.parser == "spacy-3.6" and prompts.source == "folder":
+        yield (
+            "`prompts.parser` is 'spacy-3.6', which knows the benchmark's own prompts alone, but `prompts.source` is "
+            "folder: take rules, spacy, or the file that `make parse PROMPTS=...` writes."
+        )
+
+
+def _published_faults(name: str, adapter: PublishedAdapter, params: Params) -> Iterator[str]:
+    key = f"published_adapters.{name}"
+    if name in params.adapters:
+        yield f"`{key}` has the name of one of `adapters`, but both write models/adapters/{name}: rename one of them."
+    if (adapter.repo is None) != (adapter.revision is None):
+        given, absent = ("repo", "revision") if adapter.revision is None else ("revision", "repo")
+        yield f"`{key}.{absent}` is null, but must be given with `{key}.{given}`, or both be null for a local file."
+    elif adapter.repo is None and not Path(adapter.file).is_file():
+        yield f"`{key}.file` is {adapter.file!r}, but must be a file that exists, since `{key}.repo` is null."
+
+
+def _generate_faults(generate: Generate) -> Iterator[str]:
+    if (generate.height is None) != (generate.width is None):
+        given, absent = ("height", "width") if generate.width is None else ("width", "height")
+        yield f"`generate.{absent}` is null, but must be given with `generate.{given}`, or both be null."
+    if len(set(generate.attention)) < len(generate.attention):
+        yield (
+            f"`generate.attention` is {generate.attention}, but must name flash, cudnn, efficient and math once each."
+        )
+    if generate.offload == "group" and (generate.compile or generate.quantization != "none"):
+        yield (
+            "`generate.offload` is group, but must be none with `generate.compile` or `generate.quantization`: blocks "
+            "that come and go can be neither compiled whole nor kept in 4 bits."
+        )
+
+
 def _folder_faults(section: str, values: Prompts | Sample) -> Iterator[str]:
     if values.source == "folder" and values.folder is None:
         yield f"`{section}.folder` is null, but must be a folder's path, since `{section}.source` is folder."
@@ -77,14 +122,14 @@ def _folder_faults(section: str, values: Prompts | Sample) -> Iterator[str]:
 def _parser_faults(prompts: Prompts) -> Iterator[str]:
     if prompts.source == "compbench" and prompts.parser == "rules":
         yield (
-            "`prompts.parser` is 'rules', but must be spacy or the file that `make parse` writes, since "
+            "`prompts.parser` is 'rules', but must be spacy-3.6, spacy, or the file that `make parse` writes, since "
             "`prompts.source` is compbench and the rules find no noun phrases in most of its complex prompts."
         )
     # The world's prompts bring their parse; that no other parser goes with them is said where they are made.
     elif prompts.source != "world" and prompts.parser not in PARSERS and not Path(prompts.parser).is_file():
         yield (
-            f"`prompts.parser` is {prompts.parser!r}, but must be rules, spacy, or a file that exists, such as "
-            "data/parses/compbench.jsonl, which `make parse` writes."
+            f"`prompts.parser` is {prompts.parser!r}, but must be rules, spacy, spacy-3.6, or a file that exists, such "
+            "as data/parses/compbench.jsonl, which `make parse` writes."
         )
 
 

@@ -1,7 +1,8 @@
-"""`python -m lab.params.profile quick`: rewrites `params.yaml` from the defaults and one overlay; shows what changed.
+"""`python -m lab.params.profile quick`: rewrites `params.yaml` from the defaults and a profile; shows what changed.
 
-`experiments/defaults.yaml` is complete; an overlay in `experiments/profiles/` says only what differs. A null in an
-overlay's `adapters` or `arms` removes that entry. `default` is the profile without an overlay.
+`experiments/defaults.yaml` is complete; a profile in `experiments/profiles/` says only what differs. A null in its
+`adapters` or `arms` removes that entry. `default` is the profile that says nothing. Overlays stack upon a profile by
+their names behind its own, as in `sd35-medium-smoke`; they lie in `experiments/overlays/`.
 """
 
 import difflib
@@ -19,14 +20,16 @@ from runtime.params import ParamsError, read_yaml
 
 PARAMS = Path("params.yaml")
 DEFAULTS = Path("experiments/defaults.yaml")
+DEFAULT = "default"
 PROFILES = Path("experiments/profiles")
+OVERLAYS = Path("experiments/overlays")
 REMOVABLE = ("adapters", "arms")
 
 
 def main() -> None:
     """Writes `params.yaml` for the profile named on the command line; a fault leaves the file as it was."""
     try:
-        text = compose(_named(sys.argv[1:]))
+        text = compose(*_named(sys.argv[1:]))
     except StageError as error:
         sys.exit(str(error))
     before = PARAMS.read_text() if PARAMS.exists() else ""
@@ -35,33 +38,41 @@ def main() -> None:
     sys.stdout.writelines(diff or ["params.yaml is as this profile wants it.\n"])
 
 
-def compose(overlay: Path | None) -> str:
-    """The text of `params.yaml` for an overlay file, comments included; None stands for the defaults alone.
+def compose(*overlays: Path) -> str:
+    """The text of `params.yaml` for files that are laid over the defaults one after the other, comments included.
 
     Raises:
-        StageError: the overlay names an unknown key or a value out of range.
+        StageError: a file names an unknown key, or all together a value out of range.
     """
     text = DEFAULTS.read_text()
-    if overlay is None:
+    if not overlays:
         return text
     yaml = _round_trip()
-    document, overlaid = yaml.load(text), read_yaml(overlay)
-    _drop_other_base(document, overlaid)
-    _merge(document, overlaid, str(overlay))
+    document = yaml.load(text)
+    for overlay in overlays:
+        overlaid = read_yaml(overlay)
+        _drop_other_base(document, overlaid)
+        _merge(document, overlaid, str(overlay))
     composed = io.StringIO()
     yaml.dump(document, composed)
-    validate(_round_trip("safe").load(composed.getvalue()), overlay)
+    validate(_round_trip("safe").load(composed.getvalue()), " with ".join(map(str, overlays)))
     return composed.getvalue()
 
 
-def _named(arguments: list[str]) -> Path | None:
-    names = sorted(path.stem for path in PROFILES.glob("*.yaml"))
-    if arguments == ["default"]:
-        return None
-    if len(arguments) != 1 or arguments[0] not in names:
-        choices = ", ".join(["default", *names])
-        raise StageError(f"There is no profile {' '.join(arguments)!r}; say `make profile PROFILE=...` with {choices}.")
-    return PROFILES / f"{arguments[0]}.yaml"
+def _named(arguments: list[str]) -> list[Path]:
+    """The files that a name stands for: a profile's, and its overlays'."""
+    profiles, overlays = (sorted(path.stem for path in folder.glob("*.yaml")) for folder in (PROFILES, OVERLAYS))
+    name, stacked = " ".join(arguments), []
+    while name not in (DEFAULT, *profiles):
+        name, _, last = name.rpartition("-")
+        if last not in overlays:
+            raise StageError(
+                f"There is no profile {' '.join(arguments)!r}; say `make profile PROFILE=...` with "
+                f"{', '.join([DEFAULT, *profiles])}, and behind it what is to be laid over it: "
+                f"{', '.join(f'-{overlay}' for overlay in overlays)}."
+            )
+        stacked.insert(0, OVERLAYS / f"{last}.yaml")
+    return stacked if name == DEFAULT else [PROFILES / f"{name}.yaml", *stacked]
 
 
 def _drop_other_base(document: CommentedMap, overlay: Mapping) -> None:

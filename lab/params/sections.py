@@ -13,6 +13,11 @@ Threshold = Annotated[float, Field(ge=0, le=1000, description="a number from 0 t
 Guidance = Annotated[float, Field(ge=1, allow_inf_nan=False, description="a finite number of at least 1 (1 is off)")]
 Count = Annotated[int, Field(ge=0, description="an integer of at least 0")]
 Flag = Annotated[bool, Field(description="true or false")]
+Pixels = Annotated[int | None, Field(ge=8, description="an integer of at least 8, or null for the base's own size")]
+Backends = Annotated[
+    list[one_of("flash", "cudnn", "efficient", "math")],
+    Field(min_length=4, max_length=4, description="a list of flash, cudnn, efficient and math, each once"),
+]
 Folder = Annotated[str | None, Field(description="a folder's path, or null when `source` is not folder")]
 Dtype = one_of("float32", "bfloat16", "float16")
 
@@ -61,8 +66,13 @@ class Prompts(Section):
 
     source: one_of("world", "folder", "compbench")
     folder: Folder
-    parser: Annotated[str, Field(min_length=1, description="rules, spacy, or the path of a file of parses")]
-    split: one_of("val", "train")
+    edition: one_of("current", "before-2025-09")
+    parser: Annotated[str, Field(min_length=1, description="rules, spacy, spacy-3.6, or the path of a file of parses")]
+    split: one_of("val", "train", "train+val")
+    categories: Annotated[
+        list[one_of("color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex")] | None,
+        Field(min_length=1, description="a list of the benchmark's categories, or null for all that the source has"),
+    ]
     per_category: Positive
     seed: Seed
 
@@ -131,6 +141,20 @@ class Adapter(Section):
     threshold: Threshold = 970.0
 
 
+class PublishedAdapter(Section):
+    """One LoRA that someone else trained: a file of a repository on the hub, or, without one, on this machine."""
+
+    repo: Annotated[str | None, Field(min_length=3, description="a repository's owner/name, or null for a local file")]
+    revision: Annotated[
+        str | None, Field(min_length=1, description="a commit, branch or tag, or null for a local file")
+    ]
+    file: Annotated[str, Field(min_length=1, description="a file's path in the repository, or on this machine")]
+    sha256: Annotated[
+        str | None,
+        Field(pattern="^[0-9a-f]{64}$", description="64 hex digits, or null to record them when it is first fetched"),
+    ]
+
+
 class Generate(Section):
     """Stage `generate`: what all arms share."""
 
@@ -140,7 +164,14 @@ class Generate(Section):
     images_per_prompt: Positive
     limit: Annotated[int | None, Field(ge=1, description="an integer of at least 1, or null for all prompts")]
     max_sequence_length: Positive
+    height: Pixels
+    width: Pixels
     dtype: Dtype
+    quantization: one_of("none", "nf4")
+    other_precision: Flag
+    attention: Backends
+    compile: Flag
+    offload: one_of("none", "group")
 
 
 class Arm(Section):
@@ -193,6 +224,7 @@ class Params(Section):
     encode: Encode
     train: Train
     adapters: Annotated[dict[Name, Adapter], Field(min_length=1, description="a mapping of at least one name")]
+    published_adapters: dict[Name, PublishedAdapter]
     generate: Generate
     arms: Annotated[dict[Name, Arm], Field(min_length=1, description="a mapping of at least one name")]
     score: Score

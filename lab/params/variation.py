@@ -32,13 +32,18 @@ def varied(params: Mapping, like: str, overrides: Mapping[str, object], name: st
         name: of the variation, for messages.
 
     Raises:
-        LabError: there is no such arm or key.
+        LabError: there is no such arm or key, or the arm's adapter is one that someone else trained.
         ParamsError: a value is out of range.
     """
     if like not in params["arms"]:
         raise LabError(f"The sweep's `like` is {like!r}, but must be one of `arms` in params.yaml.")
     params = copy.deepcopy(dict(params))
     arms, adapters = params["arms"], params["adapters"]
+    if arms[like]["adapter"] not in adapters:
+        raise LabError(
+            f"The sweep's `like` is {like!r}, whose adapter someone else trained, so that its cells could not train "
+            "their own: name an arm with one of `adapters`."
+        )
     adapters[OWN] = copy.deepcopy(adapters[arms[like]["adapter"]])
     arms[OWN] = {**arms[like], "adapter": OWN}
     for key, value in overrides.items():

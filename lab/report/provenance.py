@@ -75,10 +75,19 @@ def protocol_lines(manifest: Manifest) -> dict[str, str]:
         "scorers": "; ".join(scorers),
         "scoring mode": manifest["mode"],
         "scoring protocol": manifest["protocol"]["label"],
+        **(
+            {"prompts": _hashes(manifest["protocol"]["prompts_sha256"])}
+            if "prompts_sha256" in manifest["protocol"]
+            else {}
+        ),
         "parser": parsers(manifest),
         "scored on": manifest["device"],
         **({"weights": ", ".join(weights)} if weights else {}),
     }
+
+
+def _hashes(by_category: Mapping[str, str]) -> str:
+    return "; ".join(f"{CATEGORY_NAMES[category]}: sha256 {sha256[:16]}" for category, sha256 in by_category.items())
 
 
 def never_scored(manifest: Manifest) -> dict[str, dict[str, int]]:

@@ -13,6 +13,7 @@ from runtime.params import ParamsError, read_yaml
 ROOT = Path(__file__).parents[2]
 DEFAULTS = ROOT / "experiments" / "defaults.yaml"
 ABSENT = object()
+THEIRS = {"repo": "someone/lora", "revision": "main", "file": "lora.safetensors", "sha256": None}
 BENCHMARK = {
     "prompts__source": "compbench",
     "prompts__parser": "spacy",
@@ -197,12 +198,54 @@ def test_committed_parameters_are_the_defaults():
         ({**BENCHMARK, "score__spatial": "detector"}, "`score.spatial` is 'detector', but must be unidet, since"),
         (
             {**BENCHMARK, "prompts__parser": "rules"},
-            "`prompts.parser` is 'rules', but must be spacy or the file that `make parse` writes, since ",
+            "`prompts.parser` is 'rules', but must be spacy-3.6, spacy, or the file that `make parse` writes, since ",
         ),
         (
+            {"prompts__edition": "before-2025-09"},
+            "`prompts.edition` is 'before-2025-09', but must be current, since `prompts.source` is world and only ",
+        ),
+        ({"prompts__split": "train+val"}, "`prompts.split` is 'train+val', but must be val or train, since "),
+        (
+            {"prompts__categories": []},
+            "`prompts.categories` is [], but must be a list of the benchmark's categor",
+        ),
+        (
+            {"generate__height": 64},
+            "`generate.width` is null, but must be given with `generate.height`, or ",
+        ),
+        (
+            {"generate__attention": ["flash", "flash", "math", "cudnn"]},
+            "`generate.attention` is ['flash', 'flash', 'math', 'cudnn'], but must name flash, cudnn, efficient ",
+        ),
+        (
+            {"generate__attention": ["math"]},
+            "`generate.attention` is ['math'], but must be a list of flash, cud",
+        ),
+        (
+            {"generate__offload": "group", "generate__compile": True},
+            "`generate.offload` is group, but must be none with `generate.compile` or `generate.quantization`: blocks ",
+        ),
+        (
+            {"published_adapters__taca-r16": THEIRS},
+            "`published_adapters.taca-r16` has the name of one of `adapters`, but both write models/adapters/taca-r16",
+        ),
+        (
+            {"published_adapters__theirs": {**THEIRS, "revision": None}},
+            "`published_adapters.theirs.revision` is null, but must be given with `published_adapters.theirs.repo`, or",
+        ),
+        (
+            {"published_adapters__theirs": {**THEIRS, "repo": None, "revision": None}},
+            "`published_adapters.theirs.file` is 'lora.safetensors', but must be a file that exists, since ",
+        ),
+        (
+            {"published_adapters__theirs": {**THEIRS, "sha256": "abc"}},
+            "`published_adapters.theirs.sha256` is 'abc', but must be 64 hex digits, or null to record them when",
+        ),
+        ({"arms__baseline__adapter": "thiers"}, "`arms.baseline.adapter` is 'thiers', but must be one of `adapters`"),
+        (
             {**BENCHMARK, "prompts__parser": "no/such.jsonl"},
-            "`prompts.parser` is 'no/such.jsonl', but must be rules, spacy, or a file that exists, such as "
-            "data/parses/compbench.jsonl, which `make parse` writes.",
+            "`prompts.parser` is 'no/such.jsonl', but must be rules, spacy, spacy-3.6, or a file that exists, such "
+            "as data/parses/compbench.jsonl, which `make parse` writes.",
         ),
     ],
 )

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from lab.params import load, profile
-from runtime.params import ParamsError
+from runtime.params import ParamsError, read_yaml
 
 ROOT = Path(__file__).parents[2]
+OVERLAYS = sorted(path.stem for path in (ROOT / "experiments" / "overlays").glob("*.yaml"))
+PROFILE_FILES = {path.stem: path for path in (ROOT / "experiments" / "profiles").glob("*.yaml")}
 PROFILES = sorted(path.stem for path in (ROOT / "experiments" / "profiles").glob("*.yaml"))
 
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A folder with the defaults, the overlays, `make parse`'s file, and a params.yaml that somebody has edited."""
+    """A folder with the defaults, profiles and overlays, and a params.yaml that somebody has edited."""
     shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
-    (tmp_path / "data" / "parses").mkdir(parents=True)
-    (tmp_path / "data" / "parses" / "compbench.jsonl").touch()
     (tmp_path / "params.yaml").write_text("edited: by hand\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -39,6 +39,48 @@ def overlay(repository, text):
 def test_each_profile_is_valid(repository, monkeypatch, name):
     switch(monkeypatch, name)
     load(repository / "params.yaml")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("name", ["sd35-medium", "flux-dev"])
+def test_overlays_stack_upon_the_papers_profiles(repository, monkeypatch, name, overlay):
+    """Each gives valid parameters, also with another one below it."""
+    switch(monkeypatch, f"{name}-{overlay}")
+    load(repository / "params.yaml")
+    switch(monkeypatch, f"{name}-standard-{overlay}")
+    load(repository / "params.yaml")
+
+
+def test_a_smoke_run_is_ten_prompts_and_twenty_steps(repository, monkeypatch):
+    switch(monkeypatch, "flux-dev-24gb-smoke")
+    params = load(repository / "params.yaml")
+    assert params.prompts.per_category * len(params.prompts.categories) * params.generate.images_per_prompt == 10
+    assert (params.train.steps, params.train.precision, params.generate.quantization) == (20, "nf4", "nf4")
+    assert params.train.held_out < params.sample.size
+
+
+@pytest.mark.parametrize(("name", "guidance", "tokens"), [("sd35-medium", 7.0, 256), ("flux-dev", 3.5, 512)])
+def test_the_papers_profiles_hold_its_settings(repository, monkeypatch, name, guidance, tokens):
+    """Table 1's arms with the authors' adapters beside; 1,000 prompts in six categories, one image each, seed 42."""
+    switch(monkeypatch, name)
+    params = load(repository / "params.yaml")
+    assert list(params.arms) == ["baseline", "taca-r16", "taca-r64", "authors-r16", "authors-r64"]
+    assert {arm.guidance for arm in params.arms.values()} == {guidance}
+    assert list(params.adapters) == ["none", "taca-r16", "taca-r64"]
+    assert (params.prompts.edition, params.prompts.per_category) == ("before-2025-09", 1000)
+    assert (params.generate.seed, params.generate.num_inference_steps, params.generate.images_per_prompt) == (42, 30, 1)
+    assert params.generate.max_sequence_length == params.encode.max_sequence_length == tokens
+    assert (params.train.learning_rate, params.train.batch_size) == (1e-4, 4)
+    assert (params.score.device, params.score.weights, params.prompts.parser) == ("cuda", "weights", "spacy-3.6")
+
+
+@pytest.mark.parametrize("name", ["sd35-medium", "flux-dev"])
+def test_the_papers_profiles_fix_every_key(name):
+    """So that a default that changes for the built-in world does not change the paper's experiment."""
+    said, defaults = (read_yaml(path) for path in (PROFILE_FILES[name], ROOT / "experiments" / "defaults.yaml"))
+    assert set(defaults) - set(said) == {"threads", "tracking"}
+    for section in ("prompts", "sample", "encode", "train", "generate", "score", "report"):
+        assert set(said[section]) == set(defaults[section]), section
 
 
 def test_only_what_the_overlay_says_changes(repository, monkeypatch, capsys):
@@ -117,5 +159,8 @@ def test_unknown_profile_leaves_the_file_and_names_the_known_ones(repository, mo
     with pytest.raises(SystemExit) as caught:
         switch(monkeypatch, "qick")
     choices = ", ".join(["default", *PROFILES])
-    assert str(caught.value) == f"There is no profile 'qick'; say `make profile PROFILE=...` with {choices}."
+    assert str(caught.value) == (
+        f"There is no profile 'qick'; say `make profile PROFILE=...` with {choices}, and behind it what is to be laid "
+        "over it: -24gb, -smoke, -standard."
+    )
     assert (repository / "params.yaml").read_text() == "edited: by hand\n"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from compbench.errors import CompbenchError
+from compbench.parsing import SHIPPED, describe_parser
 from compbench.prompts import SCHEMA, read_benchmark
 from compbench.scorers.interface import Prompt, read_prompts
 from compbench.tables import read_table, write_table
@@ -54,7 +55,7 @@ def test_the_benchmarks_files_are_read(tmp_path):
 def test_a_missing_file_and_a_short_one_are_named(tmp_path):
     """The error says which file, and how many prompts it has."""
     write_benchmark(tmp_path)
-    with pytest.raises(CompbenchError, match=r"color_val\.txt holds 2; ask for fewer or add prompts"):
+    with pytest.raises(CompbenchError, match=r"holds 2 of color; ask for fewer or add prompts"):
         load_prompts("folder", str(tmp_path), "val", 3, 7)
     (tmp_path / "shape_val.txt").unlink()
     with pytest.raises(CompbenchError, match=r"shape_val\.txt does not exist"):
@@ -105,12 +106,12 @@ def test_parses_of_a_file_reach_the_rows():
 
 
 def test_the_shipped_files_are_plain_lines():
-    """LF line ends, a last one too, no spaces around a line, ASCII, and the licence beside them."""
-    for path in FOLDER.glob("*.txt"):
-        text = path.read_bytes().decode("ascii")
+    """LF line ends, a last one too, no spaces around a line, and the licence beside them."""
+    for path in FOLDER.rglob("*.txt"):
+        text = path.read_bytes().decode()
         assert "\r" not in text
         assert text.endswith("\n")
-        assert all(line and line == line.strip() for line in read_lines(path.name))
+        assert all(line and line == line.strip() for line in read_lines(path.relative_to(FOLDER).as_posix()))
     assert "MIT License" in (FOLDER / "LICENSE").read_text()
 
 
@@ -118,7 +119,6 @@ def test_the_shipped_files_are_plain_lines():
     ("source", "split", "parser", "message"),
     [
         ("world", "val", "spacy", "The parser is 'spacy', but must be rules, since the world's prompts"),
-        ("compbench", "train", "rules", "The split is 'train', but must be val: the val prompts alone are here"),
     ],
 )
 def test_a_source_that_does_not_go_with_split_or_parser_is_refused(source, split, parser, message):
@@ -137,6 +137,49 @@ def test_a_folder_may_have_all_eight_categories(tmp_path):
     assert list(dict.fromkeys(row["category"] for row in rows)) == list(BENCHMARK_CATEGORIES)
     counted = [(row["objects"], row["counts"]) for row in rows if row["category"] == "numeracy"]
     assert counted == [(["dog"], [2]), (["boy", "phone"], [4, 3])]
+
+
+def test_train_and_val_prompts_follow_each_other():
+    """700 and 300 of each category, each row saying which it is of; only val prompts can be unseen."""
+    rows = load_prompts("compbench", None, "train+val", 1000, 7, SHIPPED, ["color", "complex"], "before-2025-09")
+    assert [row["index"] for row in rows] == list(range(2000))
+    assert [row["split"] for row in rows[:1000]] == ["train"] * 700 + ["val"] * 300
+    assert rows[1000]["prompt"] == read_compbench_prompts("complex", "train")[0]
+    assert {row["split"] for row in rows if row["unseen"]} == {"val"}
+    # As the benchmark lists them, which sorts each prompt under one rule.
+    assert {row["subset"] for row in rows[1000:]} == {"spatial", "action", "spatialaction"}
+    assert sum(row["subset"] == "spatial" for row in rows[1000:1700]) == 130
+
+
+def test_editions_differ_in_five_colour_prompts():
+    """Those that the benchmark replaced in September 2025, since they stood in it twice."""
+    now, before = (
+        [row["prompt"] for row in load_prompts("compbench", None, "val", 300, 7, edition=edition)]
+        for edition in ("current", "before-2025-09")
+    )
+    changed = [number for number, (one, other) in enumerate(zip(now, before, strict=True)) if one != other]
+    assert len(changed) == 5
+    assert max(changed) < 300
+    assert len(set(now[:300])) == 300
+    assert len(set(before[:300])) == 295
+
+
+def test_the_shipped_parse_has_every_prompt_and_says_that_it_is_not_the_official_one():
+    rows = read_benchmark("train+val", 1000, parser=SHIPPED) + read_benchmark("val", 300, parser=SHIPPED, before=True)
+    assert {row["parser"] for row in rows} == {"spacy 3.6.1 en_core_web_sm 3.6.0"}
+    assert describe_parser(rows[0]["parser"]) == "spacy 3.6.1 en_core_web_sm 3.6.0: not the official parser"
+    by_prompt = {row["prompt"]: row for row in rows}
+    assert by_prompt["a green bench and a blue bowl"]["phrases"] == ["a green bench", "a blue bowl"]
+    asked = [row for row in rows if row["category"] in ("color", "shape", "texture")]
+    assert sum(not row["phrases"] for row in asked) < 0.01 * len(asked)
+
+
+def test_categories_may_be_chosen():
+    """In the source's order for the world; one that it has not is named."""
+    rows = load_prompts("world", None, "val", 2, 7, categories=["spatial", "color"])
+    assert [(row["index"], row["category"]) for row in rows] == list(enumerate(["color"] * 2 + ["spatial"] * 2))
+    with pytest.raises(LabError, match="The categories have numeracy, but the world's prompts are of color, "):
+        load_prompts("world", None, "val", 2, 7, categories=["numeracy"])
 
 
 @pytest.mark.skipif(not BENCHMARK.is_dir(), reason="the benchmark's own prompt files are not beside the project")

@@ -4,24 +4,30 @@ import pytest
 import torch
 from PIL import Image
 
+from lab.generation.acceleration import attention_order, compile_blocks
 from lab.generation.adapter import adapter
-from lab.generation.generate import Sampling, generate
+from lab.generation.embeddings import embed_prompts
+from lab.generation.generate import Sampling, generate, pending
+from lab.generation.load import load_drawing, load_text
 from lab.generation.plan import batches, plan_images
-from lab.models.load import load_base, load_transformer
+from lab.models.family import family_named
+from lab.models.load import load_base, load_transformer, part_config, transformer_class
 from lab.training.lora import add_lora, save_lora
 from taca.hooks import TacaConfig, taca
+from tests.published import make_checkpoint
 from tests.tiny_base import tiny_base
 
-SAMPLING = Sampling(num_inference_steps=4, guidance_scale=1.0, max_sequence_length=8, batch_size=2)
+SAMPLING = Sampling(num_inference_steps=4, guidance_scale=1.0, batch_size=2, height=64, width=64)
 PROMPTS = [
     {"index": number, "prompt": f"red {shape}", "category": category}
     for number, (shape, category) in enumerate([("circle", "color"), ("star", "color"), ("ring", "shape")])
 ]
+PLANNED = plan_images(PROMPTS, 1, 42)
 
 
 @pytest.fixture(scope="module")
 def pipe():
-    return load_base(tiny_base(), "float32")
+    return load_drawing(tiny_base(), "float32", "none")
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +39,35 @@ def lora(tmp_path_factory):
             parameter.add_(0.5)
     save_lora(transformer, folder, {})
     return folder
+
+
+@pytest.fixture(scope="module", params=["sd35-medium", "flux-dev"])
+def published(request, tmp_path_factory):
+    return make_checkpoint(request.param, tmp_path_factory.mktemp("base") / request.param)
+
+
+def embeddings(base, folder, guided=False, wanted=None, batch_size=2):
+    prompts = [prompt["prompt"] for prompt in PROMPTS]
+    family = family_named(transformer_class(base), part_config(base, "transformer"))
+    return embed_prompts(
+        load_text(base, "float32"),
+        family,
+        prompts,
+        set(prompts) if wanted is None else wanted,
+        guided=guided,
+        max_sequence_length=8,
+        batch_size=batch_size,
+        folder=folder,
+    )
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    return embeddings(tiny_base(), tmp_path_factory.mktemp("embeddings"))
+
+
+def draw(pipe, embedded, planned, folder):
+    generate(pipe, embedded, pending(planned, SAMPLING.batch_size, folder), SAMPLING, folder)
 
 
 def pixels(folder) -> dict[str, bytes]:
@@ -51,24 +86,52 @@ def test_names_and_seeds_follow_the_benchmarks_layout():
 
 def test_the_last_batch_is_padded():
     """Every batch has the same size, since another size would change rounding."""
-    sizes = [len(batch) for batch in batches(plan_images(PROMPTS, 1, 42), 2)]
-    assert sizes == [2, 2]
+    assert [len(batch) for batch in batches(PLANNED, 2)] == [2, 2]
 
 
-def test_a_killed_generation_ends_with_the_same_bytes_and_redoes_nothing(pipe, tmp_path):
+def test_a_killed_generation_ends_with_the_same_bytes_and_redoes_nothing(pipe, embedded, tmp_path):
     """Images that are there stay untouched; the missing ones come out as in an unbroken run."""
-    planned = plan_images(PROMPTS, 1, 42)
-    generate(pipe, planned, SAMPLING, tmp_path / "whole")
-    generate(pipe, planned[:2], SAMPLING, tmp_path / "broken")
+    draw(pipe, embedded, PLANNED, tmp_path / "whole")
+    draw(pipe, embedded, PLANNED[:2], tmp_path / "broken")
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "broken").rglob("*.png")}
     calls = []
     handle = pipe.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
-    generate(pipe, planned, SAMPLING, tmp_path / "broken")
+    draw(pipe, embedded, PLANNED, tmp_path / "broken")
     handle.remove()
     assert len(calls) == SAMPLING.num_inference_steps
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     assert pixels(tmp_path / "broken") == pixels(tmp_path / "whole")
     assert not list((tmp_path / "broken").rglob("*.partial"))
+
+
+def test_a_resumed_arm_encodes_whole_batches_and_no_other_prompt(tmp_path):
+    """What is encoded again has the same bits, since batches do not depend on what is missing."""
+    whole = embeddings(tiny_base(), tmp_path / "whole", guided=True)
+    part = embeddings(tiny_base(), tmp_path / "part", guided=True, wanted={"red star"})
+    for key, tensor in whole.tensors.items():
+        assert torch.equal(part.tensors[key][:2], tensor[:2])
+        assert not part.tensors[key][2].any()
+    assert all(torch.equal(part.negative[key], tensor) for key, tensor in whole.negative.items())
+
+
+def test_images_from_embeddings_are_those_of_the_whole_pipeline(published, tmp_path):
+    """Encoding apart changes no pixel: the same batch through the pipeline with its text encoders, guided."""
+    sampling = Sampling(4, 3.0, 2, 64, 64)
+    embedded = embeddings(published, tmp_path / "embeddings", guided=True)
+    drawing = load_drawing(published, "float32", "none")
+    generate(drawing, embedded, pending(PLANNED[:2], 2, tmp_path), sampling, tmp_path)
+    expected = load_base(published, "float32")(
+        prompt=["red circle", "red star"],
+        generator=[torch.Generator().manual_seed(seed) for seed in (42, 43)],
+        num_inference_steps=4,
+        guidance_scale=3.0,
+        max_sequence_length=8,
+        height=64,
+        width=64,
+    ).images
+    for planned, image in zip(PLANNED, expected, strict=False):
+        with Image.open(tmp_path / planned.path) as made:
+            assert made.tobytes() == image.tobytes()
 
 
 def test_an_early_adapter_is_disabled_below_the_threshold(pipe, lora):
@@ -96,21 +159,52 @@ def test_an_early_adapter_is_disabled_below_the_threshold(pipe, lora):
     assert all(torch.equal(answer(timestep), expected) for timestep, expected in plain.items())
 
 
-def test_taca_and_an_adapter_together_change_the_image_and_leave_the_pipeline_as_it_was(pipe, lora, tmp_path):
+def test_taca_and_an_adapter_together_change_the_image_and_leave_the_pipeline_as_it_was(pipe, embedded, lora, tmp_path):
     """After both contexts, the pipeline draws what it drew before."""
-    planned = plan_images(PROMPTS[:2], 1, 42)
-    generate(pipe, planned, SAMPLING, tmp_path / "before")
+    draw(pipe, embedded, PLANNED[:2], tmp_path / "before")
     with adapter(pipe, lora) as name, taca(pipe, TacaConfig(gamma=2.0, adapter=name)):
-        generate(pipe, planned, SAMPLING, tmp_path / "during")
-    generate(pipe, planned, SAMPLING, tmp_path / "after")
+        draw(pipe, embedded, PLANNED[:2], tmp_path / "during")
+    draw(pipe, embedded, PLANNED[:2], tmp_path / "after")
     assert pixels(tmp_path / "before") == pixels(tmp_path / "after") != pixels(tmp_path / "during")
 
 
-def test_images_are_whole_pngs_of_the_bases_size(pipe, tmp_path):
-    """Every planned image is there and decodes."""
-    planned = plan_images(PROMPTS, 1, 42)
-    generate(pipe, planned, SAMPLING, tmp_path)
-    for image in planned:
-        with Image.open(tmp_path / image.path) as opened:
+def test_images_are_whole_pngs_of_the_size_asked_for(pipe, embedded, tmp_path):
+    """Every planned image is there and decodes; a null size is the base's own."""
+    sampling = Sampling(1, 1.0, 2, height=48, width=32)
+    generate(pipe, embedded, pending(PLANNED, 2, tmp_path), sampling, tmp_path)
+    own = Sampling(1, 1.0, 2)
+    generate(pipe, embedded, pending(PLANNED[:1], 2, tmp_path / "own"), own, tmp_path / "own")
+    for path, size in [*((tmp_path / image.path, (32, 48)) for image in PLANNED), (tmp_path / "own", (64, 64))]:
+        with Image.open(path if path.is_file() else path / PLANNED[0].path) as opened:
             opened.load()
-            assert opened.size == (64, 64)
+            assert opened.size == size
+
+
+def test_backends_of_attention_are_ordered_and_given_back():
+    """In the order of the names, with none switched off; afterwards the order is what it was."""
+    before = torch._C._get_sdp_priority_order()
+    with attention_order(["math", "efficient", "cudnn", "flash"]):
+        order = torch._C._get_sdp_priority_order()[:4]
+        assert order == [int(backend) for backend in _backends("MATH", "EFFICIENT", "CUDNN", "FLASH")]
+        assert torch.backends.cuda.cudnn_sdp_enabled()
+    assert torch._C._get_sdp_priority_order() == before
+
+
+def _backends(*names):
+    from torch.nn.attention import SDPBackend
+
+    members = {member.split("_")[0]: getattr(SDPBackend, member) for member in SDPBackend.__members__}
+    return [members[name] for name in names]
+
+
+@pytest.mark.slow
+def test_compiled_blocks_draw_with_taca_in_six_graphs_at_most(published, tmp_path):
+    """A graph for each kind of block, with and without TACA, and none more for a second batch."""
+    torch._dynamo.reset()
+    embedded = embeddings(published, tmp_path / "embeddings", guided=True)
+    drawing = load_drawing(published, "float32", "none")
+    compile_blocks(drawing.transformer)
+    with taca(drawing, TacaConfig(gamma=1.2)):
+        generate(drawing, embedded, pending(PLANNED, 2, tmp_path), SAMPLING, tmp_path)
+    assert len(pixels(tmp_path)) == len(PLANNED)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 6

@@ -1,0 +1,45 @@
+"""The pipeline as one arm draws with it: its adapter loaded, its kernels chosen, TACA applied."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.generation.acceleration import compile_blocks, offload_groups
+from lab.generation.adapter import adapter
+from lab.generation.load import load_drawing
+from taca.hooks import TacaConfig, taca
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How the base is loaded and computed, the same for all arms; as section `generate` of the parameters has it."""
+
+    dtype: str
+    quantization: str
+    compile: bool
+    offload: str
+
+
+@contextmanager
+def arm_pipeline(
+    base: Path, lora: Path | None, setup: Setup, gamma: float, threshold: float, adapter_scope: str
+) -> Iterator[object]:
+    """Yields the base without its text encoders.
+
+    Args:
+        lora: the folder of the arm's adapter, None without one.
+        adapter_scope: "early" (only while t >= threshold) or "all".
+
+    Raises:
+        LabError: the machine cannot do what `setup` asks for.
+    """
+    pipe = load_drawing(base, setup.dtype, setup.quantization)
+    with nullcontext() if lora is None else adapter(pipe, lora) as name:
+        if setup.offload == "group":
+            offload_groups(pipe.transformer)
+        if setup.compile:
+            compile_blocks(pipe.transformer)
+        early = name if adapter_scope == "early" else None
+        with taca(pipe, TacaConfig(gamma=gamma, threshold=threshold, adapter=early)):
+            yield pipe

@@ -1,0 +1,46 @@
+"""Loads a base in two halves, so that text encoders and transformer need not fit on a GPU together."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from diffusers import BitsAndBytesConfig, DiffusionPipeline
+
+from lab.errors import LabError
+from lab.models.load import load_base, load_transformer, read_config
+
+TEXT = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
+
+
+def load_text(folder: Path, dtype: str) -> DiffusionPipeline:
+    """The base without transformer and autoencoder: what encodes prompts."""
+    return load_base(folder, dtype, transformer=None, vae=None)
+
+
+def load_drawing(folder: Path, dtype: str, quantization: str) -> DiffusionPipeline:
+    """The base without text encoders: what draws from their embeddings.
+
+    Args:
+        quantization: "none", or "nf4" for 4-bit weights of the transformer, which compute in `dtype`.
+    """
+    config = read_config(folder, "model_index.json")
+    options = {name: None for name in TEXT if name in config}
+    if quantization != "none":
+        four_bits = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type=quantization, bnb_4bit_compute_dtype=getattr(torch, dtype)
+        )
+        options["transformer"] = load_transformer(folder, getattr(torch, dtype), quantization_config=four_bits)
+    return load_base(folder, dtype, **options)
+
+
+def check_quantization(quantization: str) -> None:
+    """Makes sure that this machine can hold a base so, before anything is loaded.
+
+    Raises:
+        LabError: it cannot.
+    """
+    if quantization != "none" and (not torch.cuda.is_available() or find_spec("bitsandbytes") is None):
+        raise LabError(
+            f"`generate.quantization` is {quantization}, which needs an NVIDIA GPU and the package bitsandbytes, and "
+            "one of them is not here: set it to none, or draw where both are."
+        )

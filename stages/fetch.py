@@ -1,0 +1,64 @@
+"""Stage `fetch@<adapter>`: a LoRA that someone else trained, and what it is for."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from lab.errors import LabError
+from lab.params import load
+from runtime.execution import stage
+
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # set by `make` for all stages
+
+
+def main() -> None:
+    # Naming a file of the hub is the consent to fetch it; the client reads these when it is imported.
+    for name in OFFLINE:
+        os.environ.pop(name, None)
+    with stage("fetch", sys.argv[1:], load, (LabError,)) as run:
+        fetch(run)
+
+
+def fetch(run) -> None:
+    """Writes the file under the name that diffusers looks for, and `adapter.json` beside it."""
+    from lab.models.hub_file import fetch_file, sha256_of
+    from lab.models.published_adapter import WEIGHTS, describe_adapter
+
+    source = run.params.published_adapters[run.key]
+    folder = run.fresh(f"models/adapters/{run.key}")
+    folder.mkdir(exist_ok=True)
+    path, commit = Path(source.file), None
+    if source.repo is None:
+        run.log_input(f"published_adapters.{run.key}", path)
+    else:
+        path, commit = fetch_file(source.repo, source.revision, source.file)
+    shutil.copyfile(path, folder / WEIGHTS)
+    digest = sha256_of(folder / WEIGHTS)
+    check_digest(run.key, source, digest)
+    found = describe_adapter(folder, Path("models/base") / run.params.base.name, run.params.train.targets)
+    facts = {**source.model_dump(), "commit": commit, "sha256": digest, "bytes": path.stat().st_size, **found}
+    (folder / "adapter.json").write_text(json.dumps(facts, indent=2) + "\n")
+    tell(run.key, source, facts)
+
+
+def check_digest(name: str, source, digest: str) -> None:
+    """Raises: LabError when the file is not the one that the parameters name."""
+    if source.sha256 not in (None, digest):
+        raise LabError(
+            f"{source.file} has sha256 {digest}, but `published_adapters.{name}.sha256` is {source.sha256}: it is "
+            "another file, or has been changed; set the key to the new one if you trust it."
+        )
+
+
+def tell(name: str, source, facts: dict) -> None:
+    """What a reader of the log has to know."""
+    if source.sha256 is None:
+        print(f"{name}: sha256 {facts['sha256']}; `published_adapters.{name}.sha256` keeps it so.")
+    if facts["difference"] is not None:
+        print(f"{name}: {facts['difference']}")
+
+
+if __name__ == "__main__":
+    main()
