@@ -42,7 +42,7 @@ def test_a_batch_of_two_is_found_as_one_by_one(model):
     batch = images(2, 90, 120)
     for image, together in zip(batch, model(batch), strict=True):
         (alone,) = model(image[None])
-        assert_same_detections(together, alone, of_score=1e-5, of_box=1e-2)
+        assert_same_detections(together, alone, of_score=5e-5, of_box=1e-2)
 
 
 def test_the_same_images_give_the_same_bits(model):
