@@ -1,4 +1,4 @@
-"""Stable Diffusion 3.5 and FLUX.1 through the stages, as random checkpoints in the published layouts."""
+"""The paper's profiles from the hub to the report, on random checkpoints and adapters in the published layouts."""
 
 import json
 import os
@@ -9,83 +9,136 @@ from pathlib import Path
 
 import pytest
 import torch
-from ruamel.yaml import YAML
 
+from compbench.tables import read_table
 from lab.errors import LabError
 from lab.models.load import load_base, load_transformer
+from lab.params import profile
 from lab.training.lora import WEIGHTS, add_lora, save_lora
 from runtime.params import read_yaml
+from tests.compbench.command.tiny_published import write_weights
+from tests.hub_server import HubServer
 from tests.published import make_checkpoint
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("compbench", "lab", "runtime", "stages", "taca", "dvc.yaml", "dvc.lock")
-# An arm with an adapter that someone else trained comes first: it needs nothing of what trains one.
-STAGES = ("base", "prompts", "fetch theirs", "generate theirs", "sample", "caption", "encode", "train small")
+# What a machine without a GPU, and a checkpoint that takes 64 pixels, cannot have of the profile (a layer is 16 wide).
+TINY = """
+encode: {max_sequence_length: 16, resolution: 64}
+train: {compile: false}
+adapters: {taca-r16: {rank: 4, alpha: 4}, taca-r64: {rank: 16, alpha: 16}}
+generate: {max_sequence_length: 16, height: 64, width: 64, compile: false, num_inference_steps: 4}
+score: {device: cpu, dtype: float32}
+"""
 
 
-@pytest.mark.slow
+@pytest.fixture
+def hub():
+    server = HubServer()
+    yield server
+    server.close()
+
+
 @pytest.mark.parametrize("name", ["sd35-medium", "flux-dev"])
-def test_every_stage_that_computes_with_the_base(name, tmp_path, monkeypatch):
+def test_the_papers_profile_from_the_hub_to_the_report(name, hub, tmp_path, monkeypatch):
+    """Every stage of `make profile PROFILE=<name>-smoke`; what the profile says is as it is, but for sizes."""
     checkpoint = make_checkpoint(name, tmp_path / "checkpoint")
-    root = tmp_path / "repository"
-    root.mkdir()
-    for entry in COPIED:
-        copy = shutil.copytree if (ROOT / entry).is_dir() else shutil.copy2
-        copy(ROOT / entry, root / entry)
-    with (root / "params.yaml").open("w") as file:
-        YAML().dump(small_params(name, checkpoint, published_lora(checkpoint, tmp_path / "theirs")), file)
-    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
-    for stage in ("check", *STAGES, "generate small"):
-        run(root, *stage.split())
+    repository = Repository(tmp_path, name, hub)
+    params = repository.params
+    hub.add(params["base"]["repo"], checkpoint)
+    files = [theirs["file"] for theirs in params["published_adapters"].values()]
+    hub.add("ldiex/TACA", published_loras(checkpoint, tmp_path / "theirs", files))
+    repository.run_alone("check")
+    repository.run_alone("base")
+    for theirs in params["published_adapters"]:
+        repository.run_alone("fetch", theirs)
+    adapters = [f"train:{adapter}" for adapter in params["adapters"]]
+    arms = [f"{stage}:{arm}" for arm in params["arms"] for stage in ("generate", "score")]
+    repository.run("prompts", "sample", "caption", "encode", *adapters, *arms, "report")
 
-    pin = json.loads((root / "models/base" / name / "pin.json").read_text())
+    pin = json.loads((repository.root / "models/base" / name / "pin.json").read_text())
     loaded = {path for path in pin["files"] if path.endswith(".safetensors")}
     assert loaded
     assert not [path for path in loaded if "/" not in path], "a copy at the root, which no pipeline loads"
-    images = {arm: sorted((root / "results/images" / arm).rglob("*.png")) for arm in ("small", "theirs")}
-    assert [len(found) for found in images.values()] == [6, 6]  # one of each category
-    assert images["small"][0].read_bytes() != images["theirs"][0].read_bytes()
-    facts = json.loads((root / "models/adapters/theirs/adapter.json").read_text())
+    images = {arm: images_of(repository.root, arm) for arm in params["arms"]}
+    assert {len(found) for found in images.values()} == {10}
+    assert len({tuple(found) for found in images.values()}) == len(images), "two arms drew the same"
+    facts = json.loads((repository.root / "models/adapters/authors-r16/adapter.json").read_text())
     assert (facts["rank"], facts["alpha"]) == ([2], [2.0])
     assert facts["difference"].startswith("Against adapters trained here, it leaves out ")
+    report = (repository.root / "results/report/index.html").read_text()
+    for said in (facts["sha256"], "spacy 3.6.1 en_core_web_sm 3.6.0", *params["arms"]):
+        assert said in report
 
-    weights = next((checkpoint / "transformer").glob("*.safetensors"))
-    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    monkeypatch.chdir(root)
-    with pytest.raises(LabError, match=weights.name):
-        load_base(root / "models/base" / name, "bfloat16")
-
-
-def published_lora(checkpoint: Path, folder: Path) -> Path:
-    """A LoRA's file as others publish them."""
-    transformer = load_transformer(checkpoint)
-    with torch.no_grad():
-        for parameter in add_lora(transformer, 2, 2, ["to_q"], seed=5):
-            parameter.add_(0.5)
-    save_lora(transformer, folder, {})
-    return folder / WEIGHTS
+    change_a_byte(next((checkpoint / "transformer").glob("*.safetensors")), tmp_path / "home")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+    monkeypatch.chdir(repository.root)
+    with pytest.raises(LabError, match="transformer/"):
+        load_base(repository.root / "models/base" / name, "bfloat16")
 
 
-def small_params(name: str, checkpoint: Path, lora: Path) -> dict:
-    """The default experiment with this base, one adapter, one that is brought, and an arm for each."""
-    params = read_yaml(ROOT / "params.yaml")
-    params["base"] = {"name": name, "source": "folder", "folder": str(checkpoint), "dtype": "bfloat16"}
-    params["prompts"]["per_category"] = 1
-    params["sample"]["size"] = 12
-    params["encode"] |= {"batch_size": 4, "max_sequence_length": 16, "dtype": "bfloat16", "resolution": 64}
-    params["train"] |= {"steps": 2, "batch_size": 2, "held_out": 4, "precision": "bf16", "gradient_checkpointing": 1}
-    params["generate"] |= {"num_inference_steps": 2, "batch_size": 2, "max_sequence_length": 16}
-    params["generate"] |= {"height": 64, "width": 64, "other_precision": False}
-    params["published_adapters"] = {"theirs": {"repo": None, "revision": None, "file": str(lora), "sha256": None}}
-    params["adapters"] = {"small": {"rank": 4, "alpha": 4, "gamma": 1.2, "threshold": 970.0}}
-    params["arms"] = {name: {**params["arms"]["taca-r16"], "adapter": name} for name in ("small", "theirs")}
-    params["report"]["baseline"] = "small"
-    params["score"] |= {"attribute": "blip-vqa", "spatial": "unidet", "clip": "openai", "weights": "weights"}
-    return params
+class Repository:
+    """A copy of what stages need, with the profile's parameters and the published scorers in tiny sizes."""
+
+    def __init__(self, folder: Path, name: str, hub: HubServer):
+        self.root = folder / "repository"
+        self.root.mkdir()
+        for entry in COPIED:
+            copy = shutil.copytree if (ROOT / entry).is_dir() else shutil.copy2
+            copy(ROOT / entry, self.root / entry)
+        tiny = folder / "tiny.yaml"
+        tiny.write_text(TINY)
+        experiments = ROOT / "experiments"
+        overlays = experiments / "profiles" / f"{name}.yaml", experiments / "overlays" / "smoke.yaml", tiny
+        (self.root / "params.yaml").write_text(profile.compose(*overlays))
+        self.params = read_yaml(self.root / "params.yaml")
+        write_weights(self.root / self.params["score"]["weights"], ROOT / "models/base/builtin/clip")
+        shutil.copy2(ROOT / ".gitignore", self.root / ".gitignore")
+        # Committed, since a stage keeps all that git does not know with its run.
+        author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+        for command in (("init", "-q"), ("add", "-A"), (*author, "commit", "-qm", "all")):
+            subprocess.run(["git", *command], cwd=self.root, check=True)
+        self._env = os.environ | {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self.root}/mlflow.db",
+            "HF_HOME": str(folder / "home"),
+            "HF_ENDPOINT": hub.url,
+            "HF_HUB_OFFLINE": "1",
+        }
+
+    def run_alone(self, stage: str, *key: str) -> None:
+        """As a program of its own, which lifts the offline mode before it loads the hub's client."""
+        self._run(f"stages.{stage}", *key, path=self.root)
+
+    def run(self, *stages: str) -> None:
+        self._run("tests.stages.several", *stages, path=f"{self.root}:{ROOT}")
+
+    def _run(self, module: str, *arguments: str, path: object) -> None:
+        command = [sys.executable, "-m", module, *arguments]
+        env = self._env | {"PYTHONPATH": str(path)}
+        done = subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
-def run(root: Path, stage: str, *key: str) -> None:
-    env = os.environ | {"PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db"}
-    command = [sys.executable, "-m", f"stages.{stage}", *key]
-    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def published_loras(checkpoint: Path, folder: Path, files: list[str]) -> Path:
+    """A repository of LoRAs, each another one."""
+    for seed, file in enumerate(files):
+        transformer = load_transformer(checkpoint)
+        with torch.no_grad():
+            for parameter in add_lora(transformer, 2, 2, ["to_q"], seed=seed):
+                parameter.add_(0.5 + seed)
+        save_lora(transformer, folder / f"saved-{seed}", {})
+        (folder / f"saved-{seed}" / WEIGHTS).rename(folder / file)
+        (folder / f"saved-{seed}").rmdir()
+    return folder
+
+
+def images_of(root: Path, arm: str) -> list[bytes]:
+    rows = read_table(root / "results/images" / arm / "index.parquet")
+    return [(root / "results/images" / arm / row["path"]).read_bytes() for row in rows]
+
+
+def change_a_byte(published: Path, home: Path) -> None:
+    """Of the copy in the hub's cache."""
+    copy = next(path for path in home.rglob(published.name) if path.parent.name == published.parent.name).resolve()
+    copy.chmod(0o644)
+    copy.write_bytes(copy.read_bytes()[:-1] + b"x")
