@@ -23,7 +23,7 @@ help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 repro: $(READY)  ## run the whole experiment; what is up to date is skipped
-	@python -m lab.params
+	@python -m lab.preflight
 	dvc repro
 
 base: $(READY)  ## train the built-in base (40 minutes on two cores); nothing else does

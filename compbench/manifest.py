@@ -70,9 +70,15 @@ def hash_weights(choice: Choice, categories: Iterable[str]) -> dict[str, str]:
 
     Raises: CompbenchError when one is missing or is not what was published.
     """
+    needed = weights_needed(choice, categories)
+    return verify(choice.weights, needed) if needed else {}
+
+
+def weights_needed(choice: Choice, categories: Iterable[str]) -> list[str]:
+    """What to ask `compbench.weights` for: those of its categories whose files the choice needs."""
     needed = [name for category in categories for name in _weights_of(choice, category)]
     needed += ["quality"] if choice.quality else []
-    return verify(choice.weights, dict.fromkeys(needed)) if needed else {}
+    return list(dict.fromkeys(needed))
 
 
 def parsers_of(prompts: Iterable[Prompt]) -> list[dict]:

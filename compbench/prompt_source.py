@@ -10,7 +10,7 @@ from compbench.errors import CompbenchError
 from compbench.parsing import RULES, SHIPPED, SPACY, parse_prompts
 from compbench.prompts import read_benchmark
 from compbench.scorers.blip.questions import questions_of
-from compbench.scorers.interface import SCORE_METRICS, Prompt, read_prompts
+from compbench.scorers.interface import SCORE_METRICS, Prompt, prompt_of, read_prompts
 from compbench.scorers.mode import Mode
 from compbench.scorers.spatial import check_two_objects
 from compbench.val_prompts import CATEGORIES, read_compbench_prompts
@@ -79,11 +79,7 @@ def _needs_phrases(prompt: Prompt) -> bool:
 
 
 def _from_benchmark(categories: Sequence[str], parser: str) -> list[Prompt]:
-    lists = ("phrases", "objects", "counts")
-    return [
-        Prompt(**{name: tuple(row[name]) if name in lists else row[name] for name in Prompt.__dataclass_fields__})
-        for row in read_benchmark("val", PER_CATEGORY, categories, parser)
-    ]
+    return [prompt_of(row) for row in read_benchmark("val", PER_CATEGORY, categories, parser)]
 
 
 def _from_table(path: Path, parser: str | None) -> list[Prompt]:

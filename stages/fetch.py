@@ -23,7 +23,7 @@ def main() -> None:
 
 def fetch(run) -> None:
     """Writes the file under the name that diffusers looks for, and `adapter.json` beside it."""
-    from lab.models.hub_file import fetch_file, sha256_of
+    from lab.models.hub_file import check_digest, fetch_file, sha256_of
     from lab.models.published_adapter import WEIGHTS, describe_adapter
 
     source = run.params.published_adapters[run.key]
@@ -36,20 +36,11 @@ def fetch(run) -> None:
         path, commit = fetch_file(source.repo, source.revision, source.file)
     shutil.copyfile(path, folder / WEIGHTS)
     digest = sha256_of(folder / WEIGHTS)
-    check_digest(run.key, source, digest)
+    check_digest(run.key, source.file, source.sha256, digest)
     found = describe_adapter(folder, Path("models/base") / run.params.base.name, run.params.train.targets)
     facts = {**source.model_dump(), "commit": commit, "sha256": digest, "bytes": path.stat().st_size, **found}
     (folder / "adapter.json").write_text(json.dumps(facts, indent=2) + "\n")
     tell(run.key, source, facts)
-
-
-def check_digest(name: str, source, digest: str) -> None:
-    """Raises: LabError when the file is not the one that the parameters name."""
-    if source.sha256 not in (None, digest):
-        raise LabError(
-            f"{source.file} has sha256 {digest}, but `published_adapters.{name}.sha256` is {source.sha256}: it is "
-            "another file, or has been changed; set the key to the new one if you trust it."
-        )
 
 
 def tell(name: str, source, facts: dict) -> None:

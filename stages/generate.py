@@ -90,18 +90,14 @@ def check(settings, base: Path, lora: Path | None):
     Raises:
         LabError: base, adapter, size and precision do not go together; said before anything is loaded.
     """
-    from lab.generation.load import check_quantization
+    from lab.generation.load import check_quantization, check_size
     from lab.generation.precision import check_precision, precision_of
     from lab.models.family import family_named
     from lab.models.load import part_config, transformer_class
 
     check_quantization(settings.quantization)
     family = family_named(transformer_class(base), part_config(base, "transformer"))
-    if settings.height is not None:
-        vae_scale = 2 ** (len(part_config(base, "vae")["block_out_channels"]) - 1)
-        fault = family.size_fault(settings.height, settings.width, vae_scale)
-        if fault is not None:
-            raise LabError(f"`generate.height` and `generate.width` {settings.height} x {settings.width} {fault}.")
+    check_size(family, part_config(base, "vae"), settings.height, settings.width)
     if lora is not None and not settings.other_precision:
         check_precision(lora, precision_of(settings.dtype, settings.quantization))
     return family

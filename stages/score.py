@@ -35,6 +35,8 @@ def score(run) -> None:
     shown = {image.prompt_index for image in images}  # with `generate.limit` not all prompts have images
     scored = [prompt for prompt in prompts if prompt.index in shown]
     check_parses(scored, choice.mode)
+    if run.params.base.source == "hub":
+        fetch_weights(choice, [image.category for image in images])
     found = manifest(run.params, choice, scored, images)
     for path in found["weights"]:
         run.log_input(f"score.weights/{path}", choice.weights / path)
@@ -72,6 +74,18 @@ def chosen(params):
         device=settings.device,
         dtype=settings.dtype,
     )
+
+
+def fetch_weights(choice, categories) -> None:
+    """Brings the scorers' weights that are missing: a base from the hub is the consent to download what judges it."""
+    from compbench.manifest import weights_needed
+    from compbench.weights.fetch import fetch
+    from compbench.weights.registry import files_of
+    from compbench.weights.web import Web
+
+    files = files_of(weights_needed(choice, categories))
+    if not all((choice.weights / file.path).is_file() for file in files):
+        fetch(files, choice.weights, Web(), wait=True)
 
 
 def manifest(params, choice, prompts, images) -> dict:

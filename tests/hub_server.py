@@ -121,16 +121,18 @@ class HubServer(LocalServer, Behaviour):
 
     def _content(self, request, name: str, content: bytes, headers: Headers) -> None:
         content = self.contents.get(name, content)
-        start = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        headers |= {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", "bytes=0-"))
+        start, end = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1) + 1
+        partial = end - start < len(content)
+        headers |= {"Content-Range": f"bytes {start}-{end - 1}/{len(content)}"} if partial else {}
         if request.command == "GET":
             self.asked.append(name)
-        rest = content[start:]
+        rest = content[start:end]
         kept = len(rest)
         if self.cuts.get(name, 0) and request.command == "GET":
             self.cuts[name] -= 1
             kept = len(rest) // 2 if start == 0 else 0
-        _send(request, 206 if start else 200, rest, headers, kept)
+        _send(request, 206 if partial else 200, rest, headers, kept)
 
     def _size(self, name: str, content: bytes) -> int:
         return self.sizes.get(name, len(content))

@@ -15,6 +15,7 @@ case "$1 $2" in
   "-m venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python;;
   "-m pip") case "$*" in *requirements.lock*) [ ! -e broken ];; esac;;
   "-c "*) [ ! -e too-old ];;
+  "-m lab.preflight") [ ! -e lacking ];;
 esac
 """
 
@@ -101,6 +102,20 @@ def test_missing_python_is_one_sentence(place):
     assert done.returncode != 0
     assert done.stderr.startswith("Python 3.11, 3.12 or 3.13 is needed and none is on the PATH; install one.\n")
     assert not (place.root / ".venv").exists()
+
+
+def test_repro_hands_nothing_to_dvc_before_all_is_there(place):
+    place.make(".venv/.installed")
+    dvc = place.root / ".venv" / "bin" / "dvc"
+    dvc.write_text('#!/bin/sh\necho "dvc $@" >> calls\n')
+    dvc.chmod(0o755)
+    (place.root / "lacking").touch()
+    (place.root / "calls").unlink()
+    assert place.make("repro").returncode != 0
+    assert (place.root / "calls").read_text() == "-m lab.preflight\n"
+    (place.root / "lacking").unlink()
+    assert place.make("repro").returncode == 0
+    assert (place.root / "calls").read_text() == "-m lab.preflight\n-m lab.preflight\ndvc repro\n"
 
 
 def test_remote_without_address_says_what_to_say(place):

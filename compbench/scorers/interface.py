@@ -72,8 +72,10 @@ class Measure:
 def read_prompts(path: Path) -> list[Prompt]:
     """The prompts of a parquet file, in its order; columns that scoring does not use are left aside."""
     columns = list(Prompt.__dataclass_fields__)
-    lists = ("phrases", "objects", "counts")
-    return [
-        Prompt(**row | {name: tuple(row[name] or ()) for name in lists})
-        for row in pq.read_table(path, columns=columns).to_pylist()
-    ]
+    return [prompt_of(row) for row in pq.read_table(path, columns=columns).to_pylist()]
+
+
+def prompt_of(row: Mapping) -> Prompt:
+    """A row of the table of prompts, which may have more columns."""
+    known = {name: row[name] for name in Prompt.__dataclass_fields__}
+    return Prompt(**known | {name: tuple(row[name] or ()) for name in ("phrases", "objects", "counts")})

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,7 +15,9 @@ from compbench.weights.origin import Offer, Origin
 from compbench.weights.registry import WeightFile
 
 
-def fetch(files: Iterable[WeightFile], weights: Path, origin: Origin, dry_run: bool = False) -> None:
+def fetch(
+    files: Iterable[WeightFile], weights: Path, origin: Origin, dry_run: bool = False, wait: bool = False
+) -> None:
     """Brings what is missing of `files` into the folder `weights`, and checks what is there.
 
     A file appears under its name only when it is whole and its hash right; until then it is `<name>.part`, from which
@@ -23,11 +25,16 @@ def fetch(files: Iterable[WeightFile], weights: Path, origin: Origin, dry_run: b
 
     Args:
         dry_run: only say the sizes.
+        wait: for another fetch into the same folder, which may leave nothing to do.
 
     Raises: CompbenchError for a file that cannot be had or is not the right one, a disk that is too small, or another
     fetch into the same folder.
     """
-    files = tuple(files)
+    with nullcontext() if dry_run else _alone(weights, wait):
+        _fetch(tuple(files), weights, origin, dry_run)
+
+
+def _fetch(files: tuple[WeightFile, ...], weights: Path, origin: Origin, dry_run: bool) -> None:
     offers = {file: origin.offer(file) for file in files if not (weights / file.path).is_file()}
     needed, free = _needed(weights, offers), _free(weights)
     for file in files:
@@ -40,9 +47,8 @@ def fetch(files: Iterable[WeightFile], weights: Path, origin: Origin, dry_run: b
             f"The weights need {_human(needed)} more, but {weights} has only {_human(free)} free: make room, or give "
             "another folder with --weights."
         )
-    with _alone(weights):
-        for file in files:
-            _settle(weights, file, origin, offers.get(file))
+    for file in files:
+        _settle(weights, file, origin, offers.get(file))
 
 
 def _settle(weights: Path, file: WeightFile, origin: Origin, offer: Offer | None) -> None:
@@ -69,12 +75,12 @@ def _bring(weights: Path, file: WeightFile, origin: Origin, offer: Offer) -> str
 
 
 @contextmanager
-def _alone(weights: Path) -> Iterator[None]:
+def _alone(weights: Path, wait: bool) -> Iterator[None]:
     """Two fetches would write into the same unfinished files."""
     weights.mkdir(parents=True, exist_ok=True)
     with (weights / ".fetching").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise CompbenchError(f"Another fetch into {weights} is running: wait until it has ended.") from None
         yield

@@ -9,9 +9,10 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
 
-from flows.running.graph import chosen, read_graph
+from flows.running.graph import Graph, chosen, read_graph
 from flows.running.housekeeping import noted_flow, only_flow
 from flows.running.leases import Leases
+from flows.running.preflight import preflight
 from flows.running.record import Record, recorded
 from flows.running.tasks import Stages, Threads, submitted
 from flows.settings import machine
@@ -27,10 +28,17 @@ def _run_name() -> str:
 def pipeline(targets: list[str] | None = None) -> State:
     """Runs stages of dvc.yaml and all that they need; without `targets`, all of them."""
     root = Path.cwd()
-    graph, leases, experiment = read_graph(root), Leases(machine(root)), load().experiment
+    graph = read_graph(root)
     names = chosen(graph, targets or [])
+    with only_flow(root), noted_flow(root):
+        lacking = preflight(root, names)
+        return Failed(message=lacking) if lacking else _run(root, graph, names)
+
+
+def _run(root: Path, graph: Graph, names: list[str]) -> State:
+    leases, experiment = Leases(machine(root)), load().experiment
     tags = {"flow": "pipeline", "prefect.flow_run_id": str(flow_run.id), "host.pid": str(os.getpid())}
-    with only_flow(root), noted_flow(root), recorded(root, experiment, "pipeline", tags) as record:
+    with recorded(root, experiment, "pipeline", tags) as record:
         stages = Stages(root, graph, record, leases)
         try:
             for future in submitted(stages, names).values():

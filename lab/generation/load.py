@@ -1,5 +1,6 @@
 """Loads a base in two halves, so that text encoders and transformer need not fit on a GPU together."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 from diffusers import BitsAndBytesConfig, DiffusionPipeline
 
 from lab.errors import LabError
+from lab.models.family import Family
 from lab.models.load import load_base, load_transformer, read_config
 
 TEXT = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
@@ -44,3 +46,16 @@ def check_quantization(quantization: str) -> None:
             f"`generate.quantization` is {quantization}, which needs an NVIDIA GPU and the package bitsandbytes, and "
             "one of them is not here: set it to none, or draw where both are."
         )
+
+
+def check_size(family: Family, vae_config: Mapping, height: int | None, width: int | None) -> None:
+    """Makes sure that a base can draw images of this size, in pixels; None is its own.
+
+    Raises:
+        LabError: its autoencoder or its patches cannot.
+    """
+    if height is None:
+        return
+    fault = family.size_fault(height, width, 2 ** (len(vae_config["block_out_channels"]) - 1))
+    if fault is not None:
+        raise LabError(f"`generate.height` and `generate.width` {height} x {width} {fault}.")

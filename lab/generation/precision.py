@@ -27,11 +27,14 @@ def check_precision(lora: Path, precision: str) -> None:
     """
     with safe_open(lora / WEIGHTS, "pt") as file:
         facts = file.metadata() or {}
-    if "taca.base" not in facts:
-        return
-    trained_on = facts.get("taca.precision", "float32")  # which the training leaves unsaid
+    if "taca.base" in facts:
+        check_same(lora.name, facts.get("taca.precision", "float32"), precision)  # which the training leaves unsaid
+
+
+def check_same(name: str, trained_on: str, precision: str) -> None:
+    """As `check_precision`, of an adapter of which is known on what it is trained."""
     if trained_on != precision:
         raise LabError(
-            f"The adapter {lora.name} was trained on a base in {trained_on}, but is drawn with one in {precision}: set "
+            f"The adapter {name} was trained on a base in {trained_on}, but is drawn with one in {precision}: set "
             "`generate.dtype` and `generate.quantization` to that, or `generate.other_precision` to true."
         )

@@ -9,7 +9,8 @@ import torch
 import transformers
 from diffusers import DiffusionPipeline
 
-from lab.models.published.pin import find_pipeline
+from lab.models.device import device_for
+from lab.models.published.pin import find_pipeline, read_pin
 from lab.models.published.selection import INDEX, variant_of
 
 
@@ -21,7 +22,7 @@ def load_base(folder: Path, dtype: str, **options: object) -> DiffusionPipeline:
         options: of diffusers' `from_pretrained`; a part that is given as None stays away.
 
     Raises:
-        LabError: a file that the pin names is missing, or has changed.
+        LabError: a file that the pin names is missing, or has changed; or as `device_of`.
     """
     return _load_pipeline(folder, dtype=getattr(torch, dtype), **options)
 
@@ -32,7 +33,7 @@ def load_encoders(folder: Path, dtype: str) -> DiffusionPipeline:
 
 
 def load_transformer(folder: Path, dtype: torch.dtype = torch.float32, **options: object) -> torch.nn.Module:
-    """The base's transformer alone, for training; `options` and errors are those of `load_base`."""
+    """The base's transformer alone, for training; `options` are those of `load_base`, errors of `read_config`."""
     _quiet_in_pipes()
     place, variant = find_pipeline(folder)
     place = place / "transformer"
@@ -41,29 +42,44 @@ def load_transformer(folder: Path, dtype: torch.dtype = torch.float32, **options
     return model.from_pretrained(place, dtype=dtype, variant=variant, local_files_only=True, **options)
 
 
+def device_of(folder: Path) -> str:
+    """Where the base computes: "cuda" or "cpu".
+
+    Raises:
+        LabError: a large one would on a CPU, unasked.
+    """
+    pin = read_pin(folder)
+    return device_for(pin.size if pin else 0)  # what is not pinned is the built-in one, of 10 MB
+
+
 def transformer_class(folder: Path) -> str:
-    """The name of the transformer's class, which says the family; raises as `load_base`."""
+    """The name of the transformer's class, which says the family; raises as `read_config`."""
     return read_config(folder, INDEX)["transformer"][1]
 
 
 def part_config(folder: Path, part: str) -> dict:
-    """The configuration of one part of the base, such as "transformer", from its JSON file; raises as `load_base`."""
+    """The configuration of one part of the base, such as "transformer", from its JSON file; raises as `read_config`."""
     names = {"scheduler": "scheduler_config.json"}
     return read_config(folder, f"{part}/{names.get(part, 'config.json')}")
 
 
 def read_config(folder: Path, name: str) -> dict:
-    """A JSON file of the base, by its path in the pipeline's folder; raises as `load_base`."""
+    """A JSON file of the base, by its path in the pipeline's folder.
+
+    Raises:
+        LabError: a file that the pin names is missing, or has changed.
+    """
     place, _ = find_pipeline(folder)
     return json.loads((place / name).read_text(encoding="utf-8"))
 
 
 def _load_pipeline(folder: Path, **options: object) -> DiffusionPipeline:
+    device = device_of(folder)
     _quiet_in_pipes()
     place, variant = find_pipeline(folder)
     pipe = DiffusionPipeline.from_pretrained(place, variant=variant, local_files_only=True, **options)
     pipe.set_progress_bar_config(disable=True)
-    return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
+    return pipe.to(device)
 
 
 def _quiet_in_pipes() -> None:

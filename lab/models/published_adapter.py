@@ -1,10 +1,14 @@
 """A LoRA that someone else trained: what it is for, read by loading it into the base's transformer without weights."""
 
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import diffusers
+import torch
 from accelerate import init_empty_weights
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
@@ -30,23 +34,9 @@ def describe_adapter(lora: Path, base: Path, targets: Sequence[str] | None) -> d
     Raises:
         LabError: the base's pipeline does not take its layout, or it is for other layers than the base has.
     """
-    pipe = _empty_pipeline(base)
+    pipe = _empty_pipeline(partial(read_config, base))
     own = _layers_of(pipe.transformer, targets or family_of(pipe.transformer).targets)
-    try:
-        state = type(pipe).lora_state_dict(str(lora), weight_name=WEIGHTS)
-        pipe.load_lora_weights(str(lora), weight_name=WEIGHTS, adapter_name=NAME)
-    except (KeyError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise _unfit(lora, base, f"{type(pipe).__name__}.load_lora_weights refuses it ({reason})") from None
-    layers = {
-        name: module
-        for name, module in pipe.transformer.named_modules()
-        if isinstance(module, BaseTunerLayer) and NAME in module.r
-    }
-    wanted = {key.split(".lora")[0].removeprefix("transformer.") for key in state if "lora" in key}
-    if not layers or wanted - layers.keys():
-        unknown = sorted(wanted - layers.keys())
-        raise _unfit(lora, base, f"the base has no layer {unknown[0] if unknown else 'that it names'}")
+    layers = _loaded(pipe, (lora.name, base.name), str(lora), weight_name=WEIGHTS)
     return {
         "rank": sorted({module.r[NAME] for module in layers.values()}),
         "alpha": sorted({float(module.lora_alpha[NAME]) for module in layers.values()}),
@@ -56,13 +46,65 @@ def describe_adapter(lora: Path, base: Path, targets: Sequence[str] | None) -> d
     }
 
 
-def _empty_pipeline(base: Path):
+def check_fit(name: str, shapes: Mapping[str, Sequence[int]], base: str, read: Callable[[str], dict]) -> None:
+    """Makes sure that an adapter fits a base, by what their files say of themselves.
+
+    Args:
+        name: of the adapter.
+        shapes: of its tensors, by name.
+        base: its name.
+        read: gives a JSON file of the base by its path in the pipeline.
+
+    Raises:
+        LabError: the base's pipeline does not take its layout, or it is for other layers than the base has.
+    """
+    # One number seen in any shape takes no memory, and unlike a tensor without any it can be looked at, as the
+    # conversion of some layouts does.
+    tensors = {key: torch.ones(()).expand(shape) for key, shape in shapes.items()}
+    _loaded(_empty_pipeline(read), (name, base), tensors)
+
+
+def _loaded(pipe, names: tuple[str, str], source: str | dict, **options: str) -> Mapping[str, BaseTunerLayer]:
+    """The layers that an adapter is in once the pipeline has loaded it; `names` are the adapter's and the base's."""
+    with _quiet():
+        try:
+            state = type(pipe).lora_state_dict(dict(source) if isinstance(source, dict) else source, **options)
+            pipe.load_lora_weights(source, adapter_name=NAME, **options)
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise _unfit(names, f"{type(pipe).__name__}.load_lora_weights refuses it ({reason})") from None
+    layers = {
+        name: module
+        for name, module in pipe.transformer.named_modules()
+        if isinstance(module, BaseTunerLayer) and NAME in module.r
+    }
+    wanted = {key.split(".lora")[0].removeprefix("transformer.") for key in state if "lora" in key}
+    if not layers or wanted - layers.keys():
+        unknown = sorted(wanted - layers.keys())
+        raise _unfit(names, f"the base has no layer {unknown[0] if unknown else 'that it names'}")
+    return layers
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Layers that the base does not have are said in a sentence, and parts that are not here are not missed."""
+    before = diffusers.utils.logging.get_verbosity()
+    diffusers.utils.logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # peft's, of a page
+            yield
+    finally:
+        diffusers.utils.logging.set_verbosity(before)
+
+
+def _empty_pipeline(read: Callable[[str], dict]):
     """The base's pipeline with a transformer whose weights are shapes alone, and no other part."""
-    index = read_config(base, "model_index.json")
+    index = read("model_index.json")
     parts = {name: None for name, value in index.items() if isinstance(value, list)}
     kind = getattr(diffusers, index["transformer"][1])
     with init_empty_weights():
-        transformer = kind.from_config(read_config(base, "transformer/config.json"))
+        transformer = kind.from_config(read("transformer/config.json"))
     return getattr(diffusers, index["_class_name"])(**parts | {"transformer": transformer})
 
 
@@ -89,8 +131,9 @@ def _difference(theirs: Sequence[str], ours: Sequence[str]) -> str | None:
     return f"Against adapters trained here, {' and '.join(said)}." if said else None
 
 
-def _unfit(lora: Path, base: Path, reason: str) -> LabError:
+def _unfit(names: tuple[str, str], reason: str) -> LabError:
+    adapter, base = names
     return LabError(
-        f"The adapter {lora.name} does not fit the base {base.name}: {reason}; name a LoRA of this base in "
+        f"The adapter {adapter} does not fit the base {base}: {reason}; name a LoRA of this base in "
         "`published_adapters`, in a layout that its pipeline loads."
     )

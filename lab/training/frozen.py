@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from lab.errors import LabError
-from lab.models.load import load_transformer
+from lab.models.load import device_of, load_transformer
 
 GRAPHS = 8  # of one block's code: with the ninth, torch.compile gives up
 
@@ -23,8 +23,11 @@ def load_frozen(folder: Path, precision: str) -> nn.Module:
 
     Args:
         precision: "float32", "bf16", or "nf4": 4 bits a weight, multiplied in bf16.
+
+    Raises:
+        LabError: as `lab.models.load.load_base`.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(folder)
     if precision != "nf4":
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         return load_transformer(folder, dtype).to(device)
@@ -97,14 +100,19 @@ def compile_blocks(transformer: nn.Module, sizes: int) -> None:
     Raises:
         LabError: more graphs than one block's code may have.
     """
+    check_graphs(transformer, sizes)
+    for block in blocks_of(transformer):
+        block.compile(fullgraph=True, dynamic=False)
+
+
+def check_graphs(transformer: nn.Module, sizes: int) -> None:
+    """Makes sure that blocks can be compiled; raises as `compile_blocks`."""
     most = max(graphs(transformer, sizes).values())
     if most > GRAPHS:
         raise LabError(
             f"`train.compile` is true, but {sizes} sizes of images make {most} graphs of a block, of which "
             f"torch.compile takes {GRAPHS}: lower the number of `encode.aspects`, or set `train.compile` to false."
         )
-    for block in blocks_of(transformer):
-        block.compile(fullgraph=True, dynamic=False)
 
 
 def graphs(transformer: nn.Module, sizes: int) -> Counter:

@@ -33,7 +33,7 @@ def add_lora(
     """
     transformer.requires_grad_(False)
     targets = list(family_of(transformer).targets if targets is None else targets)
-    _check(transformer, rank, targets)
+    check_targets(transformer, rank, targets)
     torch.manual_seed(seed)
     transformer.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets))
     parameters = [parameter for parameter in transformer.parameters() if parameter.requires_grad]
@@ -52,7 +52,9 @@ def keep_inputs(transformer: torch.nn.Module) -> None:
             module.cast_input_dtype_enabled = False
 
 
-def _check(transformer: torch.nn.Module, rank: int, targets: Sequence[str]) -> None:
+def check_targets(transformer: torch.nn.Module, rank: int, targets: Sequence[str] | None) -> None:
+    """Makes sure that an adapter can be added, as `add_lora` does, which also says the errors."""
+    targets = family_of(transformer).targets if targets is None else targets
     # By their stated widths: weights in 4 bits are packed.
     widths = {
         name: min(module.in_features, module.out_features)

@@ -342,7 +342,7 @@ def test_program_prints_faults_and_no_traceback(tmp_path, defaults):
     text = DEFAULTS.read_text()
     (tmp_path / "params.yaml").write_text(text.replace("threads: 2", "threads: 0", 1))
     done = subprocess.run(
-        [sys.executable, "-m", "lab.params"],
+        [sys.executable, "-m", "lab.preflight"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
 from lab.errors import LabError
 
 REFUSED = (401, 403)
+LATER = "see that it can be reached from here, and run the command again, which goes on with what has arrived"
 
 
 @contextmanager
@@ -31,14 +32,14 @@ def asking(repo: str, revision: str) -> Iterator[None]:
     except HfHubHTTPError as error:
         raise _refusal(error, repo, revision) from error
     except httpx2.TimeoutException as error:
-        raise TimeoutError(f"The hub did not answer in time for {repo}: {error}.") from error
+        raise TimeoutError(f"The hub did not answer in time for {repo} ({error}): {LATER}.") from error
     # The client says in this way that it could not ask, and that its cache has no answer either.
     except (httpx2.HTTPError, LocalEntryNotFoundError) as error:
-        raise ConnectionError(f"The hub cannot be reached for {repo} ({_first_line(error)}).") from error
+        raise ConnectionError(f"The hub cannot be reached for {repo} ({_first_line(error)}): {LATER}.") from error
     except OSError as error:
         if error.errno is not None:
             raise  # of this machine, such as a full disk
-        raise ConnectionError(f"The hub sent a file of {repo} that is not whole ({_first_line(error)}).") from error
+        raise ConnectionError(f"The hub sent a file of {repo} that is not whole ({_first_line(error)}): {LATER}.") from error
 
 
 def _refusal(error: HfHubHTTPError, repo: str, revision: str) -> Exception:
@@ -59,7 +60,7 @@ def _refusal(error: HfHubHTTPError, repo: str, revision: str) -> Exception:
         )
     if status < 500 and status != 429:
         return LabError(f"The hub refuses {repo} at {revision} ({_first_line(error)}): {page} may say why.")
-    return ConnectionError(f"The hub answers with status {status} for {repo}.")
+    return ConnectionError(f"The hub answers with status {status} for {repo}: {LATER}.")
 
 
 def _first_line(error: Exception) -> str:

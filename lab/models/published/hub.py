@@ -4,10 +4,12 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, snapshot_download
+from huggingface_hub import try_to_load_from_cache as cached
 from huggingface_hub.utils import disable_progress_bars
 
 from lab.errors import LabError
@@ -56,8 +58,35 @@ def find_repository(repo: str, revision: str) -> Repository:
 
 def read_index(repository: Repository) -> dict:
     """The repository's `model_index.json`, which says of what the pipeline is made; raises as `find_repository`."""
+    return read_json(repository, INDEX)
+
+
+def read_json(repository: Repository, name: str) -> dict:
+    """A small file of the repository, which is downloaded if the cache does not have it; raises as `find_repository`."""
     with asking(repository.repo, repository.commit):
-        return json.loads(Path(hf_hub_download(repository.repo, INDEX, revision=repository.commit)).read_text())
+        return json.loads(Path(hf_hub_download(repository.repo, name, revision=repository.commit)).read_text())
+
+
+def check_access(repository: Repository, name: str) -> None:
+    """Asks for a file without downloading it: the hub lists files also to those whom it refuses them.
+
+    Raises:
+        LabError: it is refused.
+        ConnectionError, TimeoutError: the hub does not answer.
+    """
+    with asking(repository.repo, repository.commit):
+        get_hf_file_metadata(hf_hub_url(repository.repo, name, revision=repository.commit))
+
+
+def absent(repository: Repository, names: Iterable[str]) -> list[str]:
+    """Those of the named files that the cache does not have."""
+    return [name for name in names if not isinstance(cached(repository.repo, name, revision=repository.commit), str)]
+
+
+def cache_disk() -> Path:
+    """A folder on the disk where downloads go."""
+    cache = Path(constants.HF_HUB_CACHE)
+    return next(folder for folder in (cache, *cache.parents) if folder.exists())
 
 
 def download(repository: Repository, names: list[str]) -> Path:
@@ -78,16 +107,12 @@ def download(repository: Repository, names: list[str]) -> Path:
 
 
 def _check_space(repository: Repository, names: list[str]) -> None:
-    repo, commit = repository.repo, repository.commit
-    absent = [name for name in names if not isinstance(try_to_load_from_cache(repo, name, revision=commit), str)]
-    needed = sum(repository.files[name].size for name in absent)
-    cache = Path(constants.HF_HUB_CACHE)
-    disk = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    free = shutil.disk_usage(disk).free
+    needed = sum(repository.files[name].size for name in absent(repository, names))
+    free = shutil.disk_usage(cache_disk()).free
     if needed > free:
         raise LabError(
-            f"{repo} takes {needed / GB:.1f} GB, and {cache} has {free / GB:.1f} GB free: free some space, or set "
-            "HF_HOME to a folder on a larger disk."
+            f"{repository.repo} takes {needed / GB:.1f} GB, and {constants.HF_HUB_CACHE} has {free / GB:.1f} GB free: "
+            "free some space, or set HF_HOME to a folder on a larger disk."
         )
 
 

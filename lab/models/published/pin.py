@@ -12,6 +12,8 @@ from lab.errors import LabError
 from lab.models.published.hashes import sha256
 
 NAME = "pin.json"
+AGAIN = "`dvc repro -f -s base`"
+PUT_BACK = f"put the old one back, or let {AGAIN} pin the folder as it is now"
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,35 @@ def find_pipeline(base: Path) -> tuple[Path, str | None]:
     Raises:
         LabError: a file that the pin names is missing, or has changed.
     """
-    if not (base / NAME).exists():
+    pin = read_pin(base)
+    if pin is None:
         return base, None
-    pin = Pin(**json.loads((base / NAME).read_text()))
+    place = locate(pin)
+    for name, facts in pin.files.items():
+        if sha256(place / name) != facts["sha256"]:
+            raise _changed(pin, place / name)
+    return place, pin.variant
+
+
+def read_pin(base: Path) -> Pin | None:
+    """The pin in models/base/<name>; None where that is the pipeline itself."""
+    return Pin(**json.loads((base / NAME).read_text())) if (base / NAME).exists() else None
+
+
+def locate(pin: Pin) -> Path:
+    """The folder with the pinned files, none of which is read.
+
+    Raises:
+        LabError: one is missing, or has another size.
+    """
     place = Path(pin.folder) if pin.folder else _snapshot(pin)
     for name, facts in pin.files.items():
-        _check(pin, place / name, facts)
-    return place, pin.variant
+        if not (place / name).is_file():
+            remedy = f"{AGAIN} downloads it" if pin.repo else PUT_BACK
+            raise LabError(f"{place / name} of the base is missing: {remedy}.")
+        if (place / name).stat().st_size != facts["size"]:
+            raise _changed(pin, place / name)
+    return place
 
 
 def _snapshot(pin: Pin) -> Path:
@@ -71,17 +95,11 @@ def _snapshot(pin: Pin) -> Path:
         return Path(snapshot_download(pin.repo, revision=pin.commit, allow_patterns=[*pin.files], local_files_only=True))
     except LocalEntryNotFoundError:
         raise LabError(
-            f"The hub's cache does not have all of {pin.repo} at {pin.commit}: `dvc repro -f -s base` downloads what is "
-            "missing."
+            f"The hub's cache does not have all of {pin.repo} at {pin.commit}: {AGAIN} downloads what is missing."
         ) from None
 
 
-def _check(pin: Pin, path: Path, facts: Mapping[str, int | str]) -> None:
-    again = "`dvc repro -f -s base`"
-    put_back = f"put the old one back, or let {again} pin the folder as it is now"
-    if not path.is_file():
-        raise LabError(f"{path} of the base is missing: {f'{again} downloads it' if pin.repo else put_back}.")
-    if path.stat().st_size != facts["size"] or sha256(path) != facts["sha256"]:
-        # Removing the name alone would leave the content to which the hub's cache links it.
-        remedy = f"remove {path.resolve()}, and {again} downloads it anew" if pin.repo else put_back
-        raise LabError(f"{path} is not the file of the base that {NAME} names: {remedy}.")
+def _changed(pin: Pin, path: Path) -> LabError:
+    # Removing the name alone would leave the content to which the hub's cache links it.
+    remedy = f"remove {path.resolve()}, and {AGAIN} downloads it anew" if pin.repo else PUT_BACK
+    return LabError(f"{path} is not the file of the base that {NAME} names: {remedy}.")

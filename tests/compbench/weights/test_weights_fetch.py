@@ -3,6 +3,7 @@
 import fcntl
 import json
 import shutil
+import threading
 
 import pytest
 
@@ -210,6 +211,21 @@ def test_second_fetch_into_the_same_folder_is_refused(net, web, tmp_path):
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(CompbenchError, match="Another fetch"):
             fetch([net], tmp_path, web)
+
+
+def test_fetch_that_waits_for_another_takes_what_that_brought(server, net, web, tmp_path):
+    """As two stages that score at once."""
+    with (tmp_path / ".fetching").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=fetch, args=([net], tmp_path, web), kwargs={"wait": True})
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        (tmp_path / "net").mkdir()
+        (tmp_path / "net/net.pth").write_bytes(server.files["net.pth"])
+    waiting.join(20)
+    assert recorded(tmp_path) == {"net/net.pth": digest(server.files["net.pth"])}
+    assert server.seen == []
 
 
 def authorizations(server):

@@ -1,0 +1,41 @@
+"""`python -m lab.preflight [stage ...]`: all that is missing for the stages of `params.yaml`, before anything runs.
+
+Faults of `params.yaml` itself come first. Without any it says nothing.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from lab.params import load
+from lab.preflight import missing
+from runtime.errors import StageError
+
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # set by `make` for all stages
+
+
+def main() -> None:
+    """Ends with status 1 if anything is missing."""
+    parser = argparse.ArgumentParser(prog="python -m lab.preflight", description=__doc__.split(": ", 1)[1])
+    parser.add_argument("stages", nargs="*", metavar="stage", help="look at these alone, such as generate")
+    options = parser.parse_args()
+    # Naming a repository of the hub is the consent to ask for it; the client reads these when it is imported.
+    for name in OFFLINE:
+        os.environ.pop(name, None)
+    try:
+        found = missing(load(), Path.cwd(), options.stages)
+    except StageError as error:
+        sys.exit(str(error))
+    if found:
+        sys.exit(
+            "\n".join([f"Nothing was run, since {_things(len(found))} missing:", *(f"- {each}" for each in found)])
+        )
+
+
+def _things(number: int) -> str:
+    return "one thing is" if number == 1 else f"{number} things are"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""All checks, stage by stage, in the order in which stages run."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from lab.params import Params
+from lab.preflight.adapters import check_adapters
+from lab.preflight.ahead import stages_ahead
+from lab.preflight.base import check_base
+from lab.preflight.disk import check_disk
+from lab.preflight.findings import Findings
+from lab.preflight.fit import check_fit_of_params
+from lab.preflight.gpu import check_gpu
+from lab.preflight.prompts import check_prompts
+from lab.preflight.scorers import check_scorers
+
+
+def look(params: Params, root: Path, targets: Collection[str]) -> list[str]:
+    """What `missing` returns, for parameters that need more than the repository."""
+    ahead, found = stages_ahead(root, targets), Findings()
+    base = check_base(params, ahead, found)
+    prompts = check_prompts(params, ahead, found)
+    check_adapters(params, ahead, base, found)
+    check_fit_of_params(params, ahead, base, found)
+    check_gpu(params, ahead, base, found)
+    check_scorers(params, ahead, prompts, found)
+    check_disk(params, root, ahead, base, prompts, found)
+    return found.sentences

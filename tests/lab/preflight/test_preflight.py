@@ -1,0 +1,244 @@
+"""What a published base needs is taken away piece by piece: each is a sentence with its remedy, and nothing runs."""
+
+import json
+import os
+import stat
+
+import pytest
+import torch
+
+from tests.hub_server import TOKEN
+from tests.published_clone import ADAPTER, BASE, Clone
+
+WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU that PyTorch can use")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    clone = Clone(tmp_path_factory.mktemp("clone"))
+    yield clone
+    clone.close()
+
+
+@pytest.fixture
+def clone(whole):
+    """Nothing is missing at first, nor in the next test."""
+    yield whole
+    hub = whole.hub
+    hub.gated, hub.status = False, None
+    hub.sizes.clear()
+
+
+def the_one(sentences):
+    assert len(sentences) == 1, sentences
+    assert "\n" not in sentences[0]
+    return sentences[0]
+
+
+def made(root):
+    """The files in the repository, without those of Python and DVC."""
+    files = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    return {file.as_posix() for file in files if not {"__pycache__", ".dvc"} & set(file.parts)}
+
+
+def nvidia_smi(folder, driver, free):
+    """A program of that name, which answers as NVIDIA's does; the PATH on which it is found."""
+    folder.mkdir()
+    program = folder / "nvidia-smi"
+    program.write_text(f'#!/bin/sh\necho "0, GPU-12345678, NVIDIA A100-SXM4-80GB, {driver}, 81920, {free}"\n')
+    program.chmod(program.stat().st_mode | stat.S_IEXEC)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_with_all_in_place_nothing_is_missing_and_nothing_is_made(clone):
+    before = made(clone.root)
+    assert clone.missing() == []
+    assert made(clone.root) - before <= {"params.yaml", "weights/.hashes.json"}  # this is a memory of what was read
+    assert [name for name in clone.hub.asked if not name.endswith((".json", "lora.safetensors"))] == []
+
+
+def test_a_gate_without_a_token_is_said_of_base_and_adapter(clone):
+    clone.hub.gated = True
+    base, adapter = clone.missing()
+    assert base == (
+        f"base: {BASE} is given to those alone who have accepted its licence: accept it at {clone.hub.url}/{BASE}, "
+        "then log in with `hf auth login`, or set HF_TOKEN to a token that may read it."
+    )
+    assert adapter.startswith(f"fetch@theirs: lora.safetensors of {ADAPTER} at main is not given to everyone: ask for")
+    assert clone.missing(HF_TOKEN=TOKEN) == []
+
+
+def test_a_revision_that_is_gone_is_named(clone):
+    assert the_one(clone.missing(changes={"base": {"revision": "gone"}})).startswith(
+        f"base: `base.revision` is 'gone', but {BASE} has no such branch, tag or commit: "
+    )
+
+
+def test_an_adapters_file_that_is_gone_is_named_beside_those_that_are_there(clone):
+    theirs = clone.params["published_adapters"]["theirs"] | {"file": "other.safetensors"}
+    assert the_one(clone.missing(changes={"published_adapters": {"theirs": theirs}})) == (
+        f"fetch@theirs: other.safetensors of {ADAPTER} at main is not on the hub, where the repository has "
+        "lora.safetensors: correct `file`."
+    )
+
+
+def test_an_adapters_file_that_has_changed_is_refused_by_its_hash(clone):
+    theirs = clone.params["published_adapters"]["theirs"]
+    digest = clone.publish(clone.checkpoints["sd35-medium"], {})
+    assert clone.missing(changes={"published_adapters": {"theirs": theirs | {"sha256": digest}}}) == []
+    said = the_one(clone.missing(changes={"published_adapters": {"theirs": theirs | {"sha256": "0" * 64}}}))
+    assert said.startswith(f"fetch@theirs: lora.safetensors has sha256 {digest}, but ")
+
+
+@pytest.mark.parametrize(
+    ("base", "metadata", "fault"),
+    [
+        ("flux-dev", {}, "does not fit the base tiny: "),
+        ("sd35-medium", {"taca.base": "other"}, "was trained on the base other, but `base.name` is tiny: "),
+        ("sd35-medium", {"taca.base": "tiny", "taca.precision": "nf4"}, "was trained on a base in nf4, but is drawn "),
+    ],
+)
+def test_an_adapter_for_another_base_family_or_precision_is_refused_by_its_header(clone, base, metadata, fault):
+    clone.publish(clone.checkpoints[base], metadata)
+    try:
+        assert the_one(clone.missing()).startswith(f"fetch@theirs: The adapter theirs {fault}")
+    finally:
+        clone.publish(clone.checkpoints["sd35-medium"], {})
+
+
+def test_adapters_trained_here_are_drawn_in_their_precision(clone):
+    assert the_one(clone.missing(changes={"train": {"precision": "float32"}})).startswith(
+        "generate: The adapter small was trained on a base in float32, but is drawn with one in bf16: set "
+    )
+
+
+def test_a_prompt_without_a_parse_is_named(clone):
+    parses = clone.root / "parses.jsonl"
+    parses.write_text("")
+    said = the_one(clone.missing(changes={"prompts": {"parser": str(parses)}}))
+    assert said.startswith(f"prompts: {parses} holds no parse of the prompt ")
+    assert "`make parse" in said
+
+
+def test_weights_of_scorers_are_named_with_the_command_that_fetches_them(clone):
+    """A base from the hub is the consent to fetch them; this one lies in a folder."""
+    folder = {"name": "tiny", "source": "folder", "folder": str(clone.checkpoints["sd35-medium"]), "dtype": "bfloat16"}
+    kept = clone.params["base"]
+    clone.params["base"] = folder
+    file = clone.root / "weights" / "unidet" / "learned_mAP+M.json"
+    content = file.read_text()
+    file.unlink()
+    try:
+        assert the_one(clone.missing()) == (
+            "score: weights lacks unidet/learned_mAP+M.json: fetch with `python -m compbench.weights spatial`, which "
+            "can also take them from a folder (--from)."
+        )
+    finally:
+        file.write_text(content)
+        clone.params["base"] = kept
+
+
+def test_a_world_only_scorer_is_refused_on_a_published_base(clone):
+    assert "`score.spatial` is 'detector', but must be unidet, since " in the_one(
+        clone.missing(changes={"score": {"spatial": "detector"}})
+    )
+
+
+def test_a_disk_that_is_too_small_is_said_with_all_that_needs_it(clone):
+    clone.hub.sizes[WEIGHTS] = 10**15
+    clone.params["generate"]["images_per_prompt"], kept = 10**6, clone.params["generate"]["images_per_prompt"]
+    try:
+        (said,) = clone.missing(TACA_ALLOW_CPU="1")
+    finally:
+        clone.params["generate"]["images_per_prompt"] = kept
+    assert said.startswith("disk: ")
+    assert f" GB are needed (the files of {BASE} 1000000.0, results/images/small 18.4, results/images/theirs " in said
+    assert "set HF_HOME to a larger disk for what is downloaded" in said
+
+
+@no_gpu
+def test_a_large_base_on_a_cpu_has_to_be_asked_for(clone):
+    clone.hub.sizes[WEIGHTS] = 2 * 10**9
+    assert the_one(clone.missing()) == (
+        "GPU: The base is 2.0 GB large, and PyTorch finds no GPU here: compute where there is one, or set "
+        "TACA_ALLOW_CPU=1 if it shall take days on the CPU."
+    )
+    assert clone.missing(TACA_ALLOW_CPU="1") == []
+
+
+@no_gpu
+def test_an_old_driver_is_named_with_the_one_that_is_needed(clone, tmp_path):
+    path = nvidia_smi(tmp_path / "old", driver="535.104.05", free=80000)
+    said = the_one(clone.missing(PATH=path))
+    assert said.startswith(
+        f"GPU: nvidia-smi lists NVIDIA A100-SXM4-80GB, which PyTorch {torch.__version__} cannot use: "
+    )
+    if torch.version.cuda and torch.version.cuda.startswith("13."):
+        assert f"the driver is 535.104.05, and CUDA {torch.version.cuda} needs one of series 580 or later; " in said
+    assert clone.missing(PATH=path, TACA_ALLOW_CPU="1") == []
+    assert clone.missing(PATH=path, CUDA_VISIBLE_DEVICES="1") == []
+
+
+@no_gpu
+def test_too_little_memory_on_the_gpu_is_said_before_anything_is_loaded(clone, tmp_path):
+    new = nvidia_smi(tmp_path / "new", driver="580.65.06", free=0)
+    unusable, full = clone.missing(PATH=new)
+    assert "though the driver 580.65.06 is new enough (" in unusable
+    assert full.startswith("GPU: Stage ")
+    assert "for weights alone, and NVIDIA A100-SXM4-80GB has 0.0 GB free of 85.9: end what else is on it" in full
+
+
+def test_sizes_layers_and_ranks_that_the_base_cannot_take_are_refused_together(clone):
+    found = clone.missing(
+        changes={
+            "encode": {"resolution": 100},
+            "generate": {"height": 100},
+            "train": {"targets": ["to_nothing"], "guidance": 3.5},
+        }
+    )
+    assert [sentence.partition(":")[0] for sentence in found] == ["encode", "generate", "train", "train@small"]
+
+
+def test_only_the_named_stages_are_looked_at(clone):
+    clone.hub.status = 503
+    assert the_one(clone.missing("base")).startswith(f"base: The hub answers with status 503 for {BASE}: see that it ")
+    assert clone.missing("prompts", "sample") == []
+
+
+def test_a_broken_connection_is_one_sentence_with_what_to_do(clone):
+    clone.hub.status = 503
+    assert len(clone.missing()) == 2  # base and adapter
+
+
+@pytest.mark.slow
+def test_a_base_that_is_pinned_fetched_and_current_is_asked_of_nobody(clone):
+    """And in a clone without the weights the sentence says how they come."""
+    clone.missing()
+    done = clone.run("dvc", "repro", "-q", "base")
+    assert done.returncode == 0, done.stderr
+    pin = json.loads((clone.root / "models/base/tiny/pin.json").read_text())
+    clone.hub.status = 503
+    clone.hub.asked.clear()
+    assert clone.missing("base", "encode", "train", "generate@small") == []
+    assert clone.hub.asked == []
+    blob = next((clone.root.parent / "home" / "hub").rglob("diffusion_pytorch_model*.safetensors")).resolve()
+    blob.rename(blob.with_suffix(".away"))
+    assert the_one(clone.missing("encode")).endswith(
+        f"does not have all of {BASE} at {pin['commit']}: `dvc repro -f -s base` downloads what is missing."
+    )
+    blob.with_suffix(".away").rename(blob)
+
+
+@pytest.mark.slow
+def test_a_flow_says_what_is_missing_and_runs_no_stage(clone):
+    """`make repro` is told by the same program (`tests/test_makefile.py`)."""
+    clone.missing(changes={"base": {"revision": "gone"}})
+    done = clone.run("python", "-m", "flows.pipeline", HF_HUB_OFFLINE="1")
+    assert done.returncode == 1
+    assert (
+        "The pipeline did not finish: Nothing was run, since one thing is missing:\n- base: `base.revision`"
+        in done.stderr
+    )
+    assert not (clone.root / "data" / "prompts.parquet").exists()
+    assert clone.run("python", "-m", "lab.preflight", HF_HUB_OFFLINE="1").returncode == 1
