@@ -4,8 +4,8 @@
 
 Random weights, made on the GPU; nothing is downloaded. Each part runs in a process of its own and is saved
 when it ends.
-`--tiny` runs all of it on models of a moment, on a CPU where there is no GPU: its figures say nothing, and parts take as
-long as they take.
+`--tiny` runs all of it on models of a moment, on a CPU where there is no GPU, without the parts' limits: its figures
+say nothing.
 """
 
 import argparse
