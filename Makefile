@@ -6,6 +6,10 @@ READY := $(VENV)/.installed
 PORT ?= 5000
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 
+# To make an environment anew empties its folder, and through a link that of whoever else uses it.
+no_link = [ ! -L $(1) ] || { echo "$(1) is a link to $$(readlink $(1)), which would be emptied or changed for whoever else" \
+	"uses it: remove the link, and make sets up an environment of its own." >&2; exit 1; }
+
 # `python` and `dvc` in dvc.yaml are this environment's.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Nothing phones home, and nothing is fetched behind your back: only where parameters name something on the hub does the stage
@@ -94,6 +98,7 @@ MODEL ?= $(WHEEL)\#sha256=0964370218b7e1672a30ac50d72cdc6b16f7c867496f1d60925691
 PARSES = data/parses/$(notdir $(abspath $(PROMPTS))).jsonl
 
 parse: $(READY)  ## parse the benchmark's prompts, or those in PROMPTS=folder, with its own tagger (MODEL=wheel: from a file)
+	@$(call no_link,$(PARSER))
 	@uv venv -q --clear --python 3.11 $(PARSER)
 	@uv pip install -q --python $(PARSER)/bin/python --require-hashes -r requirements-parse.lock
 	@uv pip install -q --python $(PARSER)/bin/python --no-deps "$(MODEL)" || { \
@@ -101,8 +106,7 @@ parse: $(READY)  ## parse the benchmark's prompts, or those in PROMPTS=folder, w
 		"elsewhere and run 'make parse MODEL=<its path>'." >&2; exit 1; }
 	@$(PARSER)/bin/python -P compbench/parsing/make_parses.py "$(PROMPTS)" "$(PARSES)"
 
-gpu-check: $(READY)  ## test and measure the library on this machine's NVIDIA GPU (benchmarks/results/gpu-NAME.json)
-	python -m pytest -m gpu tests/taca
+gpu-check: $(READY)  ## measure training and drawing on this machine's NVIDIA GPU, in nine minutes (benchmarks/results/gpu-NAME.json)
 	python -m benchmarks.gpu
 	@python -m benchmarks.table
 
@@ -112,6 +116,7 @@ quality: $(READY)  ## install the image quality metrics MUSIQ and MANIQA; their 
 
 # An installation that was interrupted leaves .installing behind, and starts anew.
 $(READY): requirements.lock pyproject.toml
+	@$(call no_link,$(VENV))
 	@if [ -e $(VENV)/.installing ] || ! $(PIP) --version >/dev/null 2>&1; then \
 		for python in python3.11 python3.12 python3.13 python3; do \
 			$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && break; \

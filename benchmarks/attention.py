@@ -51,9 +51,10 @@ def attention_rows(
     lengths: tuple[int, ...] = LENGTHS,
     modes: list[tuple[bool, bool]] = MODES,
     backends: Backends = DEFAULT,
+    sizes: dict[str, tuple] = SIZES,
 ) -> Iterator[dict]:
     for (name, (_, *rest)), image_tokens, (backward, compiled), (backend, around) in product(
-        SIZES.items(), lengths, modes, backends.items()
+        sizes.items(), lengths, modes, backends.items()
     ):
         torch._dynamo.reset()
         runs = attention_runs((image_tokens, *rest), heads, device, backward, compiled)

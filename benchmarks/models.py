@@ -30,13 +30,17 @@ def transformer(name: str, heads: int | None, layers: int | None) -> torch.nn.Mo
     )
 
 
-def inputs(name: str, timestep: float, dtype: torch.dtype, device: str) -> dict:
-    """Arguments of a forward pass of `transformer(name, ...)`; the timestep is on the 0..1000 scale."""
+def inputs(name: str, timestep: float, dtype: torch.dtype, device: str, size: tuple | None = None) -> dict:
+    """Arguments of a forward pass of `transformer(name, ...)`; the timestep is on the 0..1000 scale.
+
+    Args:
+        size: as one of `SIZES`; None: the model's.
+    """
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(shape, dtype=dtype, device=device)
 
-    image_tokens, text_tokens, *_ = SIZES[name]
+    image_tokens, text_tokens, *_ = size or SIZES[name]
     if name == "FLUX":
         return {
             "hidden_states": normal(1, image_tokens, 64),

@@ -23,11 +23,18 @@ OTHERS = ("recomposed", "explicit", "flex", "flex, compiled alone")
 
 
 def step_runs(
-    name: str, model: torch.nn.Module, device: str, backward: bool, compiled: bool, others: tuple[str, ...] = OTHERS
+    name: str,
+    model: torch.nn.Module,
+    device: str,
+    backward: bool,
+    compiled: bool,
+    others: tuple[str, ...] = OTHERS,
+    size: tuple | None = None,
 ) -> dict[str, Run]:
     """A step of the whole transformer: stock, with TACA at and below the threshold, with other variants."""
-    image_tokens, text_tokens, _, text_first = SIZES[name]
-    early, late = (inputs(name, timestep, DTYPE, device) for timestep in (990.0, 500.0))
+    size = size or SIZES[name]
+    image_tokens, text_tokens, _, text_first = size
+    early, late = (inputs(name, timestep, DTYPE, device, size) for timestep in (990.0, 500.0))
     leaves = list(model.parameters())
 
     def run(arguments: dict, **around) -> Run:
@@ -68,8 +75,9 @@ def step_rows(
     device: str,
     others: tuple[str, ...] = OTHERS,
     passes: tuple[bool, ...] = (False, True),
+    size: tuple | None = None,
 ) -> Iterator[dict]:
-    """Eager and compiled; `passes` says whether each is differentiated."""
+    """Eager and compiled; `passes` says whether each is differentiated, `size` is as one of `SIZES`."""
     # Six variants, forward and backward, of two kinds of block.
     torch._dynamo.config.recompile_limit = 128
     for compiled in (False, True):
@@ -80,7 +88,7 @@ def step_rows(
                 for block in getattr(model, blocks, ()):
                     block.compile(fullgraph=True, dynamic=False)
         for backward in passes:
-            figures = compare(step_runs(name, model, device, backward, compiled, others), repeats, device)
+            figures = compare(step_runs(name, model, device, backward, compiled, others, size), repeats, device)
             yield {"model": name, "backward": backward, "compiled": compiled, "figures": figures}
 
 

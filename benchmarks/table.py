@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.gpu_table import parts_lines
 from benchmarks.markdown import line
 from benchmarks.scoring_table import blip_lines, unidet_lines
 
@@ -56,6 +57,8 @@ def _section(report: dict) -> list[str]:
         return [*head, *unidet_lines(report)]
     if "questions_per_image" in report:
         return [*head, *blip_lines(report)]
+    if "parts" in report:
+        return [*head, *parts_lines(report), *_ways_lines(report["parts"])]
     if "error" in report:
         return [*head, *_gpu_lines(report)]
     if "attention" in report:
@@ -77,6 +80,19 @@ def _gpu_lines(report: dict) -> list[str]:
         *_table(report["step"], ("model", "backend"), "plain, MiB", _mebibytes, _mebibytes),
         *("", *_table(report["schedule"], ("model", "turns"), "plain, MiB", _mebibytes, _mebibytes)),
     ]
+
+
+def _ways_lines(parts: dict) -> list[str]:
+    """One attention and one block of FLUX.1-dev by every way, and TACA's rounding."""
+    attention, step, error = (parts.get(name, {}).get("rows") for name in ("attention", "step", "error"))
+    lines = []
+    if attention:
+        lines += ["One attention:", "", *_table(attention, ("model", "image_tokens", "text_tokens")), ""]
+    if step:
+        lines += ["One step of 1 double and 2 single blocks of the real width:", "", *_table(step, ("model",)), ""]
+    if error:
+        lines += [ERROR, "", *_error_table(error)]
+    return lines
 
 
 def _error_table(rows: list[dict]) -> list[str]:
@@ -103,6 +119,8 @@ def _counted(count: int, what: str) -> str:
 
 
 def _title(report: dict) -> str:
+    if "parts" in report:
+        return f"Training and drawing on a GPU: {report['provenance']['device']}"
     if "error" in report:
         return f"On a GPU: {report['provenance']['device']}"
     if "unidet" in report:

@@ -82,7 +82,7 @@ def provenance(device: str) -> dict:
 
     return {
         "commit": git("rev-parse", "HEAD"),
-        "changed_since": bool(git("status", "--porcelain", "--", "taca", "benchmarks/*.py")),
+        "changed_since": bool(git("status", "--porcelain", "--", "taca", "lab", "benchmarks/*.py")),
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
         "python": platform.python_version(),

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 from lab.errors import LabError
@@ -54,32 +53,17 @@ def train(run, adapter) -> None:
 def prepared(run, adapter):
     """The trainer of an adapter, with its base and its data."""
     from lab.data.encoded import read_buckets, read_empty_caption
-    from lab.models.family import family_of
     from lab.models.load import part_config
-    from lab.training.batches import Batches
-    from lab.training.frozen import compile_blocks, load_frozen, recompute_blocks
-    from lab.training.loop import TrainConfig, Trainer
-    from lab.training.lora import add_lora
-    from lab.training.loss import schedule_shift
-    from taca import TacaConfig
+    from lab.training.frozen import load_frozen
+    from lab.training.prepare import prepare
 
     settings = run.params.train
     base, encoded = Path("models/base") / run.params.base.name, Path("data/encoded")
     buckets = read_buckets(encoded)
     empty_caption = read_empty_caption(encoded) if settings.caption_dropout > 0 else None
     transformer = load_frozen(base, settings.precision)
-    parameters = add_lora(transformer, adapter.rank, adapter.alpha, settings.targets, settings.seed)
-    recompute_blocks(transformer, settings.gradient_checkpointing)
-    if settings.compile:
-        compile_blocks(transformer, len(buckets))
-    shift = None
-    if settings.timesteps == "scheduled":
-        shift = schedule_shift(part_config(base, "scheduler"), family_of(transformer).patch)
-    names = {field.name for field in fields(TrainConfig)} - {"shift"}
-    config = TrainConfig(shift=shift, **settings.model_dump(include=names))
-    batches = Batches(buckets, settings.held_out, settings.caption_dropout, empty_caption)
-    taca_config = TacaConfig(gamma=adapter.gamma, threshold=adapter.threshold)
-    return Trainer(transformer, parameters, batches, config, taca_config, run.work)
+    scheduler = part_config(base, "scheduler")
+    return prepare(transformer, scheduler, buckets, adapter, settings, run.work, empty_caption)
 
 
 def told(settings, guidance: float | None) -> dict[str, object]:

@@ -1,13 +1,28 @@
 """The programs that measure: every variant computes Eq. 10, and the page is what the results say."""
 
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from tiny_models import CASES, predict
 from tiny_sd3 import relative_error
 
-from benchmarks import gpu, scoring_table, table
+from benchmarks import scoring_table, table
 from benchmarks.attention import attention_runs
-from benchmarks.models import schedule
+from benchmarks.gpu import __main__ as gpu_main
+from benchmarks.gpu import models as gpu_models
+from benchmarks.gpu import ways
+from benchmarks.gpu.busy import covered
+from benchmarks.gpu.models import SCHEDULERS, random_pipeline, random_transformer
+from benchmarks.gpu.parts import PARTS
+from benchmarks.gpu.process import run_part
+from benchmarks.gpu.scale import FULL, TINY
+from benchmarks.gpu.targets import TARGETS, compared
+from benchmarks.models import schedule, transformer
 from benchmarks.steps import step_runs
 from benchmarks.timing import Run, compare
 from benchmarks.unidet import torchvision_around
@@ -15,17 +30,18 @@ from benchmarks.variants import GAMMA, variants, with_variant
 from compbench.scorers.unidet.model import R50, RS200, UniDet
 from taca import TacaConfig, taca
 from taca.processors.swap import swapped
+from tests.published import published_config
 
 
 @pytest.mark.parametrize("text_first", [True, False])
 def test_every_variant_computes_the_same(text_first):
-    ways = variants(12, 5, text_first, "cpu")
+    found = variants(12, 5, text_first, "cpu")
     query, key, value = torch.randn(3, 1, 2, 17, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    expected = ways["explicit"](query, key, value)
+    expected = found["explicit"](query, key, value)
     for name in ("ours", "recomposed", "flex"):
         # gamma comes as a float32 here and there, as in the processors.
-        assert relative_error(ways[name](query, key, value), expected) < 1e-7
-    assert relative_error(ways["plain"](query, key, value), expected) > 1e-3
+        assert relative_error(found[name](query, key, value), expected) < 1e-7
+    assert relative_error(found["plain"](query, key, value), expected) > 1e-3
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in ("sd3.5", "flux")], ids=lambda case: case.name)
@@ -46,10 +62,46 @@ def test_a_variant_that_cannot_run_says_why():
     assert figures["plain"]["ratio"] == 1
 
 
+@pytest.mark.parametrize(("ours", "published"), [("FLUX", "flux-dev"), ("SD3.5", "sd35-medium")])
+def test_what_is_measured_has_the_published_sizes(ours, published):
+    with torch.device("meta"):
+        found = transformer(ours, None, None).config
+    expected = published_config(published, "transformer/config.json")
+    for key in (key for key in expected if not key.startswith("_")):
+        assert found[key] == (tuple(expected[key]) if isinstance(expected[key], list) else expected[key])
+    scheduler = FlowMatchEulerDiscreteScheduler(**SCHEDULERS[ours]).config
+    expected = published_config(published, "scheduler/scheduler_config.json")
+    assert all(scheduler[key] == value for key, value in expected.items() if not key.startswith("_"))
+
+
+def test_the_autoencoder_that_draws_has_the_published_sizes(monkeypatch):
+    """FLUX.1-dev's, with a tiny transformer beside it."""
+    monkeypatch.setattr(gpu_models, "filled", lambda model, device: model)
+    found = random_pipeline(replace(TINY, vae_channels=FULL.vae_channels), "meta").vae.config
+    expected = published_config("flux-dev", "vae/config.json")
+    for key in (key for key in expected if not key.startswith("_")):
+        assert found[key] == (tuple(expected[key]) if isinstance(expected[key], list) else expected[key]), key
+
+
+def test_random_weights_are_never_in_float32_and_finite():
+    tensors = random_transformer("SD3.5", TINY, "cpu").state_dict().values()
+    assert {tensor.dtype for tensor in tensors} == {torch.bfloat16}
+    assert all(tensor.isfinite().all() for tensor in tensors)
+
+
+def test_the_busy_share_counts_overlapping_work_once():
+    assert covered([(0, 4), (2, 6), (3, 5), (8, 9)]) == 7
+
+
+def test_a_target_that_nothing_was_measured_for_says_so():
+    lines = compared({"parts": {"generate": {"rows": [], "failed": "no room"}}})
+    assert {found for _, _, found, _ in lines} == {"not measured"}
+
+
 def test_errors_on_a_gpu_are_those_of_rounding_and_a_missing_kernel_says_so(monkeypatch):
-    monkeypatch.setattr(gpu, "SIZES", {"FLUX": (24, 8, 16, True), "SD3.5": (24, 8, 16, False)})
-    monkeypatch.setattr(gpu, "CHECKED", [(torch.float32, "default"), (torch.bfloat16, "default"), (gpu.DTYPE, "cudnn")])
-    rows = list(gpu.error_rows(2, "cpu"))
+    checked = [(torch.float32, "default"), (torch.bfloat16, "default"), (torch.bfloat16, "cudnn")]
+    monkeypatch.setattr(ways, "CHECKED", checked)
+    rows = list(ways.error_rows(TINY, "cpu"))
     assert len(rows) == 2 * 3 * 2
     for row in rows:
         bound = 1e-5 if row["dtype"] == "torch.float32" else 0.02
@@ -61,7 +113,28 @@ def test_errors_on_a_gpu_are_those_of_rounding_and_a_missing_kernel_says_so(monk
 def test_the_gpu_check_is_refused_without_one(monkeypatch):
     monkeypatch.setattr("sys.argv", ["gpu"])
     with pytest.raises(SystemExit, match="sees no NVIDIA GPU"):
-        gpu.main()
+        gpu_main.main()
+
+
+def test_a_part_that_fails_or_takes_too_long_says_so():
+    assert "invalid choice" in run_part(["--parts", "nothing"], 60)["failed"]
+    assert run_part(["--parts", "error", "--tiny"], 0.2)["failed"] == "It was ended after 0 seconds, its limit."
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(sys.platform != "linux", reason="bitsandbytes is installed on Linux alone")
+def test_all_of_the_gpu_check_runs_at_tiny_size(tmp_path):
+    """In its processes; the page is made of its report."""
+    command = [sys.executable, "-m", "benchmarks.gpu", "--tiny", "--minutes", "14", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "gpu-tiny.json").read_text())
+    assert {name: part.get("failed") for name, part in report["parts"].items()} == dict.fromkeys(PARTS)
+    assert all(part["rows"] for part in report["parts"].values())
+    assert [row["same"] for row in report["parts"]["resume"]["rows"]] == [True, True]
+    text = table.page([report])
+    assert all(target.text in text for target in TARGETS)
 
 
 def test_both_measurements_name_the_same_ways():

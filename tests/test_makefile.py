@@ -96,6 +96,18 @@ def test_environment_whose_python_is_gone_is_made_anew(place):
     assert place.calls() == ["venv", "install lock", "install taca"]
 
 
+def test_environment_that_is_a_link_is_refused(place, tmp_path):
+    """What it points to may be another checkout's, and is left as it was."""
+    shared = tmp_path / "shared"
+    (shared / "bin").mkdir(parents=True)
+    (place.root / ".venv").symlink_to(shared)
+    done = place.make("repro")
+    assert done.returncode != 0
+    assert done.stderr.startswith(f".venv is a link to {shared}, which would be emptied or changed")
+    assert place.calls() == []
+    assert [path.name for path in shared.iterdir()] == ["bin"]
+
+
 def test_missing_python_is_one_sentence(place):
     (place.root / "too-old").touch()
     done = place.make("repro")

@@ -25,7 +25,18 @@ class Setup:
 def arm_pipeline(
     base: Path, lora: Path | None, setup: Setup, gamma: float, threshold: float, adapter_scope: str
 ) -> Iterator[object]:
-    """Yields the base without its text encoders.
+    """Yields the base without its text encoders; arguments and errors are those of `drawing`."""
+    with drawing(
+        load_drawing(base, setup.dtype, setup.quantization), lora, setup, gamma, threshold, adapter_scope
+    ) as pipe:
+        yield pipe
+
+
+@contextmanager
+def drawing(
+    pipe, lora: Path | None, setup: Setup, gamma: float, threshold: float, adapter_scope: str
+) -> Iterator[object]:
+    """Lets a loaded pipeline draw as an arm does.
 
     Args:
         lora: the folder of the arm's adapter, None without one.
@@ -34,7 +45,6 @@ def arm_pipeline(
     Raises:
         LabError: the machine cannot do what `setup` asks for.
     """
-    pipe = load_drawing(base, setup.dtype, setup.quantization)
     with nullcontext() if lora is None else adapter(pipe, lora) as name:
         if setup.offload == "group":
             offload_groups(pipe.transformer)

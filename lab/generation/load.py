@@ -1,14 +1,14 @@
 """Loads a base in two halves, so that text encoders and transformer need not fit on a GPU together."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from diffusers import BitsAndBytesConfig, DiffusionPipeline
+from diffusers import DiffusionPipeline
 
 from lab.errors import LabError
 from lab.models.family import Family
+from lab.models.four_bits import check_four_bits, four_bits
 from lab.models.load import load_base, load_transformer, read_config
 
 TEXT = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
@@ -27,11 +27,12 @@ def load_drawing(folder: Path, dtype: str, quantization: str) -> DiffusionPipeli
     """
     config = read_config(folder, "model_index.json")
     options = {name: None for name in TEXT if name in config}
-    if quantization != "none":
-        four_bits = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type=quantization, bnb_4bit_compute_dtype=getattr(torch, dtype)
+    if quantization == "nf4":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        number = getattr(torch, dtype)
+        options["transformer"] = load_transformer(
+            folder, number, quantization_config=four_bits(number), device_map={"": device}
         )
-        options["transformer"] = load_transformer(folder, getattr(torch, dtype), quantization_config=four_bits)
     return load_base(folder, dtype, **options)
 
 
@@ -41,11 +42,8 @@ def check_quantization(quantization: str) -> None:
     Raises:
         LabError: it cannot.
     """
-    if quantization != "none" and (not torch.cuda.is_available() or find_spec("bitsandbytes") is None):
-        raise LabError(
-            f"`generate.quantization` is {quantization}, which needs an NVIDIA GPU and the package bitsandbytes, and "
-            "one of them is not here: set it to none, or draw where both are."
-        )
+    if quantization == "nf4":
+        check_four_bits("generate.quantization")
 
 
 def check_size(family: Family, vae_config: Mapping, height: int | None, width: int | None) -> None:

@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from lab.errors import LabError
+from lab.models.four_bits import check_four_bits, four_bits
 from lab.models.load import device_of, load_transformer
 
 GRAPHS = 8  # of one block's code: with the ninth, torch.compile gives up
@@ -31,16 +31,9 @@ def load_frozen(folder: Path, precision: str) -> nn.Module:
     if precision != "nf4":
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         return load_transformer(folder, dtype).to(device)
-    from diffusers import BitsAndBytesConfig
-
-    four_bits = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=torch.bfloat16,
-        # By their whole names: the first and the last layer are small, and every token's error would be theirs.
-        llm_int8_skip_modules=["x_embedder", "proj_out"],
+    return load_transformer(
+        folder, torch.bfloat16, quantization_config=four_bits(torch.bfloat16), device_map={"": device}
     )
-    return load_transformer(folder, torch.bfloat16, quantization_config=four_bits, device_map={"": device})
 
 
 def check_precision(precision: str) -> None:
@@ -49,17 +42,8 @@ def check_precision(precision: str) -> None:
     Raises:
         LabError: it cannot.
     """
-    if precision != "nf4":
-        return
-    if not torch.cuda.is_available():
-        raise LabError(
-            "`train.precision` is nf4, which needs an NVIDIA GPU, and PyTorch sees none: set it to bf16 or float32, or "
-            "train on a machine that has one."
-        )
-    if find_spec("bitsandbytes") is None:
-        raise LabError(
-            "`train.precision` is nf4, which needs bitsandbytes: `pip install bitsandbytes` in .venv, or take bf16."
-        )
+    if precision == "nf4":
+        check_four_bits("train.precision")
 
 
 def blocks_of(transformer: nn.Module) -> list[nn.Module]:

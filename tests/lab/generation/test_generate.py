@@ -1,8 +1,12 @@
 """Generation: fixed batches, paired seeds, resume without redoing, adapters for the early steps."""
 
+import sys
+
 import pytest
 import torch
+from diffusers.quantizers.bitsandbytes.bnb_quantizer import BnB4BitDiffusersQuantizer
 from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
 
 from lab.generation.acceleration import attention_order, compile_blocks
 from lab.generation.adapter import adapter
@@ -16,6 +20,7 @@ from lab.training.lora import add_lora, save_lora
 from taca.hooks import TacaConfig, taca
 from tests.published import make_checkpoint
 from tests.tiny_base import tiny_base
+from tests.tiny_flux import tiny_flux
 
 SAMPLING = Sampling(num_inference_steps=4, guidance_scale=1.0, batch_size=2, height=64, width=64)
 PROMPTS = [
@@ -46,11 +51,11 @@ def published(request, tmp_path_factory):
     return make_checkpoint(request.param, tmp_path_factory.mktemp("base") / request.param)
 
 
-def embeddings(base, folder, guided=False, wanted=None, batch_size=2):
+def embeddings(base, folder, guided=False, wanted=None, batch_size=2, dtype="float32"):
     prompts = [prompt["prompt"] for prompt in PROMPTS]
     family = family_named(transformer_class(base), part_config(base, "transformer"))
     return embed_prompts(
-        load_text(base, "float32"),
+        load_text(base, dtype),
         family,
         prompts,
         set(prompts) if wanted is None else wanted,
@@ -195,6 +200,27 @@ def _backends(*names):
 
     members = {member.split("_")[0]: getattr(SDPBackend, member) for member in SDPBackend.__members__}
     return [members[name] for name in names]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="bitsandbytes is installed on Linux alone")
+@pytest.mark.parametrize("base", [tiny_base, tiny_flux])
+def test_a_base_in_four_bits_draws_nearly_what_the_whole_one_draws(base, tmp_path, monkeypatch):
+    """On a CPU, with diffusers' question for a GPU left out; TACA acts in it."""
+    monkeypatch.setattr(BnB4BitDiffusersQuantizer, "validate_environment", lambda *_, **__: None)
+    embedded = embeddings(base(), tmp_path / "embeddings", dtype="bfloat16")
+
+    def images(quantization, gamma):
+        folder = tmp_path / f"{quantization}-{gamma}"
+        pipe = load_drawing(base(), "bfloat16", quantization)
+        # In evaluation bitsandbytes packs weights for the CPU anew, in a form that wants layers of 32, 64, ... outputs.
+        pipe.transformer.train()
+        with taca(pipe, TacaConfig(gamma=gamma)):
+            draw(pipe, embedded, PLANNED[:2], folder)
+        return torch.stack([pil_to_tensor(Image.open(folder / image.path)).float() for image in PLANNED[:2]])
+
+    whole, four_bits, with_taca = images("none", 1.0), images("nf4", 1.0), images("nf4", 4.0)
+    assert 0 < (four_bits - whole).abs().mean() < 0.3 * whole.std()
+    assert not torch.equal(with_taca, four_bits)
 
 
 @pytest.mark.slow
