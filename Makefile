@@ -21,7 +21,7 @@ export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help repro base test test-all check ui run profile remote plan flow serve doctor gc rebuild gpu-check quality
+.PHONY: help repro base test test-all check ui run publish profile remote plan flow serve doctor gc rebuild gpu-check quality
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ ui: $(READY)  ## open the runs in MLflow (PORT=5000)
 
 run: $(READY)  ## find the MLflow run that made an output, by its hash (HASH=... from dvc.lock or the report)
 	@python -m runtime.tracking.find $(HASH)
+
+publish: $(READY)  ## copy an adapter with its model card to a folder (ADAPTER=taca-r16 TO=folder)
+	@python -m lab.publish "$(ADAPTER)" "$(TO)"
 
 profile: $(READY)  ## rewrite params.yaml for a profile and show the change (PROFILE=quick, PROFILE=flux-dev-smoke)
 	@python -m lab.params.profile $(PROFILE)

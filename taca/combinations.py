@@ -25,8 +25,13 @@ def check_combinations(transformer: nn.Module) -> None:
     """Makes sure that nothing is enabled on a transformer under which TACA would be silently wrong.
 
     Raises:
-        TacaError: an output cache, or ring attention by PyTorch's own kernel.
+        TacaError: a replica of DataParallel, an output cache, or ring attention by PyTorch's own kernel.
     """
+    if "_is_replica" in vars(transformer):
+        raise TacaError(
+            "DataParallel runs copies of the transformer that share their processors with it: use "
+            "DistributedDataParallel, or one GPU."
+        )
     cache = _cache(transformer)
     if cache is not None:
         raise TacaError(
@@ -41,17 +46,29 @@ def check_combinations(transformer: nn.Module) -> None:
         )
 
 
-def check_gradients(transformer: nn.Module) -> None:
-    """Makes sure that no gradient is asked for where diffusers has none.
+def check_gradients(transformer: nn.Module, hidden_states: torch.Tensor) -> None:
+    """Makes sure that no gradient is asked for where there is none, or none of use.
 
     Raises:
-        TacaError: gradients are recorded under context parallelism.
+        TacaError: gradients are recorded under context parallelism, or in float16 on a CPU.
     """
-    if context_parallel(transformer) is not None and torch.is_grad_enabled():
+    if not torch.is_grad_enabled():
+        return
+    if hidden_states.device.type == "cpu" and _computed_in(hidden_states) == torch.float16:
+        raise TacaError(
+            "Gradients are recorded in float16 on a CPU, where small ones vanish and nothing is gained: train in "
+            "bfloat16 or float32, or run the pass under `torch.no_grad()`."
+        )
+    if context_parallel(transformer) is not None:
         raise TacaError(
             "diffusers' context parallelism has no backward pass for queries fewer than the keys, which TACA has: "
             "run the pass under `torch.no_grad()`, or train without context parallelism."
         )
+
+
+def _computed_in(hidden_states: torch.Tensor) -> torch.dtype:
+    device = hidden_states.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_states.dtype
 
 
 def context_parallel(transformer: nn.Module) -> object | None:

@@ -28,7 +28,6 @@ from diffusers.models.transformers.transformer_qwenimage import QwenDoubleStream
 from torch import nn
 
 from taca import processors
-from taca.branches import BatchedBranches, SeparateBranches
 from taca.errors import TacaError
 from taca.processors.base import TacaProcessor
 
@@ -56,13 +55,11 @@ class Family:
         transformer: the class; its subclasses belong to the family too.
         sites: every kind of attention that image and text tokens share.
         timestep_scale: takes the `timestep` that pipelines pass to the scheduler's 0..1000 scale.
-        branches: how pipelines pass the two branches of classifier-free guidance.
     """
 
     transformer: type[nn.Module]
     sites: tuple[AttentionSite, ...]
     timestep_scale: float
-    branches: type[BatchedBranches] | type[SeparateBranches]
 
 
 DOUBLE, SINGLE = r"transformer_blocks\.\d+\.attn", r"single_transformer_blocks\.\d+\.attn"
@@ -77,7 +74,6 @@ FAMILIES = (
             ),
         ),
         timestep_scale=1.0,
-        branches=BatchedBranches,
     ),
     Family(
         transformer=FluxTransformer2DModel,
@@ -86,7 +82,6 @@ FAMILIES = (
             AttentionSite(SINGLE, (FluxAttnProcessor,), processors.TacaFluxAttnProcessor),
         ),
         timestep_scale=1000.0,
-        branches=SeparateBranches,
     ),
     # Reference images are image tokens: they read the prompt with gamma too.
     Family(
@@ -96,7 +91,6 @@ FAMILIES = (
             AttentionSite(SINGLE, (Flux2ParallelSelfAttnProcessor,), processors.TacaFlux2ParallelSelfAttnProcessor),
         ),
         timestep_scale=1000.0,
-        branches=SeparateBranches,
     ),
     Family(
         transformer=QwenImageTransformer2DModel,
@@ -104,7 +98,6 @@ FAMILIES = (
             AttentionSite(DOUBLE, (QwenDoubleStreamAttnProcessor2_0,), processors.TacaQwenDoubleStreamAttnProcessor),
         ),
         timestep_scale=1000.0,
-        branches=SeparateBranches,
     ),
     Family(
         transformer=CogVideoXTransformer3DModel,
@@ -116,7 +109,6 @@ FAMILIES = (
             ),
         ),
         timestep_scale=1.0,
-        branches=BatchedBranches,
     ),
     # The refiner of the text (`context_embedder.token_refiner`) sees text tokens alone and is no site.
     Family(
@@ -126,9 +118,11 @@ FAMILIES = (
             AttentionSite(SINGLE, (HunyuanVideoAttnProcessor2_0,), processors.TacaHunyuanVideoAttnProcessor),
         ),
         timestep_scale=1.0,
-        branches=SeparateBranches,
     ),
 )
+
+
+_CLASSES = tuple(family.transformer for family in FAMILIES)
 
 
 def family_of(transformer: nn.Module) -> Family:
@@ -146,21 +140,26 @@ def family_of(transformer: nn.Module) -> Family:
 
 
 def transformer_of(model: object) -> nn.Module:
-    """A transformer itself, or that of a pipeline.
+    """A transformer itself, that of a pipeline, or the one inside of what was put around it.
+
+    A wrapper (`torch.compile`'s, DistributedDataParallel, FSDP, a model of peft) has what it calls as its only child,
+    and calls it as a module, hooks included.
 
     Raises:
         TacaError: a pipeline that has none.
     """
-    if not isinstance(model, DiffusionPipeline):
-        return model
-    transformer = getattr(model, "transformer", None)
+    transformer = getattr(model, "transformer", None) if isinstance(model, DiffusionPipeline) else model
     if transformer is None:
         raise TacaError(
             f"{type(model).__name__} has no transformer, and TACA acts on one: pass a pipeline around one, "
             "such as StableDiffusion3Pipeline."
         )
-    # What `torch.compile` returns calls the module that it was given, hooks included.
-    return getattr(transformer, "_orig_mod", transformer)
+    while isinstance(transformer, nn.Module) and not isinstance(transformer, _CLASSES):
+        children = list(transformer.children())
+        if len(children) != 1:
+            break
+        transformer = children[0]
+    return transformer
 
 
 # What compilation, checkpointing and FSDP put around a block, in the names of what is inside.

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
+from diffusers import DiffusionPipeline
 from torch import nn
 
 from taca.adapters import ScopedAdapter
+from taca.branches import Branches
 from taca.combinations import check_combinations, check_gradients
 from taca.config import TacaConfig
 from taca.errors import TacaError
@@ -50,7 +52,7 @@ class TacaHook:
         self.processors: tuple[object, Processors] = (None, {})
         self.undo = ExitStack()
         self.handles = []
-        self.branches = None if config.branches == "both" else family.branches(pipeline, transformer)
+        self.branches = None if config.branches == "both" else Branches(transformer)
 
     def register(self, transformer: nn.Module) -> None:
         """Hooks the forward pass; the later hook also runs when the pass fails."""
@@ -81,7 +83,7 @@ class TacaHook:
         scaled = self._scaled(early, arguments)
         if self.config.gamma != 1 and any(scaled):
             check_stock(self.sites)
-            check_gradients(transformer)
+            check_gradients(transformer, arguments["hidden_states"])
             self._put(transformer, self._processors(scaled, arguments))
 
     @torch.compiler.disable
@@ -169,7 +171,7 @@ def apply_taca(model: object, config: TacaConfig, *, scheduler: object | None = 
             transformer is then as it was.
     """
     transformer = transformer_of(model)
-    pipeline = None if transformer is model else model
+    pipeline = model if isinstance(model, DiffusionPipeline) else None
     if pipeline is not None and scheduler is not None:
         raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
     family = family_of(transformer)

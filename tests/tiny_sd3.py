@@ -95,7 +95,7 @@ def pipeline(model: SD3Transformer2DModel) -> StableDiffusion3Pipeline:
     return pipe
 
 
-def draw(pipe: StableDiffusion3Pipeline, steps: int = 30) -> torch.Tensor:
+def draw(pipe: StableDiffusion3Pipeline, steps: int = 30, **options) -> torch.Tensor:
     """One image (1, 3, 8, 8) with guidance, from a fixed seed and prompt."""
     generator = torch.Generator().manual_seed(2)
     prompt, negative = torch.randn(2, 1, TEXT_TOKENS, 12, generator=generator)
@@ -110,4 +110,5 @@ def draw(pipe: StableDiffusion3Pipeline, steps: int = 30) -> torch.Tensor:
         width=8,
         generator=generator,
         output_type="pt",
+        **options,
     ).images

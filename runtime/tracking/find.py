@@ -22,7 +22,7 @@ def main() -> None:
         if not re.fullmatch(r"[0-9a-f]{6,32}(\.dir)?", prefix):
             raise StageError("Say `make run HASH=...` with the first 6 or more digits of an md5 in dvc.lock.")
         check_answers(uri)
-        runs = _runs(uri, prefix)
+        runs = find_runs(uri, prefix)
         if not runs:
             raise StageError(
                 f"No run in {shown(uri)} made an output with hash {prefix}: take the hash from dvc.lock or the "
@@ -38,7 +38,7 @@ def main() -> None:
     os._exit(0)
 
 
-def _runs(uri: str, prefix: str) -> Sequence[Any]:
+def find_runs(uri: str, prefix: str) -> Sequence[Any]:
     """Runs with an output whose hash starts so, finished ones first, then newest first."""
     database = sqlite_file(uri)
     if database and not database.exists():
