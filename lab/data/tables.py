@@ -67,6 +67,8 @@ def _json_row(path: Path, number: int, line: str) -> Mapping[str, str | None]:
             parse_float=str,
             parse_constant=lambda _: None,
         )
+        if not isinstance(pairs, tuple):  # as an object's are, and no list's
+            raise TypeError
         found = [(key, _spelled(value)) for key, value in pairs if key in (FILE_NAME, *CAPTIONS)]
     except (ValueError, TypeError):
         found = None
