@@ -13,6 +13,7 @@ from compbench.scorers.blip.questions import questions_of
 from compbench.scorers.interface import SCORE_METRICS, Prompt, prompt_of, read_prompts
 from compbench.scorers.mode import Mode
 from compbench.scorers.spatial import check_two_objects
+from compbench.text import prompt_lines
 from compbench.val_prompts import CATEGORIES, read_compbench_prompts
 
 COMPBENCH = "compbench"
@@ -97,11 +98,11 @@ def _from_text(path: Path, categories: Sequence[str], parser: str) -> list[Promp
     if len(categories) > 1:
         raise CompbenchError(f"{path} does not say its prompts' categories: score one --category at a time with it.")
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = prompt_lines(path)
+    except CompbenchError as error:
         raise CompbenchError(
-            f"The prompts file {path} cannot be read ({error}): --prompts must be compbench, a table of the prompts "
-            "stage (.parquet), or a text file of one prompt a line."
+            f"{str(error).removesuffix('.')}; --prompts must be compbench, a table of the prompts stage (.parquet), or "
+            "a text file of one prompt a line."
         ) from None
     parses = parse_prompts(lines, categories[0], parser)
     fields = [{name: value for name, value in vars(parse).items() if name != "count"} for parse in parses]

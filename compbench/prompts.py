@@ -9,6 +9,7 @@ from compbench import val_prompts
 from compbench.errors import CompbenchError
 from compbench.parsing import Parse, parse_prompts
 from compbench.parsing.official import RULES
+from compbench.text import prompt_lines
 from compbench.val_prompts import CATEGORIES, read_compbench_prompts
 
 SCHEMA = pa.schema(
@@ -29,7 +30,8 @@ SCHEMA = pa.schema(
     ]
 )
 JOINED = "+"  # between splits that are taken one after the other
-MAX_LENGTH = 200  # characters: a prompt is part of its images' file names
+# A prompt is part of its images' file names, whose bytes file systems count, not their characters.
+MAX_BYTES = 255 - len("_000000.png")
 # Those that every folder of prompts has; the others it may go without.
 ALWAYS = ("color", "shape", "texture", "spatial", "non_spatial", "complex")
 
@@ -96,10 +98,11 @@ def prompt_row(prompt: str, category: str, split: str, unseen: bool, parse: Pars
 
 
 def _check(prompt: str) -> None:
-    if "_" in prompt or "/" in prompt or len(prompt) > MAX_LENGTH:
+    length = len(prompt.encode())
+    if any(character in prompt for character in "_/\0") or length > MAX_BYTES:
         raise CompbenchError(
-            f"The prompt {prompt!r} cannot be part of an image's file name: remove `_` and `/` from it and keep it to "
-            f"{MAX_LENGTH} characters."
+            f"The prompt {prompt!r} ({length} bytes) cannot be part of an image's file name: remove `_`, `/` and NUL "
+            f"from it and keep it to {MAX_BYTES} bytes in UTF-8."
         )
 
 
@@ -139,13 +142,10 @@ def _file(folder: Path, category: str, split: str) -> Path:
 
 
 def _lines(path: Path) -> list[str]:
-    """The file's prompts; the benchmark's files end lines in CRLF or LF, and some lack the last."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.exists():
         raise CompbenchError(
             f"The prompt file {path} does not exist; its folder must hold <category>_<split>.txt files as the "
             "benchmark has them.",
             "folder",
-        ) from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+        )
+    return prompt_lines(path)

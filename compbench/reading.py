@@ -1,5 +1,6 @@
 """Reading images so that a damaged one is named."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,12 @@ from pathlib import Path
 from PIL import Image
 
 from compbench.errors import CompbenchError
+
+# What Pillow raises for bytes that are no image, by the decoder that meets them; a bomb is an image of 180 megapixels.
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, RuntimeError, TypeError, struct.error),
+    Image.DecompressionBombError,
+)
 
 
 def read_image(path: Path, remedy: str) -> Image.Image:
@@ -29,6 +36,17 @@ def verify_image(path: Path, remedy: str) -> None:
 def _naming(path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises any of them for bytes that are no image
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else "is damaged or cut short"
-        raise CompbenchError(f"The image {path} {reason}: {remedy}.") from error
+    except UNREADABLE as error:
+        raise CompbenchError(f"The image {path} {unreadable(error)}: {remedy}.") from error
+
+
+def unreadable(error: Exception) -> str:
+    """What one of `UNREADABLE` says of a file."""
+    match error:
+        case FileNotFoundError():
+            return "does not exist"
+        case PermissionError():
+            return "may not be read by this user"
+        case Image.DecompressionBombError():
+            return f"has more than {2 * Image.MAX_IMAGE_PIXELS} pixels"
+    return "is damaged or cut short, or of a kind that Pillow cannot read"

@@ -2,6 +2,7 @@
 
 import sys
 
+from compbench.errors import CompbenchError
 from lab.errors import LabError
 from lab.params import load
 from runtime.execution import stage
@@ -10,7 +11,7 @@ OUTPUT = "data/sample"
 
 
 def main() -> None:
-    with stage("sample", sys.argv[1:], load, (LabError,)) as run:
+    with stage("sample", sys.argv[1:], load, (CompbenchError, LabError)) as run:
         sample(run)
 
 
@@ -24,9 +25,7 @@ def sample(run) -> None:
     if settings.folder is not None:
         run.log_input("sample.folder", settings.folder)
     folder = run.fresh(OUTPUT)
-    rows = sample_images(
-        settings.source, settings.folder, settings.size, settings.seed, folder, run.work / "datasets-cache"
-    )
+    rows = sample_images(settings.source, settings.folder, settings.size, settings.seed, folder, run.work / "unpacked")
     write_table(folder / "index.parquet", rows, SCHEMA)
     run.log_metrics({"images": len(rows)})
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from compbench.errors import CompbenchError
 from compbench.parsing.tagged import Tagged
+from compbench.text import decode, split_lines
 
 
 def find_parses(path: Path, prompts: Sequence[str]) -> list[Tagged]:
@@ -27,18 +28,19 @@ def find_parses(path: Path, prompts: Sequence[str]) -> list[Tagged]:
 def read_parses(path: Path) -> dict[str, Tagged]:
     """All parses of a file, by prompt.
 
-    Raises: CompbenchError for a file that is missing, and naming the first line that is no parse.
+    Raises: CompbenchError for a file that is missing or not in UTF-8, and naming the first line that is no parse.
     """
     try:
         content = path.read_bytes()
-        lines = (lzma.decompress(content) if path.suffix == ".xz" else content).decode().splitlines()
-    except (OSError, UnicodeDecodeError, lzma.LZMAError) as error:
+        content = lzma.decompress(content) if path.suffix == ".xz" else content
+    except (OSError, lzma.LZMAError) as error:
         raise CompbenchError(
             f"The parses file {path} cannot be read ({error}); the parser must be rules, spacy, or the path of a file "
             "that `make parse` wrote.",
             "parser",
         ) from None
-    tagged = [_tagged(path, number, line) for number, line in enumerate(lines, start=1)]
+    *lines, last = split_lines(decode(content, path))
+    tagged = [_tagged(path, number, line) for number, line in enumerate([*lines, last] if last else lines, start=1)]
     return {one.text: one for one in tagged}
 
 
@@ -47,9 +49,10 @@ def _tagged(path: Path, number: int, line: str) -> Tagged:
         fields = json.loads(line)
         lists = {name: tuple(fields[name]) for name in ("tokens", "pos", "noun_chunks")}
         tagged = Tagged(**fields | lists)
+        words = [tagged.text, tagged.parser, *tagged.tokens, *tagged.pos, *tagged.noun_chunks]
     except (ValueError, KeyError, TypeError):
-        tagged = None
-    if tagged is None or len(tagged.tokens) != len(tagged.pos):
+        tagged, words = None, []
+    if tagged is None or len(tagged.tokens) != len(tagged.pos) or not all(isinstance(word, str) for word in words):
         raise CompbenchError(
             f"Line {number} of {path} is no parse (text, tokens, pos, noun_chunks and parser, with a pos for each "
             "token): run `make parse` again."

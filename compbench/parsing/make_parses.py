@@ -37,8 +37,17 @@ def main() -> None:
 def read_prompts(folder: Path) -> list[str]:
     """Each prompt of the val and train files in the folder and its folders once, in the order of the files' names."""
     files = sorted(path for split in ("val", "train") for path in folder.rglob(f"*_{split}.txt"))
-    lines = [line.strip() for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for path in files for line in _lines(path)]
     return list(dict.fromkeys(line for line in lines if line))
+
+
+def _lines(path: Path) -> list[str]:
+    """As `compbench.text` reads them, which cannot be imported here: no line ends at U+2028."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        sys.exit(f"The file {path} is not in UTF-8 (byte {error.start + 1}): save it in UTF-8.")
+    return [line.removeprefix("\ufeff") for line in text.split("\n")]
 
 
 def parses(nlp: Language, texts: Iterable[str]) -> Iterator[dict]:

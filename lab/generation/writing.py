@@ -38,6 +38,6 @@ class ImageWriter(AbstractContextManager):
 
 def _write(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(".tmp")  # as long as .png: a prompt's name may fill what a file's name can be
     image.save(partial, format="PNG")
     partial.replace(path)

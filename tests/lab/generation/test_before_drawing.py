@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from compbench.prompts import MAX_BYTES
 from lab.errors import LabError
 from lab.generation.adapter import WEIGHTS
 from lab.generation.load import check_quantization
@@ -99,3 +100,12 @@ def test_no_more_images_wait_than_were_allowed(tmp_path):
     for number in range(9):
         with Image.open(tmp_path / f"{number}.png") as image:
             assert image.getpixel((0, 0)) == (number, 0, 0)
+
+
+@pytest.mark.parametrize("prompt", ["a" * MAX_BYTES, "é" * (MAX_BYTES // 2)])
+def test_the_longest_prompt_that_is_taken_can_be_written(tmp_path, prompt):
+    """Its file's name has 255 bytes, and no name on the way there has more."""
+    path = tmp_path / f"{prompt}_000000.png"
+    with ImageWriter(1) as writer:
+        writer.write(Image.new("RGB", (2, 2)), path)
+    assert list(tmp_path.iterdir()) == [path]

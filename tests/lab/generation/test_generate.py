@@ -106,7 +106,7 @@ def test_a_killed_generation_ends_with_the_same_bytes_and_redoes_nothing(pipe, e
     assert len(calls) == SAMPLING.num_inference_steps
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     assert pixels(tmp_path / "broken") == pixels(tmp_path / "whole")
-    assert not list((tmp_path / "broken").rglob("*.partial"))
+    assert not list((tmp_path / "broken").rglob("*.tmp"))
 
 
 def test_a_resumed_arm_encodes_whole_batches_and_no_other_prompt(tmp_path):

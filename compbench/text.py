@@ -1,0 +1,57 @@
+"""Text that people wrote: UTF-8, with or without a byte order mark, with the line ends of any system."""
+
+from pathlib import Path
+
+from compbench.errors import CompbenchError
+
+MARK = "\ufeff"
+# Text in UTF-16 and in ISO-2022 can be decoded as UTF-8, but is full of the one or the other.
+FOREIGN = {"\0": "UTF-16", "\x1b": "ISO-2022"}
+
+
+def read_text(path: Path) -> str:
+    """The whole text, without its byte order mark.
+
+    Raises:
+        CompbenchError: the file cannot be read, or is in another encoding.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CompbenchError(f"The file {path} cannot be read ({error.strerror}): give one that can.") from None
+    return decode(content, path)
+
+
+def decode(content: bytes, path: Path) -> str:
+    """The text of a file's `content`; `path` is named in errors. Raises: CompbenchError for another encoding."""
+    try:
+        text = content.decode("utf-8").lstrip(MARK)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        reason = f"line {line} has the byte 0x{content[error.start]:02x} where none may be"
+        raise CompbenchError(f"The file {path} is not in UTF-8 ({reason}): save it in UTF-8.") from None
+    for character, encoding in FOREIGN.items():
+        if character in text:
+            line = text.count("\n", 0, text.index(character)) + 1
+            reason = f"line {line} has the control character 0x{ord(character):02x}, as text in {encoding} has"
+            raise CompbenchError(f"The file {path} is not in UTF-8 ({reason}): save it in UTF-8.")
+    return text
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines, ended by LF, CRLF or CR alone: `str.splitlines` ends one at U+2028, U+0085 and five more too.
+
+    A byte order mark at a line's start is left out: files that were joined have one.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return [line.removeprefix(MARK) for line in lines]
+
+
+def prompt_lines(path: Path) -> list[str]:
+    """The prompts of a text file that has one a line; blank lines are none. Raises what `read_text` raises."""
+    return [line.strip() for line in split_lines(read_text(path)) if not is_blank(line)]
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of it can be seen: no characters, or spaces, line ends and invisible ones alone."""
+    return not any(character.isprintable() and character != " " for character in text)

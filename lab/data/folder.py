@@ -1,0 +1,124 @@
+"""A folder of images with captions, as people bring it."""
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from unicodedata import normalize
+
+from PIL import Image
+
+from compbench.text import is_blank
+from lab.data.tables import FILE_NAME, READERS, read_rows
+from lab.errors import LabError
+
+TABLES = tuple(f"metadata{suffix}" for suffix in READERS)
+
+
+@dataclass(frozen=True)
+class CaptionedFile:
+    """An image file and what it shows; `name` is its path in the folder."""
+
+    name: str
+    path: Path
+    caption: str
+
+
+def captioned_files(folder: Path, unpacked: Path) -> list[CaptionedFile]:
+    """Every image below `folder` with its caption, sorted by their paths, whatever their files and folders are called.
+
+    A table's file names start from its own folder. ZIP archives are unpacked. Hidden files count if a row names them.
+
+    Args:
+        unpacked: a folder for what archives hold.
+
+    Raises:
+        LabError: there is no table; an image has no caption, no row, or two; a row has no image.
+        CompbenchError: a table is not in UTF-8.
+    """
+    files = _files(folder) | _archived(folder, unpacked)
+    tables = [name for name in files if PurePosixPath(name).name.lower() in TABLES and not _hidden(name)]
+    if not tables:
+        raise LabError(
+            f"`sample.folder` {str(folder)!r} has no captions: put a metadata.csv with the columns file_name and text "
+            "in it."
+        )
+    found: dict[str, CaptionedFile] = {}
+    for table in sorted(tables):
+        for one in _described(table, files):
+            if one.name in found:
+                raise LabError(f"The image {one.path} has two rows, one of them in {files[table]}: keep one.")
+            found[one.name] = one
+    _check_none_left(files, found)
+    return [found[name] for name in sorted(found)]
+
+
+def _described(table: str, files: dict[str, Path]) -> Iterator[CaptionedFile]:
+    """What one table says. Raises: LabError."""
+    # macOS stores é as two characters, and most keyboards write it as one.
+    alike = {normalize("NFC", name): name for name in files}
+    for file_name, caption in read_rows(files[table]):
+        name = _place(table, file_name, files)
+        name = name if name in files else alike.get(normalize("NFC", name))
+        if name is None:
+            raise LabError(
+                f"{files[table]} has a row for {file_name!r}, which is no file there: correct the row or remove it."
+            )
+        yield CaptionedFile(name, files[name], _checked(caption, files[name], files[table]))
+
+
+def _place(table: str, file_name: str | None, files: dict[str, Path]) -> str:
+    """The path in the folder of what a row calls `file_name`. Raises: LabError for one outside of it."""
+    if file_name is None or is_blank(file_name):
+        raise LabError(f"{files[table]} has a row without a {FILE_NAME}: fill it in or remove the row.")
+    parts: list[str] = []
+    for part in file_name.split("/"):
+        if part == ".." and parts:
+            parts.pop()
+        elif part not in (".", ""):
+            parts.append(part)
+    if file_name.startswith("/") or ".." in parts:
+        raise LabError(
+            f"{files[table]} has a row for {file_name!r}, which is outside of the table's folder: move the image into "
+            "it."
+        )
+    return PurePosixPath(table).parent.joinpath(*parts).as_posix()
+
+
+def _checked(caption: str | None, image: Path, table: Path) -> str:
+    """Raises: LabError for a caption that says nothing."""
+    if caption is None or is_blank(caption):
+        raise LabError(f"The image {image} has no caption in {table}: write one, or remove the image and its row.")
+    if any("\ud800" <= character <= "\udfff" or character == "\0" for character in caption):
+        raise LabError(f"The caption of the image {image} in {table}, {caption!r}, is no text: correct it.")
+    return caption
+
+
+def _check_none_left(files: dict[str, Path], found: dict[str, CaptionedFile]) -> None:
+    kinds = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    for name, path in files.items():
+        if name not in found and PurePosixPath(name).suffix.lower() in kinds and not _hidden(name):
+            raise LabError(f"The image {path} has no row in a {TABLES[0]}: write its caption there, or move it away.")
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Every file below, by its path there."""
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in PurePosixPath(name).parts)
+
+
+def _archived(folder: Path, unpacked: Path) -> dict[str, Path]:
+    found = {}
+    for name, archive in _files(folder).items():
+        if archive.suffix.lower() == ".zip" and not _hidden(name):
+            place = unpacked / name
+            try:
+                with zipfile.ZipFile(archive) as file:
+                    file.extractall(place)
+            except (OSError, zipfile.BadZipFile) as error:
+                raise LabError(f"The archive {archive} cannot be unpacked ({error}): replace it.") from None
+            found |= {f"{name}/{inside}": path for inside, path in _files(place).items()}
+    return found

@@ -1,0 +1,19 @@
+"""Images of a folder and the prompts that their names say."""
+
+import unicodedata
+
+import pytest
+
+from compbench.layout import list_images
+from compbench.scorers.interface import Prompt
+
+
+@pytest.mark.parametrize(("asked", "disk"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFC", "NFC")])
+def test_an_image_is_its_prompts_however_its_accents_are_stored(tmp_path, asked, disk):
+    """macOS takes é apart in file names; the row says the prompt as it was asked for."""
+    prompt, name = (unicodedata.normalize(form, "a café with a red naïve façade") for form in (asked, disk))
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    (samples / f"{name}_000000.png").touch()
+    (row,) = list_images(tmp_path, samples, [Prompt(4, prompt, "color", parser="rules")], "color", {})
+    assert (row.prompt, row.prompt_index, row.path) == (prompt, 4, f"samples/{name}_000000.png")

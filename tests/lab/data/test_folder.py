@@ -1,0 +1,271 @@
+"""Captions and files of a user's folder: what stands in the table is taken, and names decide nothing."""
+
+import json
+import unicodedata
+import zipfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from compbench.errors import CompbenchError
+from lab.data.folder import captioned_files
+from lab.errors import LabError
+
+SPELLED = [
+    "NA",
+    "None",
+    "null",
+    "nan",
+    "007",
+    "1984",
+    "true",
+    "1e5",
+    "1.0",
+    "-0",
+    "2024-01-01",
+    " a cat ",
+    "a, b",
+    'a "b"',
+]
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A folder, and what makes an image in it."""
+
+    class Mine:
+        folder = tmp_path / "mine"
+
+        def image(self, name="a.png"):
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (4, 4)).save(self.folder / name, format="PNG")
+
+        def write(self, content, name="metadata.csv"):
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+        def read(self):
+            return {one.name: one.caption for one in captioned_files(self.folder, tmp_path / "unpacked")}
+
+        def refused(self, said):
+            with pytest.raises((LabError, CompbenchError), match=said) as caught:
+                self.read()
+            assert "\n" not in str(caught.value)
+
+    Mine().image()
+    return Mine()
+
+
+def quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+@pytest.mark.parametrize("caption", [*SPELLED, "two\nlines", "a\u2028b", "a\x85b", "cafe\u0301", "猫", "=1+1"])
+def test_a_caption_in_csv_is_what_is_written(mine, caption):
+    mine.write(f"file_name,text\na.png,{quoted(caption)}\n")
+    assert mine.read() == {"a.png": caption}
+
+
+@pytest.mark.parametrize("literal", ["007", "1984", "true", "null", "NA", "1e5", "Infinity"])
+def test_a_caption_in_csv_without_quotes_too(mine, literal):
+    mine.write(f"file_name,text\r\na.png,{literal}\r\n")
+    assert mine.read() == {"a.png": literal}
+
+
+@pytest.mark.parametrize(
+    "literal", ["1984", "1e5", "1.50", "true", "false", '"null"', '"a\u2028b"', "12345678901234567890"]
+)
+def test_a_caption_in_json_is_what_is_written(mine, literal):
+    mine.write(f'{{"file_name": "a.png", "text": {literal}}}\n', "metadata.jsonl")
+    assert mine.read() == {"a.png": literal.strip('"')}
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pa.array(["007"]), "007"),
+        (pa.array(["NA"]).dictionary_encode(), "NA"),
+        (pa.array(["x"], pa.large_string()), "x"),
+        (pa.array([1984]), "1984"),
+        (pa.array([True]), "true"),
+    ],
+)
+def test_a_caption_in_parquet_is_what_is_written(mine, column, expected):
+    pq.write_table(pa.table({"file_name": ["a.png"], "text": column}), mine.folder / "metadata.parquet")
+    assert mine.read() == {"a.png": expected}
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.date32(), pa.list_(pa.string())])
+def test_a_column_that_is_no_text_is_refused(mine, kind):
+    pq.write_table(pa.table({"file_name": ["a.png"], "text": pa.array([None], kind)}), mine.folder / "metadata.parquet")
+    mine.refused(r"column text of .*metadata\.parquet holds .*, not text")
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t", "\u3000", "\u00a0", "\u200b", "\ufeff", '"\n"'])
+def test_a_blank_caption_is_refused_by_the_images_name(mine, blank):
+    mine.write(f"file_name,text\na.png,{blank}\n")
+    mine.refused(r"a\.png has no caption")
+
+
+@pytest.mark.parametrize(
+    "row", ['{"file_name": "a.png"}', '{"file_name": "a.png", "text": null}', '{"file_name": "a.png", "text": NaN}']
+)
+def test_a_missing_caption_is_refused_by_the_images_name(mine, row):
+    mine.write(row, "metadata.jsonl")
+    mine.refused(r"a\.png has no caption")
+
+
+def test_a_row_that_ends_before_its_caption_and_a_null_of_parquet_are_refused(mine):
+    mine.write("file_name,text\na.png\n")
+    mine.refused(r"a\.png has no caption")
+    (mine.folder / "metadata.csv").unlink()
+    pq.write_table(
+        pa.table({"file_name": ["a.png"], "text": pa.nulls(1, pa.string())}), mine.folder / "metadata.parquet"
+    )
+    mine.refused(r"a\.png has no caption")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1", "shift-jis", "iso-2022-jp", "gbk"])
+def test_another_encoding_is_refused(mine, encoding):
+    caption = "é" if encoding == "latin-1" else "赤い"
+    mine.write(f"file_name,text\na.png,{caption}\n".encode(encoding))
+    mine.refused(r"metadata\.csv is not in UTF-8 .*: save it in UTF-8")
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_table(mine, name):
+    rows = {"metadata.csv": "file_name,text\na.png,é\n", "metadata.jsonl": '{"file_name": "a.png", "text": "é"}\n'}
+    mine.write(rows[name].encode("utf-8-sig"), name)
+    assert mine.read() == {"a.png": "é"}
+
+
+def test_text_that_no_file_can_hold_is_refused(mine):
+    for escape in (r"\ud800", r"\u0000"):
+        mine.write(f'{{"file_name": "a.png", "text": "x{escape}"}}', "metadata.jsonl")
+        mine.refused(r"caption of the image .*a\.png .* is no text")
+
+
+SPLITS = ["test_0.png", "val.png", "train-00000-of-00001.png", "test/x.png", "data/train/1.png"]
+PATTERNS = ["a[1].png", "[2024]/x.png", "*.png", "a b.png", "猫.png", "__x__/1.png"]
+SUFFIXES = ["A.PNG", "b.JPeG", "no suffix", ".hidden.png", "metadata.png"]
+
+
+@pytest.mark.parametrize("name", [*SPLITS, *PATTERNS, *SUFFIXES])
+def test_names_decide_nothing(mine, name):
+    mine.image(name)
+    mine.write("".join(json.dumps({"file_name": one, "text": one}) + "\n" for one in ("a.png", name)), "metadata.jsonl")
+    assert mine.read() == {"a.png": "a.png", name: name}
+
+
+@pytest.mark.parametrize("folder", ["test", "val", "[2024]", "a*", "x.zip"])
+def test_the_folders_own_name_decides_nothing(mine, tmp_path, folder):
+    mine.write("file_name,text\na.png,x\n")
+    mine.folder.rename(tmp_path / folder)
+    (found,) = captioned_files(tmp_path / folder, tmp_path / "unpacked")
+    assert (found.name, found.caption) == ("a.png", "x")
+
+
+@pytest.mark.parametrize(("table", "disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_is_found_however_its_accents_are_stored(mine, table, disk):
+    name = unicodedata.normalize(disk, "é.png")
+    mine.image(name)
+    mine.write(f"file_name,text\na.png,a\n{unicodedata.normalize(table, 'é.png')},b\n")
+    assert mine.read() == {"a.png": "a", name: "b"}
+
+
+def test_every_folder_may_have_a_table_of_its_own(mine):
+    mine.image("train/x.png")
+    mine.image("test/x.png")
+    mine.write("file_name,text\na.png,1\ntrain/x.png,2\n")
+    mine.write("file_name,text\nx.png,3\n", "test/METADATA.CSV")
+    assert mine.read() == {"a.png": "1", "train/x.png": "2", "test/x.png": "3"}
+
+
+def test_an_archive_is_unpacked(mine):
+    mine.write("file_name,text\na.png,1\n")
+    with zipfile.ZipFile(mine.folder / "more.zip", "w") as archive:
+        archive.write(mine.folder / "a.png", "inside/b.png")
+        archive.writestr("metadata.csv", "file_name,text\ninside/b.png,2\n")
+    assert mine.read() == {"a.png": "1", "more.zip/inside/b.png": "2"}
+    (mine.folder / "more.zip").write_bytes(b"PK")
+    mine.refused(r"more\.zip cannot be unpacked")
+
+
+def test_what_is_no_image_and_what_is_hidden_needs_no_row(mine):
+    mine.write("file_name,text\na.png,x\n")
+    for name in (".DS_Store", "._a.png", "README.md", "Thumbs.db", ".cache/b.png", "a.txt"):
+        mine.write(b"\0", name)
+    assert mine.read() == {"a.png": "x"}
+
+
+@pytest.mark.parametrize("name", ["b.png", "B.JPG", "sub/b.webp"])
+def test_an_image_without_a_row_is_refused(mine, name):
+    mine.write("file_name,text\na.png,x\n")
+    mine.image(name)
+    mine.refused(rf"{name} has no row")
+
+
+@pytest.mark.parametrize("file_name", ["b.png", "A.png", "sub/a.png", "."])
+def test_a_row_without_an_image_is_refused(mine, file_name):
+    mine.write(f"file_name,text\na.png,x\n{file_name},y\n")
+    mine.refused(rf"metadata\.csv has a row for '{file_name}', which is no file there")
+
+
+@pytest.mark.parametrize("file_name", ["../b.png", "/etc/b.png", "sub/../../b.png", ".."])
+def test_a_row_may_not_lead_out_of_the_folder(mine, file_name):
+    mine.write(f"file_name,text\na.png,x\n{file_name},y\n")
+    mine.refused(r"which is outside of the table's folder")
+
+
+def test_a_row_without_a_file_name_is_refused(mine):
+    mine.write("file_name,text\na.png,x\n,y\n")
+    mine.refused(r"metadata\.csv has a row without a file_name")
+
+
+@pytest.mark.parametrize("again", ["a.png", "./a.png", "sub/../a.png"])
+def test_an_image_with_two_rows_is_refused(mine, again):
+    mine.write(f"file_name,text\na.png,x\n{again},x\n")
+    mine.refused(r"a\.png has two rows")
+
+
+def test_an_image_of_two_tables_is_refused(mine):
+    mine.write("file_name,text\na.png,x\n")
+    mine.write('{"file_name": "a.png", "text": "x"}', "metadata.jsonl")
+    mine.refused(r"a\.png has two rows")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("file_name,text\na.png,a cat, and a dog\n", r"Line 2 of .*3 fields under 2 columns.*in quotes"),
+        ('file_name,text\na.png,"a cat\n', r"of .*metadata\.csv is no row"),
+        ('file_name,text\na.png,"cat" here\n', r"Line 2 of .* is no row"),
+        ("file_name;text\na.png;x\n", r"has the columns file_name;text, but must have file_name and text"),
+        ("file_name,text,text\na.png,x,y\n", r"each once"),
+        ("name,text\na.png,x\n", r"must have file_name and text"),
+        ("", r"must have file_name and text"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(mine, table, said):
+    mine.write(table)
+    mine.refused(said)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[]", "5", "{", '{"file_name": "a.png", "text": ["x"]}', '{"file_name": "a.png", "text": "x", "text": "y"}'],
+)
+def test_a_line_that_is_no_row_is_refused(mine, line):
+    mine.write(f"\n{line}\n", "metadata.jsonl")
+    mine.refused(r"Line 2 of .*metadata\.jsonl is no row")
+
+
+def test_a_damaged_parquet_table_is_refused(mine):
+    mine.write(b"PAR1 not", "metadata.parquet")
+    mine.refused(r"metadata\.parquet cannot be read")
+
+
+def test_a_folder_without_a_table_is_refused(mine):
+    mine.refused(r"`sample.folder` .* has no captions: put a metadata\.csv with the columns file_name and text in it")
