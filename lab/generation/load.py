@@ -9,7 +9,7 @@ from diffusers import DiffusionPipeline
 from lab.errors import LabError
 from lab.models.family import Family
 from lab.models.four_bits import check_four_bits, four_bits
-from lab.models.load import load_base, load_transformer, read_config
+from lab.models.load import device_of, load_base, load_transformer, read_config
 
 TEXT = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
 
@@ -28,10 +28,9 @@ def load_drawing(folder: Path, dtype: str, quantization: str) -> DiffusionPipeli
     config = read_config(folder, "model_index.json")
     options = {name: None for name in TEXT if name in config}
     if quantization == "nf4":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         number = getattr(torch, dtype)
         options["transformer"] = load_transformer(
-            folder, number, quantization_config=four_bits(number), device_map={"": device}
+            folder, number, quantization_config=four_bits(number), device_map={"": device_of(folder)}
         )
     return load_base(folder, dtype, **options)
 
