@@ -21,7 +21,7 @@ export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help repro base test test-all check ui run publish profile remote plan flow serve doctor gc rebuild gpu-check quality
+.PHONY: help repro base test test-all check ui run publish profile estimate remote plan flow serve doctor gc rebuild gpu-check quality
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,9 @@ publish: $(READY)  ## copy an adapter with its model card to a folder (ADAPTER=t
 
 profile: $(READY)  ## rewrite params.yaml for a profile and show the change (PROFILE=quick, PROFILE=flux-dev-smoke)
 	@python -m lab.params.profile $(PROFILE)
+
+estimate: $(READY)  ## say what params.yaml or PROFILE=name will need: GPU memory, hours, disk, download (PRICE=2.5 an hour)
+	@python -m lab.estimate $(PROFILE) $(if $(PRICE),--price $(PRICE))
 
 remote: $(READY)  ## share data through a folder or s3:// (URL=...); then `dvc push` and `dvc pull`
 	@[ -n "$(URL)" ] || { echo "Say where: make remote URL=/a/folder or URL=s3://bucket/path." >&2; exit 1; }

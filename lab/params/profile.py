@@ -14,7 +14,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from lab.params import validate
+from lab.params import Params, validate
 from runtime.errors import StageError
 from runtime.params import ParamsError, read_yaml
 
@@ -57,6 +57,11 @@ def compose(*overlays: Path) -> str:
     yaml.dump(document, composed)
     validate(_round_trip("safe").load(composed.getvalue()), " with ".join(map(str, overlays)))
     return composed.getvalue()
+
+
+def profile_params(name: str) -> Params:
+    """The parameters of a profile, overlays behind its name included; raises as `compose`."""
+    return validate(_round_trip("safe").load(compose(*_named([name]))), f"profile {name}")
 
 
 def _named(arguments: list[str]) -> list[Path]:
