@@ -92,7 +92,7 @@ def _share(root: Path, folder: Path) -> None:
 
     shared = Config(str(root / ".dvc")).read()  # of all levels, with absolute paths
     shared["cache"].setdefault("dir", str(root / ".dvc" / "cache"))
-    shared["cache"]["type"] = "reflink,hardlink,copy"
+    shared["cache"]["type"] = "hardlink,reflink,copy"  # in this order: see `.dvc/config`
     # DVC keeps an index for each workspace; inside, it goes with the workspace.
     shared["core"]["site_cache_dir"] = str(folder / ".dvc" / "tmp" / "site")
     with Config(str(folder / ".dvc")).edit("local") as config:
