@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.online import go_online
 from lab.params import load
 from runtime.execution import stage
 
 TRAIN = "TACA_TRAIN_BASE"  # set by `make base`: half an hour of work is not what `dvc repro` starts by itself
-OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # set by `make` for all stages
 
 
 def main() -> None:
@@ -21,8 +21,7 @@ def main() -> None:
 
 def from_hub(run, place: str) -> None:
     """Writes the pin of a repository, whose files stay in the hub's cache: naming the source is consent to download."""
-    for name in OFFLINE:  # the client reads them when it is imported
-        os.environ.pop(name, None)
+    go_online()
     from lab.models.published.complete import check_complete
     from lab.models.published.hub import download, find_repository, read_index
     from lab.models.published.kind import check_kind

@@ -1,29 +1,26 @@
 """Stage `fetch@<adapter>`: a LoRA that someone else trained, and what it is for."""
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.online import go_online
 from lab.params import load
 from runtime.execution import stage
 
-OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # set by `make` for all stages
-
 
 def main() -> None:
-    # Naming a file of the hub is the consent to fetch it; the client reads these when it is imported.
-    for name in OFFLINE:
-        os.environ.pop(name, None)
+    go_online()  # naming a file of the hub is the consent to fetch it
     with stage("fetch", sys.argv[1:], load, (LabError,)) as run:
         fetch(run)
 
 
 def fetch(run) -> None:
     """Writes the file under the name that diffusers looks for, and `adapter.json` beside it."""
-    from lab.models.hub_file import check_digest, fetch_file, sha256_of
+    from lab.models.hub_file import check_digest, fetch_file
+    from lab.models.published.hashes import sha256
     from lab.models.published_adapter import WEIGHTS, describe_adapter
 
     source = run.params.published_adapters[run.key]
@@ -33,10 +30,10 @@ def fetch(run) -> None:
     if source.repo is None:
         run.log_input(f"published_adapters.{run.key}", path)
     else:
-        path, commit = fetch_file(source.repo, source.revision, source.file)
-    shutil.copyfile(path, folder / WEIGHTS)
-    digest = sha256_of(folder / WEIGHTS)
+        path, commit = fetch_file(source, run.key)
+    digest = sha256(path)
     check_digest(run.key, source.file, source.sha256, digest)
+    shutil.copyfile(path, folder / WEIGHTS)
     found = describe_adapter(folder, Path("models/base") / run.params.base.name, run.params.train.targets)
     facts = {**source.model_dump(), "commit": commit, "sha256": digest, "bytes": path.stat().st_size, **found}
     (folder / "adapter.json").write_text(json.dumps(facts, indent=2) + "\n")

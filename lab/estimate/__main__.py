@@ -4,16 +4,14 @@ Nothing is computed and no weights are fetched: a base on the hub is known by it
 """
 
 import argparse
-import os
 import sys
 
 from compbench.errors import CompbenchError
 from lab.errors import LabError
+from lab.online import go_online
 from lab.params import Params, load
 from lab.params.profile import profile_params
 from runtime.errors import StageError
-
-OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # set by `make` for all commands
 
 
 def main() -> None:
@@ -34,8 +32,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _table(params: Params, price: float | None) -> str:
     if params.base.source == "hub":
-        for name in OFFLINE:  # the client reads them when it is imported
-            os.environ.pop(name, None)
+        go_online()
     from lab.estimate.configs import open_base
     from lab.estimate.estimate import estimate
     from lab.estimate.table import table

@@ -1,24 +1,25 @@
 """One file of a repository on the hub, by the hub's own client: asked for, or fetched into its cache."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-import httpx2
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, list_repo_files
 from huggingface_hub import parse_safetensors_file_metadata as read_header
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from huggingface_hub.errors import LocalEntryNotFoundError as NotHere
+from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
 
 from lab.errors import LabError
+from lab.models.published.faults import asking
+
+
+class Source(Protocol):
+    """A file on the hub, as an entry of `published_adapters` has it."""
+
+    repo: str
+    revision: str
+    file: str
 
 
 @dataclass(frozen=True)
@@ -38,51 +39,51 @@ class Header:
     metadata: Mapping[str, str]
 
 
-def fetch_file(repo: str, revision: str, file: str) -> tuple[Path, str]:
+def fetch_file(source: Source, name: str) -> tuple[Path, str]:
     """Where the file lies in the cache, and the commit that the revision stands for.
+
+    Args:
+        name: of the entry in `published_adapters`.
 
     Raises:
         LabError: there is no such repository, revision or file, or access to it has to be asked for.
-        ConnectionError: the hub cannot be reached, and the cache does not have the file.
+        ConnectionError, TimeoutError: the hub does not answer, and the cache does not have the file.
     """
-    with _asking(repo, revision, file):
-        path = Path(hf_hub_download(repo, file, revision=revision))
+    with _asking(source, name):
+        path = Path(hf_hub_download(source.repo, source.file, revision=source.revision))
     # .../snapshots/<commit>/<file>
     return path, path.parts[path.parts.index("snapshots") + 1]
 
 
-def ask_header(repo: str, revision: str, file: str) -> Header:
+def ask_header(source: Source, name: str) -> Header:
     """The header of a safetensors file, of which the first bytes alone are transferred; raises as `fetch_file`."""
-    with _asking(repo, revision, file):
-        told = get_hf_file_metadata(hf_hub_url(repo, file, revision=revision))
-        header = read_header(repo, file, revision=revision)
+    with _asking(source, name):
+        told = get_hf_file_metadata(hf_hub_url(source.repo, source.file, revision=source.revision))
+        header = read_header(source.repo, source.file, revision=source.revision)
     shapes = {name: tuple(tensor.shape) for name, tensor in header.tensors.items()}
     return Header(told.size, told.etag, shapes, header.metadata)
 
 
 @contextmanager
-def _asking(repo: str, revision: str, file: str) -> Iterator[None]:
-    """Runs calls of the hub's client that are about a file."""
-    place = f"{file} of {repo} at {revision}"
-    try:
-        yield
-    except GatedRepoError:
-        raise LabError(
-            f"{place} is not given to everyone: ask for access on the repository's page, then set HF_TOKEN."
-        ) from None
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        what = "revision" if isinstance(error, RevisionNotFoundError) else "repository, or it is private"
-        raise LabError(f"{place} is not on the hub: there is no such {what}; correct `repo` or `revision`.") from None
-    # A subclass of the error for a file that the repository does not have, so it goes first.
-    except NotHere:
-        raise ConnectionError(f"{place} is not in the hub's cache, and the hub cannot be reached.") from None
-    except EntryNotFoundError:
-        there = [name for name in list_repo_files(repo, revision=revision) if name.endswith(".safetensors")]
-        raise LabError(
-            f"{place} is not on the hub, where the repository has {', '.join(there) or 'no safetensors'}: correct `file`."
-        ) from None
-    except (httpx2.HTTPError, HfHubHTTPError):
-        raise ConnectionError(f"{place} cannot be had now: see that the hub can be reached from here, and run the command again.") from None
+def _asking(source: Source, name: str) -> Iterator[None]:
+    """Runs calls of the hub's client that are about a file; what is wrong with its repository says `asking`."""
+    place = f"{source.file} of {source.repo} at {source.revision}"
+    with asking(source.repo, source.revision, f"published_adapters.{name}"):
+        try:
+            yield
+        except GatedRepoError:
+            raise LabError(
+                f"{place} is not given to everyone: ask for access on the repository's page, then set HF_TOKEN."
+            ) from None
+        # A subclass of the error for a file that the repository does not have, and another fault.
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            files = list_repo_files(source.repo, revision=source.revision)
+            there = ", ".join(file for file in files if file.endswith(".safetensors"))
+            raise LabError(
+                f"{place} is not on the hub, where the repository has {there or 'no safetensors'}: correct `file`."
+            ) from None
 
 
 def check_digest(name: str, file: str, expected: str | None, found: str) -> None:
@@ -100,9 +101,3 @@ def check_digest(name: str, file: str, expected: str | None, found: str) -> None
             f"{file} has sha256 {found}, but `published_adapters.{name}.sha256` is {expected}: it is "
             "another file, or has been changed; set the key to the new one if you trust it."
         )
-
-
-def sha256_of(path: Path) -> str:
-    """64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

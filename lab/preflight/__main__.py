@@ -4,15 +4,13 @@ Faults of `params.yaml` itself come first. Without any it says nothing.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
+from lab.online import go_online
 from lab.params import load
 from lab.preflight import missing
 from runtime.errors import StageError
-
-OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # set by `make` for all stages
 
 
 def main() -> None:
@@ -20,9 +18,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.preflight", description=__doc__.split(": ", 1)[1])
     parser.add_argument("stages", nargs="*", metavar="stage", help="look at these alone, such as generate")
     options = parser.parse_args()
-    # Naming a repository of the hub is the consent to ask for it; the client reads these when it is imported.
-    for name in OFFLINE:
-        os.environ.pop(name, None)
+    # Naming a repository of the hub is the consent to ask for it.
+    go_online()
     try:
         found = missing(load(), Path.cwd(), options.stages)
     except StageError as error:

@@ -7,7 +7,8 @@ from safetensors import safe_open
 
 from lab.errors import LabError
 from lab.generation.precision import check_same, precision_of
-from lab.models.hub_file import Header, ask_header, check_digest, sha256_of
+from lab.models.hub_file import Header, ask_header, check_digest
+from lab.models.published.hashes import sha256
 from lab.params import Params
 from lab.params.sections import PublishedAdapter
 from lab.preflight.ahead import Ahead
@@ -20,7 +21,7 @@ def check_adapters(params: Params, ahead: Ahead, base: Base | None, found: Findi
     for name in ahead.keys("fetch"):
         source = params.published_adapters[name]
         with found.of(f"fetch@{name}"):
-            header = _header(source)
+            header = _header(source, name)
             check_digest(name, source.file, source.sha256, header.sha256)
             found.space.append(Space(Path("models"), header.size, f"the adapter {name}"))
             _check_trained_here(name, header.metadata, params)
@@ -31,13 +32,13 @@ def check_adapters(params: Params, ahead: Ahead, base: Base | None, found: Findi
     _check_precision(params, ahead, found)
 
 
-def _header(source: PublishedAdapter) -> Header:
+def _header(source: PublishedAdapter, name: str) -> Header:
     if source.repo is not None:
-        return ask_header(source.repo, source.revision, source.file)
+        return ask_header(source, name)
     path = Path(source.file)
     with safe_open(path, "pt") as file:
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        return Header(path.stat().st_size, sha256_of(path), shapes, file.metadata() or {})
+        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+        return Header(path.stat().st_size, sha256(path), shapes, file.metadata() or {})
 
 
 def _check_trained_here(name: str, metadata: Mapping[str, str], params: Params) -> None:

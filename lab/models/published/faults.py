@@ -20,8 +20,11 @@ LATER = "see that it can be reached from here, and run the command again, which 
 
 
 @contextmanager
-def asking(repo: str, revision: str) -> Iterator[None]:
+def asking(repo: str, revision: str, section: str = "base") -> Iterator[None]:
     """Runs calls of the hub's client that are about a revision of a repository.
+
+    Args:
+        section: of the parameters, which names `repo` and `revision`.
 
     Raises:
         LabError: there is no such repository or revision, or no access to it.
@@ -30,7 +33,7 @@ def asking(repo: str, revision: str) -> Iterator[None]:
     try:
         yield
     except HfHubHTTPError as error:
-        raise _refusal(error, repo, revision) from error
+        raise _refusal(error, repo, revision, section) from error
     except httpx2.TimeoutException as error:
         raise TimeoutError(f"The hub did not answer in time for {repo} ({error}): {LATER}.") from error
     # The client says in this way that it could not ask, and that its cache has no answer either.
@@ -42,7 +45,7 @@ def asking(repo: str, revision: str) -> Iterator[None]:
         raise ConnectionError(f"The hub sent a file of {repo} that is not whole ({_first_line(error)}): {LATER}.") from error
 
 
-def _refusal(error: HfHubHTTPError, repo: str, revision: str) -> Exception:
+def _refusal(error: HfHubHTTPError, repo: str, revision: str, section: str) -> Exception:
     status, page = error.response.status_code, f"{constants.ENDPOINT}/{repo}"
     if isinstance(error, GatedRepoError) or (status in REFUSED and not isinstance(error, RepositoryNotFoundError)):
         return LabError(
@@ -51,11 +54,11 @@ def _refusal(error: HfHubHTTPError, repo: str, revision: str) -> Exception:
         )
     if isinstance(error, RevisionNotFoundError):
         return LabError(
-            f"`base.revision` is {revision!r}, but {repo} has no such branch, tag or commit: {page}/commits lists them."
+            f"`{section}.revision` is {revision!r}, but {repo} has no such branch, tag or commit: {page}/commits lists them."
         )
     if isinstance(error, RepositoryNotFoundError):
         return LabError(
-            f"`base.repo` is {repo!r}, but the hub has none of that name, or it is private: correct it, or log in with "
+            f"`{section}.repo` is {repo!r}, but the hub has none of that name, or it is private: correct it, or log in with "
             "`hf auth login`, or set HF_TOKEN."
         )
     if status < 500 and status != 429:
