@@ -11,6 +11,20 @@ from lab.errors import LabError
 from lab.world.prompts import world_prompts
 
 
+def prompts_of(settings, parser: str | None = None) -> list[dict]:
+    """The prompts of section `prompts`, as `load_prompts` gives and refuses them; by another parser if one is given."""
+    return load_prompts(
+        settings.source,
+        settings.folder,
+        settings.split,
+        settings.per_category,
+        settings.seed,
+        parser=settings.parser if parser is None else parser,
+        categories=settings.categories,
+        edition=settings.edition,
+    )
+
+
 def load_prompts(
     source: str,
     folder: str | None,

@@ -20,21 +20,12 @@ def prompts(run) -> None:
     from compbench.parsing import RULES, SHIPPED, SPACY
     from compbench.prompts import SCHEMA
     from compbench.tables import write_table
-    from lab.prompts import load_prompts
+    from lab.prompts import prompts_of
 
     settings = run.params.prompts
     if settings.folder is not None:
         run.log_input("prompts.folder", settings.folder)
-    rows = load_prompts(
-        settings.source,
-        settings.folder,
-        settings.split,
-        settings.per_category,
-        settings.seed,
-        parser=settings.parser,
-        categories=settings.categories,
-        edition=settings.edition,
-    )
+    rows = prompts_of(settings)
     if settings.parser not in (RULES, SHIPPED, SPACY):
         run.log_input("prompts.parser", settings.parser)
     write_table(run.fresh(OUTPUT), rows, SCHEMA)

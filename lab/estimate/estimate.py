@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from compbench.parsing import RULES
 from lab.estimate import drawing, scoring, work
 from lab.estimate.base import Base
 from lab.generation.plan import PlannedImage, plan_images
 from lab.generation.precision import precision_of
 from lab.params.sections import Adapter, Arm, Params
 from lab.preflight.disk import PIXEL
-from lab.prompts import load_prompts
+from lab.prompts import prompts_of
 
 
 @dataclass(frozen=True)
@@ -113,17 +114,9 @@ def _adapter_of(params: Params, arm: Arm) -> Adapter | None:
 
 
 def _planned(params: Params) -> list[PlannedImage]:
-    prompts, generate = params.prompts, params.generate
+    generate = params.generate
     # Whoever parses them, they are as many: the parser that needs no model.
-    rows = load_prompts(
-        prompts.source,
-        prompts.folder,
-        prompts.split,
-        prompts.per_category,
-        prompts.seed,
-        categories=prompts.categories,
-        edition=prompts.edition,
-    )
+    rows = prompts_of(params.prompts, RULES)
     return plan_images(rows, generate.images_per_prompt, generate.seed, generate.limit)
 
 

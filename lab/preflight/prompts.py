@@ -13,7 +13,7 @@ def check_prompts(params: Params, ahead: Ahead, found: Findings) -> list[Prompt]
     """
     from compbench.parsing import RULES, SPACY
     from compbench.parsing.tagger import tag
-    from lab.prompts import load_prompts
+    from lab.prompts import prompts_of
 
     settings = params.prompts
     if not ahead.runs("prompts", "generate", "score"):
@@ -21,15 +21,6 @@ def check_prompts(params: Params, ahead: Ahead, found: Findings) -> list[Prompt]
     with found.of("prompts"):
         if settings.parser == SPACY:
             tag([])  # loads the tagger, if it is here
-        rows = load_prompts(
-            settings.source,
-            settings.folder,
-            settings.split,
-            settings.per_category,
-            settings.seed,
-            parser=RULES if settings.parser == SPACY else settings.parser,
-            categories=settings.categories,
-            edition=settings.edition,
-        )
+        rows = prompts_of(settings, RULES if settings.parser == SPACY else None)
         return [prompt_of(row) for row in rows]
     return []
