@@ -90,12 +90,14 @@ def check(settings, base: Path, lora: Path | None):
     Raises:
         LabError: base, adapter, size and precision do not go together; said before anything is loaded.
     """
+    from lab.generation.acceleration import check_offload
     from lab.generation.load import check_quantization, check_size
     from lab.generation.precision import check_precision, precision_of
     from lab.models.family import family_named
     from lab.models.load import part_config, transformer_class
 
     check_quantization(settings.quantization)
+    check_offload(settings.offload)
     family = family_named(transformer_class(base), part_config(base, "transformer"))
     check_size(family, part_config(base, "vae"), settings.height, settings.width)
     if lora is not None and not settings.other_precision:

@@ -14,8 +14,8 @@ from lab.estimate.text import text_parts
 from lab.estimate.work import held
 from lab.generation.adapter import NAME
 from lab.generation.precision import precision_of
+from lab.models.blocks import blocks_of
 from lab.params.sections import Adapter, Arm, Generate
-from lab.training.frozen import blocks_of
 from taca.hooks import TacaConfig, taca
 
 

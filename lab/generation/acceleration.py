@@ -27,26 +27,18 @@ def attention_order(names: Sequence[str]) -> Iterator[None]:
         yield
 
 
-def compile_blocks(transformer: torch.nn.Module) -> None:
-    """Compiles a transformer's blocks one by one: alike ones share a graph, which inductor's disk cache keeps.
-
-    SD3.5-medium has three kinds of blocks and FLUX two, each in the steps in which TACA acts and in the others: at most
-    six graphs, below dynamo's limit of eight. (`compile_repeated_blocks` refuses SD3, which names no such blocks.)
-    """
-    for name, blocks in transformer.named_children():
-        if name.endswith("transformer_blocks"):
-            for block in blocks:
-                block.compile(fullgraph=True, dynamic=False)
-
-
 def offload_groups(transformer: torch.nn.Module) -> None:
-    """Keeps a transformer's blocks in the computer's memory, and brings each to the GPU while the one before computes.
-
-    Raises:
-        LabError: there is no GPU.
-    """
-    if not torch.cuda.is_available():
-        raise LabError("`generate.offload` is group, but torch finds no GPU here: set it to none.")
+    """Keeps a transformer's blocks in the computer's memory; each comes to the GPU while the one before computes."""
     transformer.enable_group_offload(
         onload_device=torch.device("cuda"), offload_type="block_level", num_blocks_per_group=1, use_stream=True
     )
+
+
+def check_offload(offload: str) -> None:
+    """Makes sure that this machine can draw so, before anything is loaded.
+
+    Raises:
+        LabError: it cannot.
+    """
+    if offload == "group" and not torch.cuda.is_available():
+        raise LabError("`generate.offload` is group, but torch finds no GPU here: set it to none.")

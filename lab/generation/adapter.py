@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE as WEIGHTS
+
 NAME = "taca"
-WEIGHTS = "pytorch_lora_weights.safetensors"  # diffusers' own name for the file
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.generation.acceleration import compile_blocks, offload_groups
+from lab.generation.acceleration import offload_groups
 from lab.generation.adapter import adapter
 from lab.generation.load import load_drawing
+from lab.models.blocks import compile_each_block
 from taca.hooks import TacaConfig, taca
 
 
@@ -26,9 +27,8 @@ def arm_pipeline(
     base: Path, lora: Path | None, setup: Setup, gamma: float, threshold: float, adapter_scope: str
 ) -> Iterator[object]:
     """Yields the base without its text encoders; arguments and errors are those of `drawing`."""
-    with drawing(
-        load_drawing(base, setup.dtype, setup.quantization), lora, setup, gamma, threshold, adapter_scope
-    ) as pipe:
+    pipe = load_drawing(base, setup.dtype, setup.quantization, setup.offload)
+    with drawing(pipe, lora, setup, gamma, threshold, adapter_scope):
         yield pipe
 
 
@@ -49,7 +49,7 @@ def drawing(
         if setup.offload == "group":
             offload_groups(pipe.transformer)
         if setup.compile:
-            compile_blocks(pipe.transformer)
+            compile_each_block(pipe.transformer)
         early = name if adapter_scope == "early" else None
         with taca(pipe, TacaConfig(gamma=gamma, threshold=threshold, adapter=early)):
             yield pipe

@@ -19,16 +19,21 @@ def load_text(folder: Path, dtype: str) -> DiffusionPipeline:
     return load_base(folder, dtype, transformer=None, vae=None)
 
 
-def load_drawing(folder: Path, dtype: str, quantization: str) -> DiffusionPipeline:
+def load_drawing(folder: Path, dtype: str, quantization: str, offload: str = "none") -> DiffusionPipeline:
     """The base without text encoders: what draws from their embeddings.
 
     Args:
         quantization: "none", or "nf4" for 4-bit weights of the transformer, which compute in `dtype`.
+        offload: "none", or "group": the transformer stays in the computer's memory, for `offload_groups`.
     """
     config = read_config(folder, "model_index.json")
-    options = {name: None for name in TEXT if name in config}
+    options, number = {name: None for name in TEXT if name in config}, getattr(torch, dtype)
+    if offload == "group":
+        # A pipeline brings all that it is loaded with to the GPU, which may not have room for the whole of it.
+        pipe = load_base(folder, dtype, **options, transformer=None)
+        pipe.register_modules(transformer=load_transformer(folder, number))
+        return pipe
     if quantization == "nf4":
-        number = getattr(torch, dtype)
         options["transformer"] = load_transformer(
             folder, number, quantization_config=four_bits(number), device_map={"": device_of(folder)}
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 import diffusers
 import torch
 from accelerate import init_empty_weights
+from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE as WEIGHTS
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
@@ -17,7 +18,6 @@ from lab.errors import LabError
 from lab.models.family import family_of
 from lab.models.load import read_config
 
-WEIGHTS = "pytorch_lora_weights.safetensors"  # diffusers' own name for the file
 NAME = "published"
 _BLOCK = re.compile(r"^((?:single_)?transformer_blocks)\.\d+\.")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from lab.errors import LabError
+from lab.generation.acceleration import check_offload
 from lab.generation.load import check_quantization
 from lab.models.device import ALLOW, device_for
 from lab.params import Params
@@ -64,3 +65,4 @@ def _check_precisions(params: Params, ahead: Ahead, found: Findings) -> None:
     if ahead.runs("generate"):
         with found.of("generate"):
             check_quantization(params.generate.quantization)
+            check_offload(params.generate.offload)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from lab.errors import LabError
+from lab.models.blocks import blocks_of, compile_each_block
 from lab.models.four_bits import check_four_bits, four_bits
 from lab.models.load import device_of, load_transformer
 
@@ -46,15 +47,6 @@ def check_precision(precision: str) -> None:
         check_four_bits("train.precision")
 
 
-def blocks_of(transformer: nn.Module) -> list[nn.Module]:
-    """The transformer's blocks, in the order in which tokens go through them."""
-    return [
-        block
-        for name in ("transformer_blocks", "single_transformer_blocks")
-        for block in getattr(transformer, name, ())
-    ]
-
-
 def recompute_blocks(transformer: nn.Module, every: int) -> None:
     """Gradient checkpointing of every n-th block, from the first: it keeps its input alone and is computed twice.
 
@@ -85,8 +77,7 @@ def compile_blocks(transformer: nn.Module, sizes: int) -> None:
         LabError: more graphs than one block's code may have.
     """
     check_graphs(transformer, sizes)
-    for block in blocks_of(transformer):
-        block.compile(fullgraph=True, dynamic=False)
+    compile_each_block(transformer)
 
 
 def check_graphs(transformer: nn.Module, sizes: int) -> None:

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE as WEIGHTS
 from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict
 
 from lab.errors import LabError
 from lab.models.family import family_of
-
-WEIGHTS = "pytorch_lora_weights.safetensors"
 
 
 def add_lora(

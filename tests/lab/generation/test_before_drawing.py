@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from compbench.prompts import MAX_BYTES
 from lab.errors import LabError
+from lab.generation.acceleration import check_offload
 from lab.generation.adapter import WEIGHTS
 from lab.generation.load import check_quantization
 from lab.generation.precision import check_precision, precision_of
@@ -61,6 +62,11 @@ def test_four_bits_without_a_gpu_are_refused():
         check_quantization("nf4")
 
 
+def test_offloading_without_a_gpu_is_refused():
+    with pytest.raises(LabError, match="`generate.offload` is group, but torch finds no GPU here"):
+        check_offload("group")
+
+
 @pytest.mark.parametrize(
     ("name", "height", "width", "fault"),
     [
@@ -71,7 +77,7 @@ def test_four_bits_without_a_gpu_are_refused():
 )
 def test_a_size_that_the_base_cannot_take_is_refused(tmp_path, name, height, width, fault):
     base = make_checkpoint(name, tmp_path / name)
-    settings = SimpleNamespace(height=height, width=width, quantization="none", other_precision=True)
+    settings = SimpleNamespace(height=height, width=width, quantization="none", offload="none", other_precision=True)
     with pytest.raises(LabError, match=fault):
         generate.check(settings, base, None)
 

@@ -8,12 +8,13 @@ from diffusers.quantizers.bitsandbytes.bnb_quantizer import BnB4BitDiffusersQuan
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
-from lab.generation.acceleration import attention_order, compile_blocks
+from lab.generation.acceleration import attention_order
 from lab.generation.adapter import adapter
 from lab.generation.embeddings import embed_prompts
 from lab.generation.generate import Sampling, generate, pending
 from lab.generation.load import load_drawing, load_text
 from lab.generation.plan import batches, plan_images
+from lab.models.blocks import compile_each_block
 from lab.models.family import family_named
 from lab.models.load import load_base, load_transformer, part_config, transformer_class
 from lab.training.lora import add_lora, save_lora
@@ -223,13 +224,24 @@ def test_a_base_in_four_bits_draws_nearly_what_the_whole_one_draws(base, tmp_pat
     assert not torch.equal(with_taca, four_bits)
 
 
+def test_an_offloaded_transformer_is_never_brought_to_the_device_as_a_whole(published, monkeypatch):
+    """All else is there; the meta device stands for a GPU."""
+    monkeypatch.setattr("lab.models.load.device_of", lambda folder: "meta")
+    pipe = load_drawing(published, "bfloat16", "none", "group")
+    assert (pipe.vae.device.type, pipe.transformer.device.type, pipe.transformer.dtype) == (
+        "meta",
+        "cpu",
+        torch.bfloat16,
+    )
+
+
 @pytest.mark.slow
 def test_compiled_blocks_draw_with_taca_in_six_graphs_at_most(published, tmp_path):
     """A graph for each kind of block, with and without TACA, and none more for a second batch."""
     torch._dynamo.reset()
     embedded = embeddings(published, tmp_path / "embeddings", guided=True)
     drawing = load_drawing(published, "float32", "none")
-    compile_blocks(drawing.transformer)
+    compile_each_block(drawing.transformer)
     with taca(drawing, TacaConfig(gamma=1.2)):
         generate(drawing, embedded, pending(PLANNED, 2, tmp_path), SAMPLING, tmp_path)
     assert len(pixels(tmp_path)) == len(PLANNED)
