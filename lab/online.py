@@ -1,4 +1,4 @@
-"""The offline mode that `make` sets, lifted where parameters name something on the hub: that is consent to ask it."""
+"""The offline mode that `make` sets, lifted where parameters name something on the hub: that is the consent to ask."""
 
 import os
 
