@@ -63,7 +63,7 @@ def test_four_bits_without_a_gpu_are_refused():
 
 
 def test_offloading_without_a_gpu_is_refused():
-    with pytest.raises(LabError, match="`generate.offload` is group, but torch finds no GPU here"):
+    with pytest.raises(LabError, match="is group, but torch finds no GPU here"):
         check_offload("group")
 
 
