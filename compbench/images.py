@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from compbench.errors import CompbenchError
-from compbench.reading import read_image, verify_image
+from compbench.reading import check_whole, read_image
 from compbench.scorers.geometry import LONG_SIDE, frame_size
 from compbench.scorers.interface import Prompt
 
@@ -37,6 +37,8 @@ def read_index(folder: Path) -> list[ImageRow]:
 def check_folder(folder: Path, rows: Sequence[ImageRow], prompts: dict[int, Prompt]) -> None:
     """Refuses a folder whose images are not exactly those of its index, or not those of the prompts, before any work.
 
+    Files are looked at and not read: what is damaged between beginning and end shows when they are.
+
     Raises: CompbenchError naming the first file or row that is wrong, and what to do.
     """
     if not rows:
@@ -54,7 +56,7 @@ def check_folder(folder: Path, rows: Sequence[ImageRow], prompts: dict[int, Prom
         if name not in listed:
             raise CompbenchError(f"{path} is not listed in the folder's index.parquet: move it out of the folder.")
     for name in sorted(listed):
-        verify_image(folder / name, REMEDY)
+        check_whole(folder / name, REMEDY)
 
 
 def open_image(path: Path, remedy: str = REMEDY) -> Image.Image:

@@ -17,7 +17,7 @@ def main() -> None:
 
 
 def report(run) -> None:
-    """Reads the scores, images and loss histories of the arms in the parameters; writes `results/report/`."""
+    """Reads the scores, thumbnails and loss histories of the arms in the parameters; writes `results/report/`."""
     from lab.report.results import compare, load_arm
     from lab.report.write import write_report
 
@@ -29,7 +29,7 @@ def report(run) -> None:
         run.fresh("results/report"),
         results,
         protocol=protocol(params),
-        image_folders={name: Path("results/images") / name for name in params.arms},
+        thumbnails={name: Path("results/thumbnails") / name for name in params.arms},
         score_paths=score_paths,
         histories=loss_histories(params),
         grid_prompts=params.report.grid_prompts,

@@ -204,7 +204,8 @@ class Report(Section):
     baseline: Name
     bootstrap: Positive
     seed: Seed
-    grid_prompts: Positive
+    # As many as `score` leaves thumbnails of (`lab.thumbnails`, which takes Pillow).
+    grid_prompts: Annotated[int, Field(ge=1, le=48, description="an integer from 1 to 48")]
 
 
 class Tracking(Section):

@@ -133,6 +133,17 @@ def test_score_and_report_say_what_the_scores_rest_on(repository, clip_weights):
     assert not (report / "table2.md").exists()
 
 
+def test_a_report_with_another_seed_needs_no_image(repository):
+    """At full size an arm is tens of gigabytes: `score` leaves thumbnails."""
+    repository.run("stages/score.py", "baseline")
+    shutil.rmtree(repository.root / "results" / "images")
+    repository.run("stages/report.py")
+    grid = (repository.root / "results" / "report" / "grid.png").read_bytes()
+    repository.set(report={**SMALL["report"], "seed": 1})
+    repository.run("stages/report.py")
+    assert (repository.root / "results" / "report" / "grid.png").read_bytes() == grid
+
+
 def test_default_scorers_give_their_numbers_with_no_weights(repository):
     """The manifest is beside the scores, not in them."""
     from compbench.run import score_folder
