@@ -19,7 +19,7 @@ GAP, TEXT, HEAD, FOOT = 8, 190, 26, 16
 
 def grid_prompts(results: Results, count: int) -> list[ScoreRow]:
     """The first images of the baseline (`first_images`), category by category, by the metric of each category."""
-    rows = (row for row in results.baseline.rows if row.metric == SCORE_METRICS[row.category])
+    rows = (row for row in results.baseline.scores.firsts() if row.metric == SCORE_METRICS[row.category])
     order = {category: i for i, category in enumerate(results.categories)}
     return sorted(first_images(rows, count), key=lambda row: order[row.category])
 
@@ -32,7 +32,10 @@ def write_grid(results: Results, folders: Mapping[str, Path], count: int, path: 
         count: number of prompts, `lab.thumbnails.MOST` at most.
     """
     shown = grid_prompts(results, count)
-    scores = {arm.name: {(row.path, row.metric): row.score for row in arm.rows} for arm in results.arms}
+    paths = [row.path for row in shown]
+    scores = {
+        arm.name: {(row.path, row.metric): row.score for row in arm.scores.of_images(paths)} for arm in results.arms
+    }
     width = TEXT + len(results.arms) * (CELL + GAP)
     canvas = Image.new("RGB", (width, HEAD + len(shown) * (CELL + FOOT + GAP)), "white")
     draw = ImageDraw.Draw(canvas)

@@ -12,7 +12,7 @@ from compbench.manifest import build_manifest
 from compbench.scorers.choice import Choice
 from compbench.scorers.interface import SCORE_METRICS, Prompt
 from compbench.scorers.three_in_one import PARTS
-from compbench.table import ScoreRow, write_scores
+from compbench.table import ScoreRow, Scores, write_scores
 from lab.report.results import Results, compare, load_arm
 from lab.report.words import QUALITY_NAMES
 from lab.report.write import write_report
@@ -80,7 +80,9 @@ def results(experiment) -> Results:
 @pytest.fixture
 def benchmark(results) -> Results:
     """The arms scored in the benchmark's eight categories and for image quality."""
-    arms = [replace(arm, rows=make_rows(arm.name, BENCHMARK, tuple(QUALITY_NAMES))) for arm in results.arms]
+    arms = [
+        replace(arm, scores=Scores.of(make_rows(arm.name, BENCHMARK, tuple(QUALITY_NAMES)))) for arm in results.arms
+    ]
     return compare(arms, "baseline", 200, 0)
 
 
