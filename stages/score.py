@@ -73,6 +73,7 @@ def chosen(params):
         quality=tuple(settings.quality),
         mode=Mode(settings.mode),
         weights=None if settings.weights is None else Path(settings.weights),
+        extra_tensors=settings.extra_tensors,
         device=settings.device,
         dtype=settings.dtype,
     )

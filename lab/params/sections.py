@@ -193,6 +193,7 @@ class Score(Section):
     quality: Annotated[list[one_of("musiq", "maniqa")], Field(description="a list of musiq, maniqa, both or none")]
     mode: one_of("official", "corrected")
     weights: Annotated[str | None, Field(description="a folder's path, or null when no published scorer is chosen")]
+    extra_tensors: Flag
     device: one_of("cpu", "cuda")
     dtype: one_of("float32", "float16")
     batch_size: Positive
