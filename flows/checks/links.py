@@ -16,13 +16,27 @@ def check_links(root: Path) -> Finding:
     with Repo(str(root)) as repo:
         cache = repo.cache.local
         can = test_links(list(LINKS), cache.fs, cache.path, repo.fs, str(root / "links"))
-        used = next(kind for kind in (*cache.cache_types, COPY) if kind == COPY or kind in can)
+        used = _used(cache.cache_types, can)
     if used != COPY:
         return Finding("links", f"{used} between cache and workspace: an output takes its place once")
     twice = "an output takes its place twice, in the cache and in the workspace"
-    better = [kind for kind in can if kind != "symlink"]  # which a program may follow and write into the cache
+    better = next((kind for kind in can if kind != "symlink"), None)  # through which a program may write into the cache
     if better:
-        kinds = ",".join([*better, COPY])
-        return Finding("links", f"the disk can {', '.join(better)}, but {twice}", f"`dvc config cache.type {kinds}`")
+        remedy = f"`dvc config cache.type {better},{COPY}`"
+        return Finding(
+            "links",
+            f"the disk can {better}, but {twice}",
+            f"{remedy}; what is removed and brought back by `dvc checkout` is linked too",
+        )
     # Not wrong: a cache on another disk may be meant.
     return Finding("links", f"none between {cache.path} and the workspace: {twice}")
+
+
+def _used(kinds: list[str], can: list[str]) -> str:
+    """What is left of a folder that a stage wrote; DVC takes a plain file for a reflink, also where there are none."""
+    for kind in kinds:
+        if kind in can:
+            return kind
+        if kind in ("reflink", COPY):
+            return COPY
+    return COPY
