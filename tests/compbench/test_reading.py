@@ -35,7 +35,7 @@ def flipped(content: bytes, place: int) -> bytes:
 )
 def test_a_file_that_lacks_its_beginning_or_end_is_named(image, read, damage):
     image.write_bytes(damage(image.read_bytes()))
-    with pytest.raises(CompbenchError, match=r"image\.png is damaged or cut short: draw it again\."):
+    with pytest.raises(CompbenchError, match=r"image\.png is damaged or cut short.*: draw it again\."):
         read(image, "draw it again")
 
 
