@@ -103,6 +103,15 @@ class Encode(Section):
     empty_caption: Flag
 
 
+class Preview(Section):
+    """Images of held-out captions, drawn while an adapter is trained."""
+
+    every: Positive
+    images: Positive = 4
+    num_inference_steps: Positive = 30
+    guidance: Guidance = 1.0
+
+
 class Train(Section):
     """Stage `train`: what all adapters share (Eq. 13)."""
 
@@ -130,6 +139,7 @@ class Train(Section):
     timesteps: one_of("uniform", "scheduled")
     guidance: Annotated[float | None, Field(ge=0, allow_inf_nan=False, description="a number of at least 0, or null")]
     deterministic: Flag
+    preview: Preview | None
 
 
 class Adapter(Section):

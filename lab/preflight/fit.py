@@ -13,6 +13,7 @@ from lab.preflight.base import Base
 from lab.preflight.findings import Findings
 from lab.training.frozen import check_graphs
 from lab.training.lora import check_targets
+from lab.training.preview import check_preview
 
 
 def check_fit_of_params(params: Params, ahead: Ahead, base: Base | None, found: Findings) -> None:
@@ -40,6 +41,9 @@ def family_of(base: Base) -> Family:
 def _check_training(params: Params, names: list[str], family: Family, base: Base, found: Findings) -> None:
     with found.of("train"):
         family.guidance(params.train.guidance)
+    if params.train.preview is not None:
+        with found.of("train"):
+            check_preview(family, params.train.preview.guidance, empty_caption=params.encode.empty_caption)
     with torch.device("meta"):
         transformer = getattr(diffusers, family.transformer.__name__).from_config(dict(family.config))
     if params.train.compile:

@@ -83,6 +83,7 @@ def _node(location: Location, model: type[BaseModel]) -> tuple[type, str | None]
     """The type at `location` and its field's description; entries of a mapping, such as one arm, have none."""
     kind, description = model, None
     for key in location:
+        kind = _section(kind)
         if _is_union(kind):
             kind, description = _kind(kind, key), None
         elif get_origin(kind) is dict:
@@ -103,6 +104,12 @@ def _written(location: Location, model: type[BaseModel]) -> list[str]:
 def _is_union(kind: type) -> bool:
     """Whether a section is of one of several kinds; a value or null is not."""
     return get_origin(kind) in (Union, UnionType) and all(hasattr(one, "model_fields") for one in get_args(kind))
+
+
+def _section(kind: type) -> type:
+    """The section of one that may be null; else the type as it is."""
+    sections = [one for one in get_args(kind) if hasattr(one, "model_fields")]
+    return sections[0] if get_origin(kind) in (Union, UnionType) and len(sections) == 1 else kind
 
 
 def _kind(union: type, name: str) -> type[BaseModel]:
