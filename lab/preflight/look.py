@@ -3,9 +3,11 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from lab.estimate.base import Base
+from lab.estimate.estimate import Row, estimate
 from lab.params import Params
 from lab.preflight.adapters import check_adapters
-from lab.preflight.ahead import stages_ahead
+from lab.preflight.ahead import Ahead, stages_ahead
 from lab.preflight.base import check_base
 from lab.preflight.disk import check_disk
 from lab.preflight.findings import Findings
@@ -22,7 +24,17 @@ def look(params: Params, root: Path, targets: Collection[str]) -> list[str]:
     prompts = check_prompts(params, ahead, found)
     check_adapters(params, ahead, base, found)
     check_fit_of_params(params, ahead, base, found)
-    check_gpu(params, ahead, base, found)
+    figures = _figures(params, ahead, base, found)
+    check_gpu(params, ahead, figures, found)
     check_scorers(params, ahead, prompts, found)
-    check_disk(params, root, ahead, base, prompts, found)
+    check_disk(root, figures, found)
     return found.sentences
+
+
+def _figures(params: Params, ahead: Ahead, base: Base | None, found: Findings) -> list[Row]:
+    """What the stages take; nothing where the base is not known, or cannot do what the parameters ask of it."""
+    figures: list[Row] = []
+    if base is not None:
+        with found.of("estimate"):
+            figures += estimate(params, base, ahead.names.__contains__)
+    return figures

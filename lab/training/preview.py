@@ -117,8 +117,8 @@ def needs_empty_caption(family: Family, guidance: float) -> bool:
     """
     if guidance > 1 and not (family.classifier_free or family.guided):
         raise LabError(
-            f"`train.preview.guidance` is {guidance:g}, but this {family.transformer.__name__} can be guided neither by "
-            "a scale that it embeds nor by a second pass: set it to 1.0."
+            f"`train.preview.guidance` is {guidance:g}, but this {family.transformer.__name__} embeds no guidance, and "
+            "its pipeline draws no second pass: set it to 1.0."
         )
     return guidance > 1 and family.classifier_free
 

@@ -186,7 +186,7 @@ def test_too_little_memory_on_the_gpu_is_said_before_anything_is_loaded(clone, t
     unusable, full = clone.missing(PATH=new)
     assert "though the driver 580.65.06 is new enough (" in unusable
     assert full.startswith("GPU: Stage ")
-    assert "for weights alone, and NVIDIA A100-SXM4-80GB has 0.0 GB free of 85.9: end what else is on it" in full
+    assert "by the estimate, and NVIDIA A100-SXM4-80GB has 0.0 GB free of 85.9: end what else is on it" in full
 
 
 def test_sizes_layers_and_ranks_that_the_base_cannot_take_are_refused_together(clone):

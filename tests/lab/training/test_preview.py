@@ -120,5 +120,5 @@ def test_guidance_that_cannot_be_honoured_is_refused():
     check_preview(Flux1({}), 1.0, empty_caption=False)
     with pytest.raises(LabError, match=r"guidance` is 7, which needs the empty caption: set `encode.empty_caption`"):
         check_preview(StableDiffusion3({}), 7.0, empty_caption=False)
-    with pytest.raises(LabError, match=r"guidance` is 3.5, but this FluxTransformer2DModel can be guided neither by "):
+    with pytest.raises(LabError, match=r"guidance` is 3.5, but this FluxTransformer2DModel embeds no guidance"):
         check_preview(Flux1({}), 3.5, empty_caption=True)
