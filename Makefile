@@ -65,6 +65,7 @@ profile: $(READY)  ## rewrite params.yaml for a profile and show the change (PRO
 	@python -m lab.params.profile $(PROFILE)
 
 estimate: $(READY)  ## say what params.yaml or PROFILE=name will need: GPU memory, hours, disk, download (PRICE=2.5 an hour)
+	@python -m lab.preflight $(if $(PROFILE),--profile $(PROFILE)) || [ $$? = 1 ]
 	@python -m lab.estimate $(PROFILE) $(if $(PRICE),--price $(PRICE))
 
 remote: $(READY)  ## share data through a folder or s3:// (URL=...); then `dvc push` and `dvc pull`

@@ -18,6 +18,7 @@ from lab.params.sections import Adapter, Encode, Train
 from lab.training.frozen import recompute_blocks
 from lab.training.lora import add_lora, keep_inputs
 from lab.training.loss import velocity_loss
+from lab.training.preview import autoencoder_dtype
 from taca.hooks import TacaConfig, taca
 
 Tensors = dict[str, torch.Tensor]
@@ -91,7 +92,7 @@ def train(base: Base, settings: Train, adapter: Adapter, encoded: Tensors, devic
     moments = [torch.empty_like(parameter) for parameter in parameters for _ in range(2)]
     meter.hold([*moments, *batch.values(), noise, timestep])
     if settings.preview is not None:
-        vae = base.build("vae", encoded["prompt_embeds"].dtype if mixed else torch.float32)
+        vae = base.build("vae", autoencoder_dtype(encoded["prompt_embeds"].dtype, settings.mixed_precision))
         meter.hold(chain(vae.parameters(), vae.buffers()))
 
     with taca(transformer, TacaConfig(gamma=adapter.gamma, threshold=0.0)), kernels, meter:

@@ -1,13 +1,12 @@
 """All checks, stage by stage, in the order in which stages run."""
 
-from collections.abc import Collection
 from pathlib import Path
 
 from lab.estimate.base import Base
 from lab.estimate.estimate import Row, estimate
 from lab.params import Params
 from lab.preflight.adapters import check_adapters
-from lab.preflight.ahead import Ahead, stages_ahead
+from lab.preflight.ahead import Ahead
 from lab.preflight.base import check_base
 from lab.preflight.disk import check_disk
 from lab.preflight.findings import Findings
@@ -17,9 +16,9 @@ from lab.preflight.prompts import check_prompts
 from lab.preflight.scorers import check_scorers
 
 
-def look(params: Params, root: Path, targets: Collection[str]) -> list[str]:
-    """What `missing` returns, for parameters that need more than the repository."""
-    ahead, found = stages_ahead(root, targets), Findings()
+def look(params: Params, root: Path, ahead: Ahead) -> list[str]:
+    """What is missing for these stages, with parameters that need more than the repository."""
+    found = Findings()
     base = check_base(params, ahead, found)
     prompts = check_prompts(params, ahead, found)
     check_adapters(params, ahead, base, found)

@@ -37,8 +37,8 @@ class PreviewConfig:
 class Previews:
     """Draws with the transformer that is trained, as an arm of it would: TACA and adapter from the threshold up.
 
-    The text embeddings are those of encoded samples, so no text encoder is loaded; the autoencoder is, in the
-    embeddings' precision. Random numbers come from generators of its own: training goes on as if nothing were drawn.
+    The text embeddings are those of encoded samples, so no text encoder is loaded, but the autoencoder is. Random
+    numbers come from generators of its own: training goes on as if nothing were drawn.
 
     Args:
         pipe: the pipeline around the transformer, without text encoders.
@@ -104,9 +104,13 @@ def embeddings(sample: Tensors, empty: Tensors | None, device: torch.device, dty
 
 def load_preview_pipeline(base: Path, transformer, batches: Batches, mixed_precision: str):
     """The base's pipeline around a transformer that is loaded already, with its autoencoder; errors of `load_base`."""
-    encoded = batches.buckets[0].read([0])["prompt_embeds"].dtype
-    dtype = encoded if mixed_precision == "bf16" else torch.float32
+    dtype = autoencoder_dtype(batches.buckets[0].read([0])["prompt_embeds"].dtype, mixed_precision)
     return load_without_text(base, str(dtype).removeprefix("torch."), transformer=transformer)
+
+
+def autoencoder_dtype(encoded: torch.dtype, mixed_precision: str) -> torch.dtype:
+    """Of previews' autoencoder: that of autocast, where the base itself is in 16 bits."""
+    return torch.float32 if mixed_precision == "no" or encoded == torch.float32 else torch.bfloat16
 
 
 def needs_empty_caption(family: Family, guidance: float) -> bool:

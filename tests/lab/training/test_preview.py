@@ -44,9 +44,9 @@ def previews(base, training, folder, config=PREVIEW) -> tuple[Previews, list]:
     return found, shown
 
 
-def samples(folder, widths):
+def samples(folder, widths, dtype=torch.float32):
     """Of two sizes."""
-    return encoded(encoded(folder, 12, widths), 12, widths, (12, 16), first=2)
+    return encoded(encoded(folder, 12, widths, dtype=dtype), 12, widths, (12, 16), dtype, first=2)
 
 
 @BASES
@@ -110,6 +110,15 @@ def test_a_preview_is_what_an_arm_draws_of_the_same_caption_and_seed(base, width
         sizes.add((height, width))
     assert path.name == "step-000007-2.png"
     assert len(sizes) == 1  # the first held-out samples are of the first size
+
+
+@BASES
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_embeddings_in_16_bits_are_drawn_from(base, widths, dtype, tmp_path):
+    training = trainer(base, samples(tmp_path / "data", widths, dtype), tmp_path / "w")
+    found, shown = previews(base, training, tmp_path / "images", replace(PREVIEW, images=1))
+    found.draw(0)
+    assert np.asarray(Image.open(shown[0])).std() > 0
 
 
 def test_guidance_that_cannot_be_honoured_is_refused():
