@@ -139,7 +139,9 @@ class Train(Section):
     timesteps: one_of("uniform", "scheduled")
     guidance: Annotated[float | None, Field(ge=0, allow_inf_nan=False, description="a number of at least 0, or null")]
     deterministic: Flag
-    preview: Preview | None
+    preview: Annotated[
+        Preview | None, Field(description=f"a mapping with the keys {', '.join(Preview.model_fields)}, or null")
+    ]
 
 
 class Adapter(Section):

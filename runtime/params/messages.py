@@ -83,7 +83,6 @@ def _node(location: Location, model: type[BaseModel]) -> tuple[type, str | None]
     """The type at `location` and its field's description; entries of a mapping, such as one arm, have none."""
     kind, description = model, None
     for key in location:
-        kind = _section(kind)
         if _is_union(kind):
             kind, description = _kind(kind, key), None
         elif get_origin(kind) is dict:
@@ -92,7 +91,7 @@ def _node(location: Location, model: type[BaseModel]) -> tuple[type, str | None]
             (kind,) = get_args(kind)
             description = kind.__metadata__[0].description
         else:
-            kind, description = kind.model_fields[key].annotation, kind.model_fields[key].description
+            kind, description = _section(kind.model_fields[key].annotation), kind.model_fields[key].description
     return kind, description
 
 

@@ -25,7 +25,7 @@ COPIED = ("compbench", "lab", "runtime", "stages", "taca", "dvc.yaml", "dvc.lock
 # What a machine without a GPU, and a checkpoint that takes 64 pixels, cannot have of the profile (a layer is 16 wide).
 TINY = """
 encode: {max_sequence_length: 16, resolution: 64}
-train: {compile: false}
+train: {compile: false, preview: {images: 2, num_inference_steps: 2}}
 adapters: {taca-r16: {rank: 4, alpha: 4}, taca-r64: {rank: 16, alpha: 16}}
 generate: {max_sequence_length: 16, height: 64, width: 64, compile: false, num_inference_steps: 4}
 score: {device: cpu, dtype: float32}
@@ -63,6 +63,8 @@ def test_the_papers_profile_from_the_hub_to_the_report(name, hub, tmp_path, monk
     images = {arm: images_of(repository.root, arm) for arm in params["arms"]}
     assert {len(found) for found in images.values()} == {10}
     assert len({tuple(found) for found in images.values()}) == len(images), "two arms drew the same"
+    shown = {path.name for path in repository.root.rglob("previews/*.png")}
+    assert shown == {f"step-0000{step}-{number}.png" for step in ("00", "10", "20") for number in (0, 1)}
     facts = json.loads((repository.root / "models/adapters/authors-r16/adapter.json").read_text())
     assert (facts["rank"], facts["alpha"]) == ([2], [2.0])
     assert facts["difference"].startswith("Against adapters trained here, it leaves out ")
