@@ -32,6 +32,9 @@ score: {device: cpu, dtype: float32}
 """
 
 
+pytestmark = pytest.mark.first
+
+
 @pytest.fixture
 def hub():
     server = HubServer()
