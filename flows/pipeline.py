@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from flows.errors import TOLD
+from flows.errors import told
 from flows.running.graph import changed, chosen, plan_table, read_graph
 from flows.running.process import end_on_sigterm
 from flows.services.server import ready
@@ -26,7 +26,7 @@ def main() -> None:
     options = parser.parse_args()
     root = Path.cwd()
     end_on_sigterm()
-    try:
+    with told():
         load()
         machine(root)
         graph = read_graph(root)
@@ -38,8 +38,6 @@ def main() -> None:
             from flows.running.flow import pipeline
 
             state = pipeline(options.targets, return_state=True)
-    except TOLD as error:
-        sys.exit(str(error))
     if not state.is_completed():
         sys.exit(f"The pipeline did not finish: {state.message}")
 

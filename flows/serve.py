@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from flows.errors import TOLD
+from flows.errors import told
+from flows.running.dvc import environment
 from flows.running.process import end_group, end_noted, leave_note
-from flows.running.repro import environment
 from flows.services.deploy import POOL, deploy
 from flows.services.server import QUIET, start_server, start_service, wait_for
 from runtime.errors import StageError
@@ -42,12 +42,10 @@ def main() -> None:
     for number in SIGNALS:
         signal.signal(number, signal.default_int_handler)
     try:
-        with _only_one(root):
+        with told(), _only_one(root):
             _check_ports(root, options.port, options.prefect_port)
             with _services(root, options.port, options.prefect_port) as running:
                 _watch(root, running)
-    except TOLD as error:
-        sys.exit(str(error))
     except KeyboardInterrupt:
         print("Stopped.")
 

@@ -8,8 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from flows.errors import TOLD
-from flows.running.git import git
+from flows.errors import told
 from flows.running.process import end_on_sigterm
 from flows.services.server import ready
 from flows.settings import machine
@@ -19,6 +18,7 @@ from flows.sweeps.definition import labelled, read_sweep
 from lab.params import load
 from runtime.errors import StageError
 from runtime.execution.graph import read_stages
+from runtime.tracking.git import git
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     root = Path.cwd()
     end_on_sigterm()
-    try:
+    with told():
         load()
         planned = plan(root, options.name)
         if options.plan:
@@ -46,8 +46,6 @@ def main() -> None:
             from flows.sweeps.flow import sweep
 
             state = sweep(options.name, return_state=True)
-    except TOLD as error:
-        sys.exit(str(error))
     if not state.is_completed():
         sys.exit(f"The sweep did not finish: {state.message}")
 

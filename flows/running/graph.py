@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from flows.running.repro import dvc
+from flows.running.dvc import dvc
 from runtime.errors import StageError
 from runtime.execution.graph import Stage, overlap, read_stages
 

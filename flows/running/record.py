@@ -21,7 +21,7 @@ class Record(RunLog):
 
     def __init__(self, root: Path, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None):
         self.uri = tracking_uri(root)
-        check_answers(self.uri)
+        check_answers(self.uri, experiment)
         begin = {
             "uri": self.uri,
             "root": str(root),

@@ -14,6 +14,7 @@ import psutil
 
 from flows.running.housekeeping import only_flow
 from flows.running.process import end_group, end_noted, leave_note
+from lab.params import load
 from runtime.errors import StageError
 from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import shown
@@ -43,7 +44,8 @@ def ready(root: Path) -> Iterator[None]:
         StageError: another flow runs in it, or MLflow or Prefect does not answer or refuses the password.
     """
     with only_flow(root):
-        check_answers(tracking_uri(root))  # the flow itself asks again; but a server takes seconds to start
+        # The flow itself asks again; but a server takes seconds to start.
+        check_answers(tracking_uri(root), load().experiment)
     with prefect_server(root):
         yield
 

@@ -24,6 +24,8 @@ from runtime.tracking.place import is_remote
 WORK = "TACA_WORK"  # where stages of this workspace work, if not in its own `.work`
 PRICE = "TACA_GPU_HOUR_PRICE"  # whoever runs stages says what an hour of a GPU costs here
 TRACEBACK_CHARACTERS = 4000
+# Tags of a stage that is part of an experiment, and where DVC says which.
+EXPERIMENT = {"dvc.exp_name": "DVC_EXP_NAME", "dvc.exp_baseline": "DVC_EXP_BASELINE_REV"}
 
 
 class Execution:
@@ -92,6 +94,7 @@ class Execution:
                 "resumed_finished_work": str(finished).lower(),
                 "mlflow.source.name": sys.argv[0],
                 "mlflow.source.type": "LOCAL",
+                **{tag: os.environ[name] for tag, name in EXPERIMENT.items() if name in os.environ},
                 **{f"dvc.dep.{path}": found.md5 for path, found in self.deps.items()},
             },
             inputs=self._inputs(),
