@@ -62,7 +62,7 @@ def dvc_error(lines: Sequence[str]) -> str:
     said = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ") or FILES.search(line)]
     fault = next(iter([*said, *lines[-1:], "dvc said nothing."]))
     remedy = next((remedy for words, remedy in REMEDIES.items() if words.search(fault)), None)
-    return f"{fault}: {remedy}." if remedy else fault
+    return f"{fault.rstrip('.:')}: {remedy}." if remedy else fault
 
 
 def settings(root: Path) -> dict[str, Any]:

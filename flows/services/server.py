@@ -1,17 +1,20 @@
 """A Prefect server for a flow: what PREFECT_API_URL names, that of `make serve`, or one for this flow alone."""
 
+import logging
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, NoReturn
 
 import httpx
 import psutil
 
+from flows.running.dvc import repository
 from flows.running.housekeeping import only_flow
 from flows.running.process import end_group, end_noted, leave_note
 from lab.params import load
@@ -33,6 +36,7 @@ QUIET = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(90 * 24 * 3600),  # seconds since a flow run's end
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+    "PREFECT_CLIENT_MAX_RETRIES": "1",  # after 2 s; five, the default, take a minute for each thing to be said
 }
 
 
@@ -41,13 +45,47 @@ def ready(root: Path) -> Iterator[None]:
     """A flow can run in this workspace inside; Prefect may be imported there, where it finds its server.
 
     Raises:
-        StageError: another flow runs in it, or MLflow or Prefect does not answer or refuses the password.
+        StageError: another flow runs in it, DVC finds no repository, or MLflow or Prefect does not answer or refuses
+            the password.
     """
-    with only_flow(root):
+    with only_flow(root), repository(root):
         # The flow itself asks again; but a server takes seconds to start.
         check_answers(tracking_uri(root), load().experiment)
     with prefect_server(root):
         yield
+
+
+def run_flow(root: Path, name: str, flow: Callable[[], Callable], argument: object) -> NoReturn:
+    """Runs a flow and ends this process, with status 1 when the flow did not finish; `flow` imports Prefect.
+
+    One whose server dies goes on: MLflow has its record, and Prefect learns from the next flow that it has ended.
+
+    Raises:
+        StageError: as `ready`, or the server dies before the flow begins.
+    """
+    with ready(root):
+        state, lost = _ran(flow(), argument)
+    if lost:
+        print("Prefect's server has died under the flow, which went on without it: MLflow has the record.", flush=True)
+    if not state.is_completed():
+        print(f"The {name} did not finish: {state.message}", file=sys.stderr, flush=True)
+    os._exit(not state.is_completed())  # exit handlers of MLflow take a second, and Prefect's look for the server
+
+
+def _ran(flow: Callable, argument: object) -> tuple[Any, bool]:
+    """The flow's last state, and whether its server could not be told."""
+    from flows.running.tasks import ENDED
+
+    # What Prefect cannot tell its server it would tell the terminal, with tracebacks.
+    logging.raiseExceptions = False
+    for name in ("prefect.events.clients", "prefect._internal.concurrency"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        return flow(argument, return_state=True), False
+    except httpx.HTTPError as error:
+        if not ENDED:
+            raise StageError(f"Prefect's server has died ({error}): run the flow again.") from None
+        return ENDED[-1], True
 
 
 @contextmanager
@@ -149,7 +187,7 @@ def _used(url: str) -> Iterator[None]:
         yield
     finally:
         del os.environ["PREFECT_API_URL"]
-        if "prefect" in sys.modules:
+        if "prefect" in sys.modules and _refusal(url) is None:
             from prefect.events.worker import EventsWorker
             from prefect.logging.handlers import APILogWorker
 
