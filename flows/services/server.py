@@ -27,6 +27,7 @@ SERVED = "http://127.0.0.1:4200/api"  # by `make serve`
 TIMEOUT = 5.0  # seconds for an answer
 START = 240.0  # seconds for a start: a few on an idle machine, over 120 where ten busy programs share two cores
 LOOK = 0.1  # seconds between looks whether it answers
+DATABASES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 REFUSED = "it refuses the password"
 # Nothing phones home; and a database that is vacuumed does not grow for ever.
 QUIET = {
@@ -114,6 +115,9 @@ def start_server(root: Path, port: int, log: Path) -> subprocess.Popen:
     home = root / ".prefect"
     home.mkdir(exist_ok=True)
     env = {**os.environ, **QUIET, "PREFECT_HOME": str(home)}
+    if not any(name in os.environ for name in DATABASES):
+        # As seen from `root`: Prefect takes a `?` or `%` in an address for something else, and makes odd folders.
+        env[DATABASES[0]] = f"sqlite+aiosqlite:///{home.name}/prefect.db"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     process = start_service(command, root, env, log)
     try:
@@ -122,6 +126,29 @@ def start_server(root: Path, port: int, log: Path) -> subprocess.Popen:
         end_group(process.pid)
         raise
     return process
+
+
+def check_port(number: int, another: str) -> None:
+    """Returns when a port of this machine is free; `another` says how another one is chosen.
+
+    Raises:
+        StageError: it is not, or this user may not have it.
+    """
+    with socket.socket() as probe:
+        # As servers do: a port whose last connections are still closing is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", number))
+        except (OSError, OverflowError) as error:
+            raise StageError(
+                f"Port {number} is taken ({error}): stop what has it, or choose another ({another})."
+            ) from None
+
+
+def mlflow_server(root: Path, uri: str, port: int) -> list[str]:
+    """The command of MLflow's pages."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return [*command, "--backend-store-uri", uri, "--default-artifact-root", (root / "mlartifacts").as_uri()]
 
 
 def start_service(command: Sequence[str], root: Path, env: Mapping[str, str], log: Path) -> subprocess.Popen:

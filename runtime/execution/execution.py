@@ -107,6 +107,8 @@ class Execution:
         for path in self.stage.outs:
             if not self.work.fresh(path).exists():
                 raise StageError(f"the program did not write its output {path}; correct it, or `outs` in dvc.yaml.")
+        for path in self.stage.outs:
+            self.work.open_to_others(path)
         built = {path: self.hasher(path, self.work.fresh(path)) for path in self.stage.outs}
         self.work.finish({path: found.md5 for path, found in built.items()})
         outs = [{"path": path, "content": str(self.work.fresh(path)), **asdict(found)} for path, found in built.items()]

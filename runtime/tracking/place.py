@@ -56,8 +56,8 @@ def _sqlite_parts(uri: str, home: Path) -> tuple[Path, str]:
     path, mark, query = str(written).partition("?")
     if "=" not in query:
         path, mark, query = str(written), "", ""
-    # A folder that is there as it is written was meant so.
-    return Path(path if Path(path).parent.is_dir() else unquote(path)), mark + query
+    # Escapes, unless there is no such folder: people write paths as they are.
+    return Path(unquote(path) if Path(unquote(path)).parent.is_dir() else path), mark + query
 
 
 def artifact_location(uri: str, root: Path) -> str | None:
