@@ -42,7 +42,9 @@ def tracking_uri(root: Path) -> str:
 
 def sqlite_uri(file: Path) -> str:
     """The address of an SQLite file, whatever characters its path has: `?` begins a query there and `%` an escape."""
-    return "sqlite:///" + re.sub("[%?#]", lambda found: quote(found[0]), str(file))
+    escaped = re.sub("[%?#]", lambda found: quote(found[0]), str(file))
+    # By this name of the driver MLflow does not make the folder that the escapes would name.
+    return ("sqlite:///" if escaped == str(file) else "sqlite+pysqlite:///") + escaped
 
 
 def sqlite_file(uri: str) -> Path | None:
