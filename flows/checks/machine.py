@@ -8,7 +8,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from flows.checks import Finding
-from flows.running.dvc import environment, settings
+from flows.running.dvc import environment, repository
 from flows.running.workspace import cache_folder
 from flows.services.server import QUIET
 from flows.settings import machine
@@ -67,7 +67,8 @@ def check_gpus(root: Path) -> Finding:
 
 def check_telemetry(root: Path) -> Finding:
     """DVC's configuration, and the environment in which flows start DVC, MLflow and Prefect."""
-    core = settings(root)["core"]
+    with repository(root) as repo:
+        core = repo.config["core"]
     env = {**environment(root), **QUIET}
     remedies = [f"`dvc config core.{key} false`" for key in ("analytics", "check_update") if core.get(key, True)]
     remedies += [f"give flows {name}={value}" for name, value in OFF.items() if env.get(name) != value]

@@ -139,10 +139,8 @@ def check_port(number: int, another: str) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", number))
-        except (OSError, OverflowError) as error:
-            raise StageError(
-                f"Port {number} is taken ({error}): stop what has it, or choose another ({another})."
-            ) from None
+        except (OSError, OverflowError):
+            raise StageError(f"Port {number} is taken: stop what has it, or choose another ({another}).") from None
 
 
 def mlflow_server(root: Path, uri: str, port: int) -> list[str]:

@@ -36,7 +36,8 @@ def git_bytes(folder: Path, *arguments: str, content: bytes | None = None, fault
     done = _run([*COMMAND, "-C", str(folder), *arguments], content)
     if done.returncode not in (0, nothing) or (nothing and done.stderr):
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        fault = fault or f"`git {arguments[0]}` failed in {folder}; where that is no repository with a commit, {WANTED}"
+        wanted = f"see that this folder is a git repository with a commit; {WANTED}"
+        fault = fault or f"`git {arguments[0]}` failed in {folder}: {wanted}"
         raise StageError(f"{fault} ({said[0]}).")
     return done.stdout
 
