@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flows.garbage import Garbage
 from flows.garbage.references import HASH, recorded_hashes
+from flows.running.workspace import cache_folder
 
 # Seconds that an object is left alone: a `dvc repro` elsewhere may not have noted yet what it has just stored.
 YOUNG = 3600.0
@@ -13,10 +14,7 @@ YOUNG = 3600.0
 
 def unused_objects(root: Path, words: frozenset[str], young: float = YOUNG) -> Garbage:
     """Objects whose hash stands in no commit, workspace or tag of a live run, nor in a folder listing that does."""
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
-        cache = Path(repo.cache.local.path)
+    cache = cache_folder(root)
     if not cache.is_relative_to(root.resolve()):
         # Others may keep their objects there.
         return Garbage("DVC", f"left alone: {cache} is not this repository's own; see `dvc gc --projects`")

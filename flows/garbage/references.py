@@ -1,10 +1,9 @@
 """The hashes that DVC has noted in a commit or workspace of the repository."""
 
 import re
-import subprocess
 from pathlib import Path
 
-from runtime.errors import StageError
+from runtime.tracking.git import git
 
 HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")  # as DVC writes them
 RECORDS = ("*dvc.lock", "*.dvc")  # files in which DVC notes hashes
@@ -16,7 +15,7 @@ def recorded_hashes(root: Path) -> frozenset[str]:
     DVC's own `gc` finds them too, but reads each commit's pipeline for a fifth of a second and gives up where the
     listing of a folder is not in the cache.
     """
-    texts = [_lines(root, *_git(root, "rev-list", "--all").split())]
+    texts = [_lines(root, *git(root, "rev-list", "--all").split())]
     for workspace in _workspaces(root):
         # What git ignores too: there MLflow keeps each run's `dvc.lock`, by which a rebuild finds the run's inputs.
         texts += [_lines(workspace, "--cached"), _lines(workspace, "--untracked", "--no-exclude-standard")]
@@ -25,18 +24,13 @@ def recorded_hashes(root: Path) -> frozenset[str]:
 
 def _workspaces(root: Path) -> list[Path]:
     """The repository and its worktrees, cells of sweeps among them."""
-    listed = _git(root, "worktree", "list", "--porcelain", "-z").split("\0")
+    listed = git(root, "worktree", "list", "--porcelain", "-z").split("\0")
     paths = [Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")]
     return [path for path in paths if path.exists()]
 
 
 def _lines(workspace: Path, *where: str) -> str:
     """The hashes in DVC's records: in commits, the index or the files themselves."""
-    return _git(workspace, "grep", "-hoE", "-e", r"[0-9a-f]{32}(\.dir)?", *where, "--", *RECORDS)
-
-
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, errors="replace")
-    if done.stderr or done.returncode not in (0, 1):  # 1 without a word: `git grep` has found nothing
-        raise StageError(f"git cannot say what {root} refers to ({done.stderr.strip()}), so nothing is removed.")
-    return done.stdout
+    search = ("grep", "-hoE", "-e", r"[0-9a-f]{32}(\.dir)?", *where, "--", *RECORDS)
+    fault = f"git cannot say what {workspace} refers to, so nothing is removed"
+    return git(workspace, *search, fault=fault, nothing=1)

@@ -10,10 +10,10 @@ from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
 from flows.garbage import Garbage
-from flows.running.repro import environment
+from flows.running.dvc import environment
 from runtime.errors import StageError
 from runtime.tracking import check_answers, tracking_uri
-from runtime.tracking.place import is_server, sqlite_file
+from runtime.tracking.place import is_server, sqlite_file, sqlite_uri
 
 DAY = 24 * 3600 * 1000  # milliseconds
 CALL = 1000  # runs that one command is given
@@ -27,7 +27,7 @@ def live_words(root: Path) -> frozenset[str]:
     Raises:
         ConnectionError: a store does not answer, so that nobody knows what its runs refer to.
     """
-    stores = {tracking_uri(root), f"sqlite:///{root.resolve()}/mlflow.db"}
+    stores = {tracking_uri(root), sqlite_uri(root.resolve() / "mlflow.db")}
     values = [value for uri in stores for run in _runs(uri, ViewType.ACTIVE_ONLY) for value in run.data.tags.values()]
     return frozenset(word for value in values for word in value.split())
 

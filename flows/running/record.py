@@ -1,9 +1,10 @@
 """The MLflow run of a flow, above those of its stages."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -11,6 +12,7 @@ import psutil
 from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import is_server, shown
 from runtime.tracking.store import RunLog
+from runtime.tracking.system import BEAT
 
 # What stage runs log of their cost (see `runtime.execution`); the flow's run has the sums.
 COSTS = ("cost/device_seconds", "cost/gpu_hours", "cost/price")
@@ -21,7 +23,7 @@ class Record(RunLog):
 
     def __init__(self, root: Path, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None):
         self.uri = tracking_uri(root)
-        check_answers(self.uri)
+        check_answers(self.uri, experiment)
         begin = {
             "uri": self.uri,
             "root": str(root),
@@ -38,6 +40,17 @@ class Record(RunLog):
         }
         super().__init__(begin)
         self.kill_orphans()
+        self._ended = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def end(self, status: str, message: str = "") -> None:
+        self._ended.set()
+        super().end(status, message)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT):
+            with suppress(Exception):  # the next one may get through
+                self.beat()
 
     def stage_runs(self) -> dict[str, object]:
         """The newest run of each stage that ran under this one, by stage."""

@@ -24,6 +24,8 @@ from runtime.tracking.place import is_remote
 WORK = "TACA_WORK"  # where stages of this workspace work, if not in its own `.work`
 PRICE = "TACA_GPU_HOUR_PRICE"  # whoever runs stages says what an hour of a GPU costs here
 TRACEBACK_CHARACTERS = 4000
+# Tags of a stage that is part of an experiment, and where DVC says which.
+EXPERIMENT = {"dvc.exp_name": "DVC_EXP_NAME", "dvc.exp_baseline": "DVC_EXP_BASELINE_REV"}
 
 
 class Execution:
@@ -92,6 +94,7 @@ class Execution:
                 "resumed_finished_work": str(finished).lower(),
                 "mlflow.source.name": sys.argv[0],
                 "mlflow.source.type": "LOCAL",
+                **{tag: os.environ[name] for tag, name in EXPERIMENT.items() if name in os.environ},
                 **{f"dvc.dep.{path}": found.md5 for path, found in self.deps.items()},
             },
             inputs=self._inputs(),
@@ -104,6 +107,8 @@ class Execution:
         for path in self.stage.outs:
             if not self.work.fresh(path).exists():
                 raise StageError(f"the program did not write its output {path}; correct it, or `outs` in dvc.yaml.")
+        for path in self.stage.outs:
+            self.work.open_to_others(path)
         built = {path: self.hasher(path, self.work.fresh(path)) for path in self.stage.outs}
         self.work.finish({path: found.md5 for path, found in built.items()})
         outs = [{"path": path, "content": str(self.work.fresh(path)), **asdict(found)} for path, found in built.items()]

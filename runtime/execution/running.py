@@ -21,6 +21,7 @@ from runtime.execution.graph import Stage, read_recorded, read_stages
 from runtime.execution.watch import stoppable
 from runtime.threads import quiet_waiting
 from runtime.tracking import Recorder, check_answers, tracking_uri
+from runtime.tracking.git import odd_checkout
 
 
 class Run:
@@ -98,7 +99,9 @@ def stage(
             sys.exit(0)
         if name not in stages:
             raise StageError(_usage(stages, program))
-        check_answers(tracking_uri(root))
+        check_answers(tracking_uri(root), params.experiment)
+        if odd := odd_checkout(root):
+            print(f"{name}: {odd}", file=sys.stderr)
         recorder = Recorder(root)
         with stoppable(recorder.failure):
             execution = Execution(root, stages[name], stages, recorder, known)

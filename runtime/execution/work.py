@@ -81,6 +81,14 @@ class Work:
         remove(target)
         part.rename(target)
 
+    def open_to_others(self, path: str) -> None:
+        """Gives the files of an output the rights of the user's own: safetensors are written for one's eyes alone."""
+        mask = os.umask(0)
+        os.umask(mask)
+        for file in (self.fresh(path), *self.fresh(path).rglob("*")):
+            if file.is_file() and not file.stat().st_mode & 0o077:
+                file.chmod(0o666 & ~mask)
+
 
 def drop_recorded(root: Path, work: Path) -> None:
     """Drops from `work` the finished work that the `dvc.lock` of `root` has recorded, where nobody is at it."""

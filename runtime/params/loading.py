@@ -1,5 +1,6 @@
 """Reads a file of parameters: YAML faults first, then each value by itself (`messages`), then values together."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,11 @@ from runtime.errors import StageError
 from runtime.params.messages import sentences
 
 Model = TypeVar("Model", bound=BaseModel)
+CONFLICT = re.compile(rb"^(<{7}|={7}|>{7})( |\r?$)", re.MULTILINE)
+CONFLICTING = (
+    "is the mark of a conflict that a merge has left; keep what is right (of dvc.lock either side will do: "
+    "`git checkout --ours dvc.lock`, then `dvc repro`)."
+)
 
 
 class ParamsError(StageError):
@@ -38,6 +44,9 @@ def read_yaml(path: str | Path) -> dict:
         line = error.problem_mark.line + 1
         raise ParamsError([f"{path}: line {line} repeats the key `{key}`; keep one of the two."]) from None
     except (YAMLError, UnicodeDecodeError) as error:
+        if mark := CONFLICT.search(Path(path).read_bytes()):
+            line = Path(path).read_bytes()[: mark.start()].count(b"\n") + 1
+            raise ParamsError([f"{path}: line {line} {CONFLICTING}"]) from None
         raise ParamsError([f"{path}: not valid YAML{_where(error)}; correct it there."]) from None
     if not isinstance(document, dict):
         raise ParamsError([f"{path}: must be a mapping of keys to values, but is {document!r}."])

@@ -16,6 +16,7 @@ from runtime.errors import StageError
 
 PARTING = 5.0  # seconds that a stage which stops waits for its record; the recorder goes on without it
 REFUSED = 3  # status of a recorder whose last line says why the store cannot be written
+DENIED = 4  # the same, where it will not be written the next time either
 
 
 class Recorder:
@@ -79,12 +80,16 @@ class Recorder:
             self._raised = True
             why = self._last_words()
             # A store that refuses by password refuses the next time too; the others may be back by then.
-            denied = re.search(r"\b(401|403)\b|unauthori[sz]ed|denied", why, re.IGNORECASE)
-            raise (StageError if denied else ConnectionError)(why) from None
+            denied = re.search(r"\b(401|403)\b|unauthori[sz]ed|denied|read-?only", why, re.IGNORECASE)
+            raise (StageError if denied or self._process.returncode == DENIED else ConnectionError)(why) from None
 
     def _last_words(self) -> str:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "it left no message")
-        died = "" if self._process.returncode == REFUSED else "the process that records the run in MLflow has died: "
+        died = (
+            ""
+            if self._process.returncode in (REFUSED, DENIED)
+            else "the process that records the run in MLflow has died: "
+        )
         return died + last

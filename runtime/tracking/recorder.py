@@ -19,9 +19,10 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from runtime.tracking.client import REFUSED
+from runtime.errors import StageError
+from runtime.tracking.client import DENIED, REFUSED
 from runtime.tracking.place import shown
-from runtime.tracking.system import Sampler
+from runtime.tracking.system import BEAT, Sampler
 
 FLUSH_EVERY = 2.0  # seconds
 INSIST = 30.0  # seconds over which a store that fails is asked again
@@ -56,6 +57,9 @@ def main(connection: Connection) -> None:
             run = RunLog(said)
             os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = patience
             _record(run, events, sampler, connection)
+    except StageError as error:
+        print(error, flush=True)
+        os._exit(DENIED)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         where = f"MLflow at {shown(uri)}"
@@ -76,7 +80,7 @@ def _read(connection: Connection, events: queue.SimpleQueue) -> None:
 def _record(run: Any, events: queue.SimpleQueue, sampler: Sampler, connection: Connection) -> None:
     """Does what the stage says until the run's end, and what is due meanwhile: samples, and flushing of metrics."""
     _insist(run.kill_orphans)
-    flushed = time.monotonic()
+    flushed = beaten = time.monotonic()
     method = ""
     while method != "end":
         event = _next(events, sampler)
@@ -91,6 +95,10 @@ def _record(run: Any, events: queue.SimpleQueue, sampler: Sampler, connection: C
             with suppress(Exception):  # what cannot be written now is tried the next time
                 run.flush()
             flushed = time.monotonic()
+        if time.monotonic() - beaten > BEAT:
+            with suppress(Exception):
+                run.beat()
+            beaten = time.monotonic()
 
 
 def _next(events: queue.SimpleQueue, sampler: Sampler) -> tuple | None:

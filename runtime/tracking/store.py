@@ -1,6 +1,5 @@
 """One run in MLflow, through `MlflowClient` alone: fluent calls would end a parent's run and read its environment."""
 
-import getpass
 import json
 import platform
 import posixpath
@@ -18,8 +17,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD
 from mlflow.tracking import MlflowClient
 
-from runtime.tracking.place import artifact_location, sqlite_file
-from runtime.tracking.system import find_process, packages
+from runtime.tracking.place import artifact_location, deleted, sqlite_file
+from runtime.tracking.system import has_ended, packages, pid_space, user
 from runtime.tracking.tree import keep_tree
 
 ARTIFACT_BYTES = 50 * 2**20  # outputs up to this size, of up to this many files, are stored in the run itself
@@ -39,7 +38,7 @@ class RunLog:
         # One process at a time opens an SQLite store: creating its tables twice at once breaks it.
         with FileLock(f"{database}.lock") if database else nullcontext():
             self._client = MlflowClient(begin["uri"])
-            self.experiment_id = self._experiment_id(begin["experiment"], artifact_location(begin["uri"], root))
+            self.experiment_id = self._experiment_id(begin["experiment"], begin["uri"], root)
         with TemporaryDirectory() as kept:
             tree = keep_tree(root, begin["pipeline_outs"], Path(kept))
             self.run_id = self._create(begin, tree)
@@ -50,12 +49,15 @@ class RunLog:
         self._client.log_text(self.run_id, packages(), "environment/packages.txt")
 
     def kill_orphans(self) -> None:
-        """Sets other runs to KILLED that this host began and whose process is gone."""
-        mine = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
-        for run in self._client.search_runs([self.experiment_id], mine):
-            process = find_process(int(run.data.tags["pid"]), float(run.data.tags["pid.started"]))
-            if not process and run.info.run_id != self.run_id:  # this one's may end before it could say how
+        """Sets other runs to KILLED whose process is gone."""
+        for run in self._client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'"):
+            # This one's may end before it could say how.
+            if run.info.run_id != self.run_id and has_ended(run.data.tags):
                 self._client.set_terminated(run.info.run_id, "KILLED")
+
+    def beat(self) -> None:
+        """Leaves a sign of life, for those who cannot see the process."""
+        self.tag({"heartbeat": int(time.time())})
 
     def add_metrics(self, values: Mapping[str, float], step: int, time_ms: int) -> None:
         """Keeps one point of each curve for the next flush; what MLflow does not take in a name becomes `_`."""
@@ -129,7 +131,9 @@ class RunLog:
             "host": socket.gethostname(),
             "platform": platform.platform(),
             "python": platform.python_version(),
-            "mlflow.user": getpass.getuser(),
+            "mlflow.user": user(),
+            "pid.space": pid_space(),
+            "heartbeat": int(time.time()),
         }
         parent = {"mlflow.parentRunId": begin["parent"]} if begin["parent"] else {}
         process = {"pid": begin["pid"], "pid.started": begin["pid_started"]}
@@ -137,14 +141,18 @@ class RunLog:
         tags = {tag_key(key): _short(value) for key, value in tags.items()}
         return self._client.create_run(self.experiment_id, begin["start_ms"], tags, begin["name"]).info.run_id
 
-    def _experiment_id(self, name: str, location: str | None) -> str:
+    def _experiment_id(self, name: str, uri: str, root: Path) -> str:
         found = self._client.get_experiment_by_name(name)
-        if found:
-            return found.experiment_id
-        try:
-            return self._client.create_experiment(name, artifact_location=location)
-        except MlflowException:  # another stage was faster
-            return self._client.get_experiment_by_name(name).experiment_id
+        if not found:
+            try:
+                return self._client.create_experiment(name, artifact_location=artifact_location(uri, root))
+            except MlflowException:
+                found = self._client.get_experiment_by_name(name)
+                if not found:  # else another stage was faster
+                    raise
+        if found.lifecycle_stage == "deleted":
+            raise deleted(name, found.experiment_id, uri)
+        return found.experiment_id
 
     def _store(self, out: Mapping) -> None:
         content, place = out["content"], f"outs/{out['path']}"

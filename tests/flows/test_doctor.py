@@ -17,7 +17,7 @@ from flows.checks.leftovers import check_killed, check_locks, check_runs, check_
 from flows.checks.machine import PIN, check_disk, check_gpus, check_packages, check_telemetry
 from flows.checks.remote import check_mlflow, check_prefect, check_remote
 from flows.doctor import CHECKS, line
-from flows.running.repro import environment
+from flows.running.dvc import environment
 from runtime.errors import StageError
 from tests.conftest import ROOT, kill_group
 
