@@ -58,7 +58,9 @@ def share_view(client: MlflowClient, experiment_id: str, view: Mapping) -> None:
     charts = [_chart("parallel", showAllRuns=True, **parallel), *scatters]
     columns = [*(f"params.`{name}`" for name in view["settings"]), *(f"metrics.`{name}`" for name in view["scores"])]
     state = {
-        "searchFilter": f"tags.{RESULT} != ''",
+        "searchFilter": f"metrics.{view['x']} > 0",  # as only runs with results have it
+        "orderByKey": f"metrics.`{view['scores'][0]}`",  # sorted by time, they would lie folded below their parents
+        "orderByAsc": False,
         "selectedColumns": columns,
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": charts,
