@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from mlflow.entities import LoggedModel, LoggedModelOutput
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -42,5 +42,5 @@ def register(client: MlflowClient, experiment_id: str, hashes: set[str]) -> None
 
 
 def _model(client: MlflowClient, experiment_id: str, md5: str) -> LoggedModel | None:
-    whole = f"tags.`{MD5}` = '{md5}' AND attributes.status = 'READY'"
-    return next(iter(client.search_logged_models([experiment_id], whole, max_results=1)), None)
+    found = client.search_logged_models([experiment_id], f"tags.`{MD5}` = '{md5}'")
+    return next((model for model in found if model.status == LoggedModelStatus.READY), None)  # a kill leaves others
