@@ -61,7 +61,7 @@ def check_answers(uri: str) -> None:
     try:
         if is_server(uri):
             little = f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1"
-            status = httpx.get(little, timeout=TIMEOUT, **_password()).status_code
+            status = httpx.get(little, timeout=TIMEOUT, **password()).status_code
         else:
             port = parts.port or DATABASE_PORTS[parts.scheme.partition("+")[0]]
             socket.create_connection((parts.hostname, port), TIMEOUT).close()
@@ -77,7 +77,7 @@ def check_answers(uri: str) -> None:
         )
 
 
-def _password() -> dict[str, object]:
+def password() -> dict[str, object]:
     """What the environment says of who asks, for httpx, which finds a user in the address by itself."""
     user, token = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "TOKEN"))
     if user:

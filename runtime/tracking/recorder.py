@@ -21,7 +21,7 @@ from typing import Any
 
 from runtime.tracking.client import REFUSED
 from runtime.tracking.place import shown
-from runtime.tracking.system import Sampler
+from runtime.tracking.system import Sampler, gpu_metrics
 
 FLUSH_EVERY = 2.0  # seconds
 INSIST = 30.0  # seconds over which a store that fails is asked again
@@ -46,6 +46,7 @@ def main(connection: Connection) -> None:
         patience = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # seconds, for uploads
         os.environ.update(QUIET)
         gc.disable()  # collecting while MLflow is imported takes a quarter of that time
+        from runtime.tracking.above import Above
         from runtime.tracking.store import RunLog
 
         gc.enable()
@@ -53,9 +54,13 @@ def main(connection: Connection) -> None:
         if method == "begin":
             uri = said["uri"]
             sampler = Sampler(said["pid"], float(said["pid_started"]))
-            run = RunLog(said)
+            above = Above(said) if said["dvc"] else None
+            run = RunLog(said | {"parent": above.run_id} if above else said)
             os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = patience
-            _record(run, events, sampler, connection)
+            with gpu_metrics(run.run_id, uri):
+                _record(run, events, sampler, connection)
+            if above:
+                above.see_out()
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         where = f"MLflow at {shown(uri)}"

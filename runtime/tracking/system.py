@@ -2,8 +2,10 @@
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import distributions
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,6 +18,12 @@ def packages() -> str:
     """Installed packages as `name==version` lines, sorted."""
     lines = {f"{found.metadata['Name']}=={found.version}" for found in distributions()}
     return "\n".join(sorted(lines, key=str.lower)) + "\n"
+
+
+def boot() -> str:
+    """What tells this boot of the machine from any other."""
+    found = Path("/proc/sys/kernel/random/boot_id")
+    return found.read_text().strip() if found.exists() else str(int(psutil.boot_time()))
 
 
 def find_process(pid: int, started: float) -> psutil.Process | None:
@@ -33,6 +41,25 @@ def lives(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+@contextmanager
+def gpu_metrics(run_id: str, uri: str) -> Iterator[None]:
+    """Inside, MLflow samples its own system metrics into the run, where there is an NVIDIA GPU."""
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    try:
+        GPUMonitor()
+    except (ImportError, RuntimeError):  # without NVIDIA's library there is none
+        yield
+        return
+    monitor = SystemMetricsMonitor(run_id, tracking_uri=uri)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
 
 
 class Sampler:
