@@ -32,10 +32,10 @@ def train(run, adapter) -> None:
     """Writes the adapter's weights and its loss history."""
     import torch
 
-    from lab.training.card import model_card
+    from lab.publish.card import model_card
     from lab.training.frozen import check_precision, deterministic
     from lab.training.history import write_history
-    from lab.training.lora import save_lora
+    from lab.training.lora import WEIGHTS, save_lora
 
     torch.set_num_threads(run.params.threads)
     settings = run.params.train
@@ -51,7 +51,7 @@ def train(run, adapter) -> None:
     facts |= told(settings, trainer.guidance)
     save_lora(trainer.transformer, folder, {f"taca.{key}": str(value) for key, value in facts.items()})
     write_history(folder / "history.csv", history)
-    run.log_model(path, model_card(run.key, facts))
+    run.log_model(path, str(model_card(run.key, folder / WEIGHTS, Path(base), {})))
 
 
 def prepared(run, adapter):
