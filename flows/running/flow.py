@@ -54,8 +54,11 @@ def _run(root: Path, graph: Graph, names: list[str]) -> State:
         for row in rows:
             record.tag({f"stage.{row['stage']}": row["state"], f"stage.{row['stage']}.run_id": row["run"]})
         record.sum_costs()
+        record.adopt_description()
         failed = [row["stage"] for row in rows if row["state"] in ("failed", "not run")]
         message = f"{', '.join(failed)} failed or could not run." if failed else ""
+        if not failed:
+            record.register({md5 for _, outs in read_recorded(root).values() for md5 in outs.values()})
         record.end("FAILED" if failed else "FINISHED", message)
         table = root / "results" / "report" / "table1.md"
         with suppress(httpx.HTTPError):  # the server has died

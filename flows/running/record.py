@@ -14,9 +14,6 @@ from runtime.tracking.place import is_server, shown
 from runtime.tracking.store import RunLog
 from runtime.tracking.system import BEAT
 
-# What stage runs log of their cost (see `runtime.execution`); the flow's run has the sums.
-COSTS = ("cost/device_seconds", "cost/gpu_hours", "cost/price")
-
 
 class Record(RunLog):
     """One run that is open until `end`, and what it knows of others."""
@@ -37,6 +34,7 @@ class Record(RunLog):
             "tags": tags,
             "inputs": [],
             "pipeline_outs": [],
+            "dvc": None,
         }
         super().__init__(begin)
         self.kill_orphans()
@@ -56,13 +54,6 @@ class Record(RunLog):
         """The newest run of each stage that ran under this one, by stage."""
         runs = sorted(self.children(), key=lambda run: run.info.start_time)
         return {run.data.tags.get("stage", run.info.run_name): run for run in runs}
-
-    def sum_costs(self) -> dict[str, float]:
-        """Adds the costs of all runs below to this one, and returns them."""
-        runs = self.children()
-        total = {cost: sum(run.data.metrics.get(cost, 0.0) for run in runs) for cost in COSTS}
-        self.metrics(total)
-        return total
 
     def metrics(self, values: Mapping[str, float]) -> None:
         """Adds one point to each metric's curve."""

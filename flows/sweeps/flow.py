@@ -23,7 +23,10 @@ from flows.sweeps.runners import runner_of
 from flows.sweeps.schedule import Schedule
 from flows.sweeps.search import search
 from lab.params import load
+from lab.report.runs import result_runs, view
 from runtime.execution.work import drop_recorded
+
+TABLE = "table.md"
 
 
 def _run_name() -> str:
@@ -60,11 +63,14 @@ def _conclude(record: Record, progress: Progress) -> None:
     if results is not None:
         scored = [results.of(arm, category) for arm in results.arms for category in results.categories]
         record.metrics({f"{result.arm.name}/{result.category}": result.mean.mean for result in scored})
+        for result in result_runs(results, progress.settings):
+            record.add_result(**result)
+        record.present(f"![Means](artifact:sweep/means.svg)\n\n{(progress.folder / TABLE).read_text()}", view(results))
     record.sum_costs()
     record.artifacts(progress.folder, "sweep")
     failed = f"{', '.join(progress.failed)} failed" if progress.failed else ""
     record.end("FAILED" if progress.failed else "FINISHED", failed)
-    table = progress.folder / "table.md"
+    table = progress.folder / TABLE
     if table.exists():
         with suppress(httpx.HTTPError):  # the server has died
             create_markdown_artifact(table.read_text(), key="sweep", description="Cells beside the paper's numbers")

@@ -64,16 +64,15 @@ class Recorder:
     def abort(self, status: str, message: str, metrics: Mapping[str, float]) -> None:
         """Closes the run as FAILED or KILLED with last metrics; a recorder that has failed too is not waited for."""
         # Whatever fails now: the stage says why it stops, and that is what matters.
-        with suppress(OSError, StageError, subprocess.TimeoutExpired):
+        with suppress(OSError, StageError):
             self.tell("add_metrics", values=metrics, step=0, time_ms=int(time.time() * 1000))
-            self.tell("end", status=status, message=message)
-            self._process.wait(PARTING)
+            self._send("end", {"status": status, "message": message}, waits=True, patience=PARTING)
 
-    def _send(self, method: str, arguments: Mapping[str, object], waits: bool) -> None:
+    def _send(self, method: str, arguments: Mapping[str, object], waits: bool, patience: float | None = None) -> None:
         try:
             # By a thread of its own: a stop is raised in this one, and must not cut a message.
             self._sender.submit(self._connection.send, (method, arguments, waits)).result()
-            if waits:
+            if waits and self._connection.poll(patience):
                 self._connection.recv()
         except (EOFError, OSError):
             self._process.wait()

@@ -133,9 +133,8 @@ def _check_network(uri: str, experiment: str | None) -> None:
     try:
         if is_server(uri):
             page = f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/get-by-name"
-            answer = httpx.get(
-                page, params={"experiment_name": experiment or "Default"}, timeout=TIMEOUT, **_password()
-            )
+            asked = {"experiment_name": experiment or "Default"}
+            answer = httpx.get(page, params=asked, timeout=TIMEOUT, **password())
         else:
             port = parts.port or DATABASE_PORTS[parts.scheme.partition("+")[0]]
             socket.create_connection((parts.hostname, port), TIMEOUT).close()
@@ -165,7 +164,7 @@ def deleted(experiment: str, number: object, uri: str) -> StageError:
     )
 
 
-def _password() -> dict[str, object]:
+def password() -> dict[str, object]:
     """What the environment says of who asks, for httpx, which finds a user in the address by itself."""
     user, token = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "TOKEN"))
     if user:

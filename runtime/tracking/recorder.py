@@ -22,7 +22,7 @@ from typing import Any
 from runtime.errors import StageError
 from runtime.tracking.client import DENIED, REFUSED
 from runtime.tracking.place import shown
-from runtime.tracking.system import BEAT, Sampler
+from runtime.tracking.system import BEAT, Sampler, gpu_metrics
 
 FLUSH_EVERY = 2.0  # seconds
 INSIST = 30.0  # seconds over which a store that fails is asked again
@@ -47,6 +47,7 @@ def main(connection: Connection) -> None:
         patience = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # seconds, for uploads
         os.environ.update(QUIET)
         gc.disable()  # collecting while MLflow is imported takes a quarter of that time
+        from runtime.tracking.above import Above
         from runtime.tracking.store import RunLog
 
         gc.enable()
@@ -54,9 +55,13 @@ def main(connection: Connection) -> None:
         if method == "begin":
             uri = said["uri"]
             sampler = Sampler(said["pid"], float(said["pid_started"]))
-            run = RunLog(said)
+            above = Above(said) if said["dvc"] else None
+            run = RunLog(said | {"parent": above.run_id} if above else said)
             os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = patience
-            _record(run, events, sampler, connection)
+            with gpu_metrics(run.run_id, uri):
+                _record(run, above, events, sampler, connection)
+            if above:
+                above.see_out()
     except StageError as error:
         print(error, flush=True)
         os._exit(DENIED)
@@ -77,7 +82,7 @@ def _read(connection: Connection, events: queue.SimpleQueue) -> None:
     events.put(KILLED)
 
 
-def _record(run: Any, events: queue.SimpleQueue, sampler: Sampler, connection: Connection) -> None:
+def _record(run: Any, above: Any, events: queue.SimpleQueue, sampler: Sampler, connection: Connection) -> None:
     """Does what the stage says until the run's end, and what is due meanwhile: samples, and flushing of metrics."""
     _insist(run.kill_orphans)
     flushed = beaten = time.monotonic()
@@ -97,7 +102,8 @@ def _record(run: Any, events: queue.SimpleQueue, sampler: Sampler, connection: C
             flushed = time.monotonic()
         if time.monotonic() - beaten > BEAT:
             with suppress(Exception):
-                run.beat()
+                for lives in filter(None, (run, above)):
+                    lives.beat()
             beaten = time.monotonic()
 
 
