@@ -59,6 +59,13 @@ class Record(RunLog):
         """Adds one point to each metric's curve."""
         self.add_metrics(values, step=0, time_ms=int(time.time() * 1000))
 
+    def tag_all(self, values: Mapping[str, object]) -> None:
+        """Adds tags to this run and to those below it."""
+        self.tag(values)
+        for run in self.children():
+            for key, value in values.items():
+                self._client.set_tag(run.info.run_id, key, value)
+
     def page(self, run_id: str) -> str:
         """Where a run is seen."""
         path = f"#/experiments/{self.experiment_id}/runs/{run_id}"

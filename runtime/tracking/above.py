@@ -30,10 +30,15 @@ class Above(RunLog):
         self._dvc = begin["dvc"]
         me = psutil.Process()
         words = self._dvc["command"]
+        experiment = {key: value for key, value in begin["tags"].items() if key.startswith("dvc.exp_")}
         # Whatever starts DVC: python, python -m, a script.
         program = next((place for place, word in enumerate(words) if os.path.basename(word) == "dvc"), 0)
-        own = {"name": " ".join(["dvc", *words[program + 1 :]]), "parent": None, "params": {}, "inputs": []}
-        tags = {"flow": "dvc", "dvc.process": self._key(), "dvc.started": self._dvc["started"]}
+        said = words[program + 1 :]
+        self._apart = "exec-run" in said  # as `dvc exp run --temp` and `dvc queue` start it
+        if self._apart:
+            said = ["exp", "run", experiment["dvc.exp_name"]]
+        own = {"name": " ".join(["dvc", *said]), "parent": None, "params": {}, "inputs": []}
+        tags = {**experiment, "flow": "dvc", "dvc.process": self._key(), "dvc.started": self._dvc["started"]}
         self._me = {"pid": str(me.pid), "pid.started": str(me.create_time())}
         process = {"pid": me.pid, "pid_started": str(me.create_time())}
         super().__init__({**begin, **own, **process, "tags": tags})
@@ -72,7 +77,8 @@ class Above(RunLog):
     def _close(self) -> None:
         self.sum_costs()
         self.adopt_description()
-        recorded, killed = self._recorded(), self._was_killed()
+        # A temporary workspace goes with its DVC, and its models are nobody's newest before they are applied.
+        recorded, killed = None if self._apart else self._recorded(), self._was_killed()
         newest = {run.data.tags["stage"]: run for run in sorted(self.children(), key=lambda run: run.info.start_time)}
         failed = [stage for stage, run in newest.items() if not _is_well(run, recorded)]
         if killed or failed:
@@ -80,7 +86,8 @@ class Above(RunLog):
             self.end("KILLED" if killed else "FAILED", why)
         else:
             self.end("FINISHED")
-            self.register(recorded)
+            if recorded is not None:
+                self.register(recorded)
 
     def _was_killed(self) -> bool:
         """Whether DVC's locks still name its process."""
@@ -97,5 +104,6 @@ class Above(RunLog):
         return set()
 
 
-def _is_well(run: Run, recorded: set[str]) -> bool:
-    return run.info.status == "FINISHED" and recorded.issuperset(run.data.tags["dvc.outs"].split())
+def _is_well(run: Run, recorded: set[str] | None) -> bool:
+    saved = recorded is None or recorded.issuperset(run.data.tags.get("dvc.outs", "").split())
+    return run.info.status == "FINISHED" and saved

@@ -26,8 +26,27 @@ def test_stages_of_an_experiment_record_in_the_repository(toy):
     """With a relative address too; each run names the experiment."""
     done = toy.run("dvc", "exp", "run", "--temp", "-S", "train.seed=9", MLFLOW_TRACKING_URI="sqlite:///mlflow.db")
     assert done.returncode == 0, done.stderr
+    all_name_their_experiment(toy)
+
+
+@pytest.mark.slow
+def test_queued_experiments_record_in_the_repository(toy):
+    assert toy.run("dvc", "exp", "run", "--queue", "-S", "train.seed=9").returncode == 0
+    try:
+        assert toy.run("dvc", "queue", "start").returncode == 0
+        all_name_their_experiment(toy)
+    finally:
+        toy.run("dvc", "queue", "stop", "--kill")
+
+
+def all_name_their_experiment(toy):
+    """Four stages' runs and, once DVC has ended, the one above them."""
     runs = toy.ended_runs(4)
-    assert all({"dvc.exp_name", "dvc.exp_baseline"} <= run.data.tags.keys() for run in runs)
+    toy.until(lambda: [run.info.status for run in toy.repros()] == ["FINISHED"])
+    (above,) = toy.repros()
+    assert above.info.run_name == f"dvc exp run {above.data.tags['dvc.exp_name']}"
+    for run in [*runs, above]:
+        assert {"dvc.exp_name", "dvc.exp_baseline"} <= run.data.tags.keys()
 
 
 def test_deleted_experiment_is_told_with_the_remedy(toy):
