@@ -1,12 +1,21 @@
 """Odd places and states: each real command says one sentence without a traceback, and MLflow's record stays true."""
 
+import os
 import shutil
+import socket
+import stat
+import subprocess
 import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.conftest import STORE, Toy
+from runtime.tracking.system import SILENCE, has_ended, pid_space
+from tests.conftest import ROOT, STORE, Toy
 
+NOBODY = 54321
 PLACES = ["feature%2Flogin", "what?", "c#", "a%20b?x=1#y"]
 
 
@@ -87,3 +96,85 @@ def test_archive_without_git_is_told_with_the_remedy(toy, command):
     assert done.returncode == 1
     assert "git init" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_broken_configuration_of_dvc_is_told_with_its_file(toy):
+    (toy.root / ".dvc" / "config.local").write_text("[cache\n")
+    for command in (["flows.pipeline", "--plan"], ["flows.pipeline"], ["flows.gc"], ["flows.doctor"]):
+        done = toy.run(sys.executable, "-m", *command)
+        assert done.returncode == 1
+        assert "correct .dvc/config.local" in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.fixture
+def nobodys(toy_template):
+    """A toy repository of a user whose number has no name, where that user comes to it."""
+    if os.getuid() != 0:
+        pytest.skip("needs root, to become another user")
+    with TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        toy = Toy(shutil.copytree(toy_template, Path(folder) / "repository"))
+        for path in (toy.root, *toy.root.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        toy.env = {key: value for key, value in toy.env.items() if key not in ("USER", "LOGNAME", "LNAME", "USERNAME")}
+        yield toy
+
+
+def as_nobody(toy, *command):
+    """Runs it as the number without a name."""
+    numbered = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    env = toy.env | {"HOME": str(toy.root)}
+    return subprocess.run(command, cwd=toy.root, env=env, capture_output=True, text=True, **numbered)
+
+
+def test_a_user_without_a_name_is_recorded_by_number(nobodys):
+    done = as_nobody(nobodys, sys.executable, "-m", "stages.write", "b")
+    assert done.returncode == 0, done.stderr
+    (run,) = nobodys.ended_runs(1)
+    assert run.data.tags["mlflow.user"] == str(NOBODY)
+    assert run.data.tags["git.commit"] != "none"
+
+
+@pytest.mark.parametrize("command", [["stages.write", "b"], ["flows.pipeline"]])
+def test_a_folder_that_cannot_be_written_is_told_with_the_remedy(nobodys, command):
+    for path in (nobodys.root, *nobodys.root.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o222)
+    done = as_nobody(nobodys, sys.executable, "-m", *command)
+    assert done.returncode == 1
+    assert "`chmod" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_outputs_have_the_rights_that_the_user_gives_files(toy):
+    """Others read weights too, and a mask that forbids that is heeded."""
+    for mask, rights in (("022", 0o644), ("077", 0o600)):
+        shutil.rmtree(toy.root / ".work", ignore_errors=True)
+        shutil.rmtree(toy.root / "out", ignore_errors=True)
+        done = toy.run("sh", "-c", f"umask {mask}; exec {sys.executable} -m stages.write b")
+        assert done.returncode == 0, done.stderr
+        files = [path for path in (toy.root / "out" / "b").rglob("*") if path.is_file()]
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {rights}
+
+
+def test_what_a_profile_overwrites_is_kept(toy):
+    shutil.copytree(ROOT / "experiments", toy.root / "experiments", dirs_exist_ok=True)
+    edited = (toy.root / "params.yaml").read_text().replace("seed: 0", "seed: 5") + "# mine\n"
+    (toy.root / "params.yaml").write_text(edited)
+    done = toy.run(sys.executable, "-m", "lab.params.profile", "quick")
+    assert done.returncode == 0, done.stderr
+    (kept,) = (toy.root / ".work").glob("params-*.yaml")
+    assert kept.read_text() == edited
+    assert kept.name in done.stdout
+    assert toy.run(sys.executable, "-m", "lab.params.profile", "quick").returncode == 0
+    assert len(list((toy.root / ".work").glob("params-*.yaml"))) == 1
+
+
+def test_runs_of_another_machine_with_this_name_are_left_alone():
+    """Of its process nothing is known here but its signs of life."""
+    now = time.time()
+    here = {"host": socket.gethostname(), "pid": "1", "pid.started": "1.0"}
+    assert has_ended(here | {"pid.space": pid_space(), "heartbeat": str(now)}), "the number is another process's"
+    assert not has_ended(here | {"pid.space": "another boot", "heartbeat": str(now)})
+    assert has_ended(here | {"pid.space": "another boot", "heartbeat": str(now - SILENCE - 1)})
+    assert not has_ended(here), "of an earlier version, which left none"
