@@ -5,7 +5,6 @@ fails does not stop those that do not need it.
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from flows.errors import told
@@ -34,13 +33,7 @@ def main() -> None:
         if options.plan:
             print(plan_table(graph, names, changed(root)))
             return
-        run_flow(root, "pipeline", _flow, options.targets)
-
-
-def _flow() -> Callable:
-    from flows.running.flow import pipeline
-
-    return pipeline
+        run_flow(root, "flows.running.flow:pipeline", options.targets)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ not run again; stages that cells share with the pipeline or with each other run 
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from flows.errors import told
@@ -42,13 +41,7 @@ def main() -> None:
             from flows.machines.runner_checks import check_runner
 
             check_runner(root, settings)
-        run_flow(root, "sweep", _flow, options.name)
-
-
-def _flow() -> Callable:
-    from flows.sweeps.flow import sweep
-
-    return sweep
+        run_flow(root, "flows.sweeps.flow:sweep", options.name)
 
 
 def plan(root: Path, name: str) -> str:

@@ -14,7 +14,7 @@ from flows.services.server import check_port, mlflow_server, start_service, wait
 from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import TIMEOUT, is_server, password, shown
 
-# As `runtime.tracking.pages` has them, whose import takes seconds.
+# As `runtime.comparing.pages` has them, whose import takes seconds.
 VIEW_TAG = "mlflow.sharedViewState.compare"
 # With its charts, and not as an experiment of chats, for which the pages take any until they are told.
 VIEW = "viewStateShareKey=compare&compareRunsMode=CHART&workflowType=machine_learning"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NoReturn
 
 import httpx
@@ -56,8 +57,8 @@ def ready(root: Path) -> Iterator[None]:
         yield
 
 
-def run_flow(root: Path, name: str, flow: Callable[[], Callable], argument: object) -> NoReturn:
-    """Runs a flow and ends this process, with status 1 when the flow did not finish; `flow` imports Prefect.
+def run_flow(root: Path, flow: str, argument: object) -> NoReturn:
+    """Runs a flow and ends this process, with status 1 when the flow did not finish; `flow` is `module:name`.
 
     One whose server dies goes on: MLflow has its record, and Prefect learns from the next flow that it has ended.
 
@@ -65,11 +66,11 @@ def run_flow(root: Path, name: str, flow: Callable[[], Callable], argument: obje
         StageError: as `ready`, or the server dies before the flow begins.
     """
     with ready(root):
-        state, lost = _ran(flow(), argument)
+        state, lost = _ran(resolve_name(flow), argument)  # imports Prefect
     if lost:
         print("Prefect's server has died under the flow, which went on without it: MLflow has the record.", flush=True)
     if not state.is_completed():
-        print(f"The {name} did not finish: {state.message}", file=sys.stderr, flush=True)
+        print(f"The {flow.partition(':')[2]} did not finish: {state.message}", file=sys.stderr, flush=True)
     os._exit(not state.is_completed())  # exit handlers of MLflow take a second, and Prefect's look for the server
 
 

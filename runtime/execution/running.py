@@ -74,7 +74,7 @@ class Run:
     def present(self, text: str, view: Mapping) -> None:
         """Describes the run in Markdown, where `artifact:PATH` is an artifact's address, and keeps a view of results.
 
-        See `runtime.tracking.pages`.
+        See `runtime.comparing.pages`.
         """
         self._execution.recorder.tell("present", text=text, view=view)
 

@@ -16,9 +16,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD
 from mlflow.tracking import MlflowClient
 
-from runtime.tracking import pages
-from runtime.tracking.datasets import data_set
-from runtime.tracking.models import log_model, register
+from runtime.comparing import pages
+from runtime.comparing.datasets import data_set
+from runtime.comparing.models import log_model, register
 from runtime.tracking.place import artifact_location, deleted, sqlite_file
 from runtime.tracking.system import has_ended, packages, pid_space, user
 from runtime.tracking.tree import keep_tree
