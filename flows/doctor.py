@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flows.checks import Finding
-from flows.checks.checkout import check_files, check_git
-from flows.checks.leftovers import check_killed, check_locks, check_runs, check_untracked
+from flows.checks.checkout import check_files, check_git, check_killed, check_locks, check_runs, check_untracked
 from flows.checks.machine import check_disk, check_gpus, check_packages, check_telemetry
 from flows.checks.remote import check_mlflow, check_prefect, check_remote
 from flows.errors import TOLD, told

@@ -73,7 +73,7 @@ def _alone(root: Path) -> Iterator[None]:
 
 def _flow_lives(root: Path) -> bool:
     """Whether a flow works here, one that a worker has started too."""
-    from flows.checks.leftovers import lives
+    from flows.checks.checkout import lives
     from flows.running.housekeeping import NOTES
 
     return any(lives(note) for note in (root / NOTES).glob("*.txt"))

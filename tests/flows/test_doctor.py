@@ -13,7 +13,7 @@ import pytest
 from local_servers import answering, prefect_server
 
 from flows.checks import Finding
-from flows.checks.leftovers import check_killed, check_locks, check_runs, check_untracked
+from flows.checks.checkout import check_killed, check_locks, check_runs, check_untracked
 from flows.checks.machine import PIN, check_disk, check_gpus, check_packages, check_telemetry
 from flows.checks.remote import check_mlflow, check_prefect, check_remote
 from flows.doctor import CHECKS, line
