@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _score(asked)
     except CompbenchError as error:
-        sys.exit(f"{error} (--{error.argument})" if error.argument else str(error))
+        sys.exit(f"{error} (--{error.argument.replace('_', '-')})" if error.argument else str(error))
     except OSError as fault:  # a full disk, a folder that may not be written
         sys.exit(f"The scores could not be kept ({fault}): mend that and run the command again, it goes on from here.")
     except KeyboardInterrupt:
@@ -65,6 +65,7 @@ def _request(asked: argparse.Namespace, device: str) -> "Request":
         quality=tuple(asked.quality),
         mode=Mode(asked.mode),
         weights=asked.weights,
+        extra_tensors=asked.extra_tensors,
         device=device,
         dtype=asked.dtype,
     )
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("weights"),
         help="what python -m compbench.weights fills (default: weights)",
     )
+    add("--extra-tensors", action="store_true", help="take checkpoints with tensors that the model has no part for")
     add("--device", help="default: cuda if there is a GPU, else cpu")
     add("--dtype", choices=("float32", "float16"), default="float32", help="float16: as the benchmark on a GPU")
     add(

@@ -1,23 +1,23 @@
 """A folder of images in the benchmark's layout, `<category>/samples/{prompt}_{index:06d}.png`, with `index.parquet`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from PIL import Image
 
 from compbench.errors import CompbenchError
-from compbench.reading import read_image, verify_image
+from compbench.reading import check_whole, read_image
 from compbench.scorers.geometry import LONG_SIDE, frame_size
 from compbench.scorers.interface import Prompt
+from compbench.tables import iterate_table
 
 NAME = re.compile(r"(?P<prompt>[^_]+)_(?P<index>\d{6,})\.png")
 REMEDY = "delete the folder and generate its images again"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRow:
     """One image: `index` counts within its category, `prompt_index` is the prompt's, `path` relative to the folder."""
 
@@ -31,11 +31,17 @@ class ImageRow:
 def read_index(folder: Path) -> list[ImageRow]:
     """The images that the folder's `index.parquet` lists, in its order."""
     columns = list(ImageRow.__dataclass_fields__)
-    return [ImageRow(**row) for row in pq.read_table(folder / "index.parquet", columns=columns).to_pylist()]
+    known: dict[str, str] = {}  # a prompt's images share its text
+    return [
+        ImageRow(**row | {name: known.setdefault(row[name], row[name]) for name in ("prompt", "category")})
+        for row in iterate_table(folder / "index.parquet", columns)
+    ]
 
 
 def check_folder(folder: Path, rows: Sequence[ImageRow], prompts: dict[int, Prompt]) -> None:
     """Refuses a folder whose images are not exactly those of its index, or not those of the prompts, before any work.
+
+    Files are looked at and not read: what is damaged between beginning and end shows when they are.
 
     Raises: CompbenchError naming the first file or row that is wrong, and what to do.
     """
@@ -44,17 +50,16 @@ def check_folder(folder: Path, rows: Sequence[ImageRow], prompts: dict[int, Prom
     for row in rows:
         _check_row(folder, row, prompts)
     listed = {row.path for row in rows}
-    for path in sorted(folder.glob("*/samples/*")):
-        name = path.relative_to(folder).as_posix()
-        if NAME.fullmatch(path.name) is None:
-            raise CompbenchError(
-                f"{path} is not named {{prompt}}_{{index:06d}}.png as the benchmark's images are: "
-                "move it out of the folder."
-            )
-        if name not in listed:
-            raise CompbenchError(f"{path} is not listed in the folder's index.parquet: move it out of the folder.")
+    stray = min((path for path in folder.glob("*/samples/*") if _is_stray(path, folder, listed)), default=None)
+    if stray is not None and NAME.fullmatch(stray.name) is None:
+        raise CompbenchError(
+            f"{stray} is not named {{prompt}}_{{index:06d}}.png as the benchmark's images are: move it out of the "
+            "folder."
+        )
+    if stray is not None:
+        raise CompbenchError(f"{stray} is not listed in the folder's index.parquet: move it out of the folder.")
     for name in sorted(listed):
-        verify_image(folder / name, REMEDY)
+        check_whole(folder / name, REMEDY)
 
 
 def open_image(path: Path, remedy: str = REMEDY) -> Image.Image:
@@ -69,6 +74,10 @@ def open_image(path: Path, remedy: str = REMEDY) -> Image.Image:
             f"frame of {LONG_SIDE} pixels at most: {remedy}."
         )
     return image
+
+
+def _is_stray(path: Path, folder: Path, listed: Set[str]) -> bool:
+    return path.relative_to(folder).as_posix() not in listed
 
 
 def _check_row(folder: Path, row: ImageRow, prompts: dict[int, Prompt]) -> None:

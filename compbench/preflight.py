@@ -15,7 +15,7 @@ from compbench.layout import check_number, find_samples, list_images
 from compbench.manifest import build_manifest
 from compbench.prompt_source import check_parses, read_source
 from compbench.protocol import describe_protocol
-from compbench.reading import verify_image
+from compbench.reading import read_verified
 from compbench.scorers.choice import Choice
 from compbench.scorers.interface import Prompt
 
@@ -92,9 +92,7 @@ def _read_through(root: Path, rows: Sequence[ImageRow]) -> list[str]:
     """The sha256 of each image's file, all of which can be read."""
     hashes = []
     for row in tqdm(rows, desc="check", unit="image", disable=None):
-        verify_image(root / row.path, REMEDY)
-        with (root / row.path).open("rb") as file:
-            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+        hashes.append(hashlib.sha256(read_verified(root / row.path, REMEDY)).hexdigest())
     return hashes
 
 

@@ -1,8 +1,10 @@
 """Reading images so that a damaged one is named."""
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
@@ -14,22 +16,35 @@ UNREADABLE = (
     *(OSError, SyntaxError, ValueError, EOFError, LookupError, RuntimeError, TypeError, struct.error),
     Image.DecompressionBombError,
 )
+END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk of every PNG
 
 
 def read_image(path: Path, remedy: str) -> Image.Image:
-    """The whole image, decoded, as RGB.
+    """The whole image, decoded, as RGB. The file is read once.
 
     Raises:
         CompbenchError: the file is missing, damaged or cut short; ends with `remedy`.
     """
-    with _naming(path, remedy), Image.open(path) as image:
+    content = BytesIO(read_verified(path, remedy))
+    with _naming(path, remedy), Image.open(content) as image:
         return image.convert("RGB")
 
 
-def verify_image(path: Path, remedy: str) -> None:
-    """Reads the file through, checksums included, without decoding it. Raises what `read_image` raises."""
-    with _naming(path, remedy), Image.open(path) as image:
-        image.verify()
+def read_verified(path: Path, remedy: str) -> bytes:
+    """The image's file, its checksums, which decoding leaves aside, compared. Raises what `read_image` raises."""
+    with _naming(path, remedy):
+        content = path.read_bytes()
+        with Image.open(BytesIO(content)) as image:
+            image.verify()
+    return content
+
+
+def check_whole(path: Path, remedy: str) -> None:
+    """Looks at the file's beginning and end alone. Raises what `read_image` raises, but for damage in between."""
+    with _naming(path, remedy), path.open("rb") as file, Image.open(file) as image:
+        file.seek(-len(END), os.SEEK_END)
+        if file.read() != END:  # of another format, or with more behind its end: the whole file says
+            image.verify()
 
 
 @contextmanager

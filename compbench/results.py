@@ -29,7 +29,7 @@ def summarize_metrics(rows: Sequence[ScoreRow]) -> Summary:
 def write_results(folder: Path, rows: Sequence[ScoreRow], prompts: Sequence[Prompt], manifest: Mapping) -> Summary:
     """Writes `scores.parquet`, `scores.csv`, `summary.json` and last `manifest.json`, each whole or not at all."""
     parsers = {prompt.index: describe_parser(prompt.parser) for prompt in prompts}
-    labelled = [{**vars(row), "mode": manifest["mode"], "parser": parsers[row.prompt_index]} for row in rows]
+    labelled = [{**row.as_dict(), "mode": manifest["mode"], "parser": parsers[row.prompt_index]} for row in rows]
     summary = summarize_metrics(rows)
     _write(folder / "scores.parquet", lambda path: write_table(path, labelled, LABELLED))
     _write(folder / "scores.csv", lambda path: _write_csv(path, labelled))

@@ -134,7 +134,7 @@ def _check_scores(folder: Path, chunk: list[ImageRow], scores: Mapping[str, list
 
 def _rows(chunk: list[ImageRow], scores: Mapping[str, list[float]]) -> list[ScoreRow]:
     return [
-        ScoreRow(**vars(row), metric=metric, score=values[position])
+        ScoreRow(row.index, row.prompt, row.category, row.prompt_index, row.path, metric, values[position])
         for position, row in enumerate(chunk)
         for metric, values in scores.items()
     ]

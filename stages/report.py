@@ -18,7 +18,7 @@ def main() -> None:
 
 
 def report(run) -> None:
-    """Reads the scores, images and loss histories of the arms in the parameters; writes `results/report/`."""
+    """Reads the scores, thumbnails and loss histories of the arms in the parameters; writes `results/report/`."""
     from lab.report.results import compare, load_arm
     from lab.report.runs import result_runs, view
     from lab.report.write import write_report
@@ -31,7 +31,7 @@ def report(run) -> None:
         folder,
         results,
         protocol=protocol(params),
-        image_folders={name: Path("results/images") / name for name in params.arms},
+        thumbnails={name: Path("results/thumbnails") / name for name in params.arms},
         score_paths=score_paths,
         histories=loss_histories(params),
         grid_prompts=params.report.grid_prompts,

@@ -16,7 +16,7 @@ def main() -> None:
 
 
 def score(run) -> None:
-    """Writes the arm's score table, the means of its categories, and the manifest of what they rest on."""
+    """Writes the arm's score table, the means of its categories, the manifest of what they rest on, and thumbnails."""
     import json
 
     import torch
@@ -27,6 +27,7 @@ def score(run) -> None:
     from compbench.scorers.build import build_measures
     from compbench.scorers.interface import read_prompts
     from compbench.table import write_scores
+    from lab.thumbnails import write_thumbnails
     from lab.world.scorers import world_scorers
 
     arm, folder = run.key, Path("results/images") / run.key
@@ -50,6 +51,7 @@ def score(run) -> None:
     write_scores(run.fresh(f"results/scores/{arm}.parquet"), rows)
     run.fresh(f"results/scores/{arm}.manifest.json").write_text(json.dumps(found, indent=2) + "\n")
     run.fresh(f"results/metrics/{arm}.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_thumbnails(run.fresh(f"results/thumbnails/{arm}"), folder, images)
     run.log_metrics({category: of_category["mean"] for category, of_category in summary.items()})
 
 
@@ -73,6 +75,7 @@ def chosen(params):
         quality=tuple(settings.quality),
         mode=Mode(settings.mode),
         weights=None if settings.weights is None else Path(settings.weights),
+        extra_tensors=settings.extra_tensors,
         device=settings.device,
         dtype=settings.dtype,
     )

@@ -60,7 +60,9 @@ class Models:
         from compbench.scorers.unidet.detector import UniDetDetector
 
         choice = self.choice
-        return UniDetDetector.from_weights(choice.weights, variant, choice.mode, choice.device, choice.dtype)
+        return UniDetDetector.from_weights(
+            choice.weights, variant, choice.mode, choice.device, choice.dtype, choice.extra_tensors
+        )
 
     @cached_property
     def rs200(self):
@@ -76,7 +78,10 @@ class Models:
         from compbench.scorers.blip.scorer import BlipVqaScorer
 
         # The benchmark computes it in single precision everywhere.
-        return BlipVqaScorer.from_weights(self.choice.weights, self.choice.mode, self.choice.device)
+        choice = self.choice
+        return BlipVqaScorer.from_weights(
+            choice.weights, choice.mode, choice.device, extra_tensors=choice.extra_tensors
+        )
 
     def clip(self) -> Scorer:
         from compbench.scorers.clip import ClipScorer
@@ -92,7 +97,7 @@ class Models:
         from compbench.scorers.spatial_3d import Spatial3dScorer
 
         choice = self.choice
-        depth = DepthModel.from_weights(choice.weights, choice.device, choice.dtype)
+        depth = DepthModel.from_weights(choice.weights, choice.device, choice.dtype, choice.extra_tensors)
         return Spatial3dScorer(self.r50, depth, choice.mode)
 
     def numeracy(self) -> Scorer:

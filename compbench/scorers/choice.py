@@ -17,6 +17,8 @@ class Choice:
         quality: image quality metrics beside them, of "musiq" and "maniqa".
         mode: with the benchmark's errors, or without.
         weights: the folder of the published files (`compbench.weights`); None when no scorer needs it.
+        extra_tensors: whether checkpoints may hold tensors that the models have no part for, which are named and left
+            out.
         device, dtype: where the published models compute, and in what; "float16" is what the benchmark's own code does
             on a GPU wherever it does.
     """
@@ -27,6 +29,7 @@ class Choice:
     quality: tuple[str, ...] = ()
     mode: Mode = Mode.OFFICIAL
     weights: Path | None = None
+    extra_tensors: bool = False
     device: str = "cpu"
     dtype: str = "float32"
 

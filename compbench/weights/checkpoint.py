@@ -1,5 +1,6 @@
 """Published checkpoints: read without running them, every key accounted for, and kept as safetensors beside them."""
 
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from compbench.weights.hashes import known_sha256
 _HASH = "source_sha256"  # in a conversion's header
 _SHOWN = 6  # names in one message
 _Result = TypeVar("_Result")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Checkpoint:
         key: the one that the tensors lie under, or None where they are the whole file.
         unused: names of tensors that the model has no part for.
         tied: names in the model of tensors that the file holds twice, and the other name, whose tensor counts.
+        extra: whether the file may hold more tensors than these, which are named and left out.
     """
 
     weights: Path
@@ -40,6 +43,7 @@ class Checkpoint:
     key: str | None = None
     unused: re.Pattern = re.compile(r"(?!)")
     tied: Mapping[str, str] = field(default_factory=dict)
+    extra: bool = False
 
     @property
     def source(self) -> Path:
@@ -89,8 +93,10 @@ def _shapes(model: Module) -> dict[str, torch.Size]:
 
 
 def _convert(model: Module, checkpoint: Checkpoint, sha256: str) -> None:
-    published = _read_published(checkpoint)
-    _check(checkpoint, checkpoint.source, published, published_shapes(model, checkpoint))
+    published, shapes = _read_published(checkpoint), published_shapes(model, checkpoint)
+    if checkpoint.extra:
+        published = _without_extra(checkpoint, published, shapes)
+    _check(checkpoint, checkpoint.source, published, shapes)
     # Each in memory of its own, as safetensors wants it.
     tensors = {name: _copy(published.pop(checkpoint.tied.get(name, name))) for name in model.state_dict()}
     # A file with the final name is a whole one, whenever the process is killed and whoever else converts.
@@ -125,6 +131,15 @@ def _read_published(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in named.items() if not checkpoint.unused.fullmatch(name)}
 
 
+def _without_extra(
+    checkpoint: Checkpoint, published: Mapping[str, torch.Tensor], shapes: Mapping[str, torch.Size]
+) -> dict[str, torch.Tensor]:
+    extra = [name for name in published if name not in shapes]
+    if extra:
+        _LOG.warning("%s: left out what %s has no part for: %s", checkpoint.source, checkpoint.model, ", ".join(extra))
+    return {name: tensor for name, tensor in published.items() if name in shapes}
+
+
 def _source_hash(checkpoint: Checkpoint) -> str | None:
     def read(path: Path) -> str | None:
         with safe_open(path, "pt") as file:
@@ -154,10 +169,12 @@ def _check(
         ],
     }
     said = [f"{fault} {_some(names)}" for fault, names in faults.items() if names]
-    if said:
-        raise CompbenchError(
-            f"{path} does not hold the tensors of {checkpoint.model}: it {'; '.join(said)}; {checkpoint.remedy}."
-        )
+    if not said:
+        return
+    fault = f"{path} does not hold the tensors of {checkpoint.model}: it {'; '.join(said)}"
+    if path == checkpoint.source and all(name in tensors for name in expected) and not faults["has in another shape"]:
+        raise CompbenchError(f"{fault}; if it works without them, let it have extra tensors.", "extra_tensors")
+    raise CompbenchError(f"{fault}; {checkpoint.remedy}.")
 
 
 def _some(names: list[str]) -> str:

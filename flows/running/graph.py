@@ -79,14 +79,17 @@ def chosen(graph: Graph, targets: Iterable[str]) -> list[str]:
     return [name for name in graph.needs if name in wanted]
 
 
-def changed(root: Path) -> dict[str, list[str]]:
+def changed(root: Path, names: Iterable[str] = ()) -> dict[str, list[str]]:
     """For each stage that DVC finds out of date, why: what DVC says of its inputs and outputs.
+
+    Args:
+        names: the stages that are looked at; all without.
 
     Raises:
         StageError: dvc.lock is faulty, or `dvc status` fails.
     """
     read_recorded(root)  # says more of a faulty lock than DVC
-    table = next(line for line in dvc(root, "status", "--json") if line.startswith("{"))
+    table = next(line for line in dvc(root, "status", "--json", *names) if line.startswith("{"))
     return {
         name: [reason for entry in entries for reason in _reasons(entry)] for name, entries in json.loads(table).items()
     }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compbench.statistics import Interval
-from compbench.table import read_scores
+from compbench.table import Scores
 from flows.running.workspace import cached_file
 from flows.sweeps.cells import Cell
 from flows.sweeps.definition import Sweep, labelled
@@ -110,4 +110,4 @@ def _scored(root: Path, cell: Cell, commit: str) -> Arm:
             f"The scores of {cell.label} ({md5}) are not in DVC's cache: `dvc fetch` them, or remove its "
             f"experiment (`dvc exp remove {commit[:10]}`) to have it run again."
         )
-    return Arm(cell.label, cell.overrides, md5, read_scores(scores), read_manifest(manifest))
+    return Arm(cell.label, cell.overrides, md5, Scores.read(scores), read_manifest(manifest))

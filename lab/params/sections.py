@@ -193,6 +193,7 @@ class Score(Section):
     quality: Annotated[list[one_of("musiq", "maniqa")], Field(description="a list of musiq, maniqa, both or none")]
     mode: one_of("official", "corrected")
     weights: Annotated[str | None, Field(description="a folder's path, or null when no published scorer is chosen")]
+    extra_tensors: Flag
     device: one_of("cpu", "cuda")
     dtype: one_of("float32", "float16")
     batch_size: Positive
@@ -204,7 +205,8 @@ class Report(Section):
     baseline: Name
     bootstrap: Positive
     seed: Seed
-    grid_prompts: Positive
+    # As many as `score` leaves thumbnails of (`lab.thumbnails`, which takes Pillow).
+    grid_prompts: Annotated[int, Field(ge=1, le=48, description="an integer from 1 to 48")]
 
 
 class Tracking(Section):

@@ -11,35 +11,31 @@ from PIL import Image, ImageDraw, ImageFont
 from compbench.scorers.interface import SCORE_METRICS
 from compbench.table import ScoreRow
 from lab.report.results import Results
+from lab.thumbnails import SIDE as CELL
+from lab.thumbnails import first_images
 
-CELL = 160  # pixels a side of one image in the grid
 GAP, TEXT, HEAD, FOOT = 8, 190, 26, 16
 
 
 def grid_prompts(results: Results, count: int) -> list[ScoreRow]:
-    """The first image of `count` prompts in the baseline: each category's first prompt, then its second, and so on.
-
-    A rule, not a choice: nobody picked what the grid shows.
-    """
-    firsts: dict[str, dict[int, ScoreRow]] = {category: {} for category in results.categories}
-    for row in results.baseline.rows:
-        if row.metric == SCORE_METRICS[row.category]:
-            firsts[row.category].setdefault(row.prompt_index, row)
-    queues = [list(rows.values()) for rows in firsts.values()]
-    rounds = [queue[i] for i in range(max(map(len, queues))) for queue in queues if i < len(queue)]
+    """The first images of the baseline (`first_images`), category by category, by the metric of each category."""
+    rows = (row for row in results.baseline.scores.firsts() if row.metric == SCORE_METRICS[row.category])
     order = {category: i for i, category in enumerate(results.categories)}
-    return sorted(rounds[:count], key=lambda row: order[row.category])
+    return sorted(first_images(rows, count), key=lambda row: order[row.category])
 
 
 def write_grid(results: Results, folders: Mapping[str, Path], count: int, path: Path) -> None:
     """Writes the grid as PNG: a row for each prompt, a column for each arm, the image's score under it.
 
     Args:
-        folders: each arm's folder of images, by the arm's name.
-        count: number of prompts.
+        folders: each arm's folder of thumbnails, by the arm's name.
+        count: number of prompts, `lab.thumbnails.MOST` at most.
     """
     shown = grid_prompts(results, count)
-    scores = {arm.name: {(row.path, row.metric): row.score for row in arm.rows} for arm in results.arms}
+    paths = [row.path for row in shown]
+    scores = {
+        arm.name: {(row.path, row.metric): row.score for row in arm.scores.of_images(paths)} for arm in results.arms
+    }
     width = TEXT + len(results.arms) * (CELL + GAP)
     canvas = Image.new("RGB", (width, HEAD + len(shown) * (CELL + FOOT + GAP)), "white")
     draw = ImageDraw.Draw(canvas)
@@ -48,7 +44,7 @@ def write_grid(results: Results, folders: Mapping[str, Path], count: int, path: 
         draw.text((x + CELL / 2, HEAD / 2), arm.name, "black", _font(13), anchor="mm")
         for i, row in enumerate(shown):
             y = HEAD + i * (CELL + FOOT + GAP)
-            canvas.paste(_thumbnail(folders[arm.name] / row.path), (x, y))
+            canvas.paste(_cell(folders[arm.name] / row.path), (x, y))
             score = scores[arm.name][row.path, row.metric]
             draw.text((x + CELL / 2, y + CELL + FOOT / 2), f"{score:.2f}", "#666666", _font(11), anchor="mm")
     for i, row in enumerate(shown):
@@ -57,7 +53,7 @@ def write_grid(results: Results, folders: Mapping[str, Path], count: int, path: 
     canvas.save(path, optimize=True)
 
 
-def _thumbnail(path: Path) -> Image.Image:
+def _cell(path: Path) -> Image.Image:
     """The image in a white cell, its shape kept."""
     with Image.open(path) as image:
         image = image.convert("RGB")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from compbench.scorers.interface import SCORE_METRICS
 from compbench.statistics import Interval, mean_interval, paired_difference
-from compbench.table import ScoreRow, read_scores, scores_by_prompt
+from compbench.table import Scores
 from lab.errors import LabError
 from lab.report.provenance import Manifest, check_same, manifest_path, read_manifest
 from lab.report.words import CATEGORY_NAMES, QUALITY_NAMES
@@ -26,7 +26,7 @@ class Arm:
     name: str
     settings: Mapping[str, object]
     md5: str
-    rows: Sequence[ScoreRow] = field(repr=False)
+    scores: Scores = field(repr=False)
     manifest: Manifest = field(repr=False)
 
     @property
@@ -36,9 +36,9 @@ class Arm:
 
 
 def load_arm(name: str, settings: Mapping[str, object], score_file: Path) -> Arm:
-    """An arm with the rows of its score file and the manifest beside that."""
+    """An arm with the scores of its file and the manifest beside that."""
     digest = hashlib.md5(score_file.read_bytes(), usedforsecurity=False).hexdigest()
-    return Arm(name, settings, digest, read_scores(score_file), read_manifest(manifest_path(score_file)))
+    return Arm(name, settings, digest, Scores.read(score_file), read_manifest(manifest_path(score_file)))
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def compare(arms: Sequence[Arm], baseline: str, resamples: int, seed: int) -> Re
 
 def _scores(arm: Arm) -> dict[tuple[str, str], dict[int, float]]:
     """Scores by prompt for each (category, metric), image quality also over all prompts."""
-    found = scores_by_prompt(arm.rows)
+    found = arm.scores.by_prompt()
     for metric in QUALITY_NAMES:
         parts = [scores for (_, name), scores in found.items() if name == metric]
         if parts:

@@ -16,7 +16,7 @@ def write_report(
     results: Results,
     *,
     protocol: Mapping[str, object],
-    image_folders: Mapping[str, Path],
+    thumbnails: Mapping[str, Path],
     score_paths: Mapping[str, str],
     histories: Mapping[str, Path],
     grid_prompts: int,
@@ -26,7 +26,8 @@ def write_report(
 
     Args:
         protocol: what a reader needs to repeat the run, by label.
-        image_folders, score_paths: by the arm's name.
+        thumbnails: the folder of each arm's, by the arm's name.
+        score_paths: by the arm's name.
         histories: loss history (columns step, loss, held_out_loss) by the adapter's name; only of trained adapters.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +36,7 @@ def write_report(
     if results.quality:
         (folder / "table2.md").write_text(quality_markdown(results, paper_quality), encoding="utf-8")
     figures["grid"] = folder / "grid.png"
-    write_grid(results, image_folders, grid_prompts, figures["grid"])
+    write_grid(results, thumbnails, grid_prompts, figures["grid"])
     if histories:
         figures["loss"] = folder / "loss.svg"
         loss_figure(histories, figures["loss"])

@@ -15,7 +15,7 @@ from compbench.run import score_folder, summarize
 from compbench.scorers.build import build_measures
 from compbench.scorers.choice import Choice
 from compbench.scorers.interface import Measure, read_prompts
-from compbench.table import SCHEMA, read_scores, write_scores
+from compbench.table import SCHEMA, Scores, write_scores
 from lab.world.scorers import world_scorers
 
 DETECTOR = {"attribute": "detector", "spatial": "detector", "clip": "base"}
@@ -66,7 +66,7 @@ def test_same_images_give_the_same_bytes(arm_folder, prompts, measures, tmp_path
         rows = score_folder(arm_folder, prompts, measures, tmp_path / name, batch_size=2)
         write_scores(tmp_path / f"{name}.parquet", rows)
     assert (tmp_path / "first.parquet").read_bytes() == (tmp_path / "second.parquet").read_bytes()
-    assert read_scores(tmp_path / "first.parquet") == rows
+    assert Scores.read(tmp_path / "first.parquet").rows() == rows
     assert pq.read_schema(tmp_path / "first.parquet").names == SCHEMA.names
     assert pq.read_schema(tmp_path / "first.parquet").metadata is None
 

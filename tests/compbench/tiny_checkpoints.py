@@ -32,7 +32,7 @@ class Published:
     tensors: Tensors
     bias: str
     category: str
-    load: Callable[[Path], Module]
+    load: Callable[..., Module]
 
     def write(self, weights: Path, tensors: Tensors | None = None) -> Path:
         """The file in the folder of all weights; its own tensors if None."""
@@ -50,7 +50,7 @@ def published_blip() -> Published:
         random_checkpoint(TINY_BLIP),
         "visual_encoder.norm.bias",
         "color",
-        lambda weights: blip.load_model(weights, TINY_BLIP),
+        lambda weights, **options: blip.load_model(weights, TINY_BLIP, **options),
     )
 
 
@@ -67,7 +67,7 @@ def published_unidet() -> Published:
         dict(randomised(UniDet(VARIANTS["r50"])).state_dict()) | extras,
         "backbone.top_block.p7.bias",
         "numeracy",
-        lambda weights: unidet.load_model(VARIANTS["r50"], weights, FILES["r50"]),
+        lambda weights, **options: unidet.load_model(VARIANTS["r50"], weights, FILES["r50"], **options),
     )
 
 
@@ -83,7 +83,7 @@ def published_dpt() -> Published:
         dict(DptHybrid(TINY_DPT).state_dict()) | unused,
         "scratch.refinenet1.resConfUnit1.conv1.bias",
         "3d_spatial",
-        lambda weights: depth.load_network(weights, TINY_DPT),
+        lambda weights, **options: depth.load_network(weights, TINY_DPT, **options),
     )
 
 

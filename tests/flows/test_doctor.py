@@ -41,6 +41,7 @@ def test_all_is_well_in_a_fresh_repository(toy):
     """A line for each check; a fault makes the status 1."""
     toy.run("dvc", "config", "core.analytics", "false")
     toy.run("dvc", "config", "core.check_update", "false")
+    toy.run("dvc", "config", "cache.type", "hardlink,reflink,copy")
     shutil.copy(ROOT / "requirements.lock", toy.root)
     done = toy.run(sys.executable, "-m", "flows.doctor")
     assert done.returncode == 0, done.stdout + done.stderr

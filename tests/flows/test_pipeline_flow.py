@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ import time
 import pytest
 from local_servers import prefect_server
 
+from flows.running.graph import changed
 from runtime.execution.graph import read_recorded
 from runtime.params import read_yaml
 from tests.conftest import ROOT, Toy
@@ -141,6 +143,16 @@ def test_the_plan_of_one_arm_names_the_stages_of_that_arm(flow):
     done = flow.run("--plan")
     assert re.search(r"write@a +runs +deps params.yaml: train.seed", done.stdout)
     assert re.search(r"join +may run +if the outputs of write@a, write@b change", done.stdout)
+
+
+def test_the_plan_of_some_stages_looks_at_no_others(flow):
+    """At full size each arm has tens of thousands of files."""
+    assert flow.run().returncode == 0
+    shutil.rmtree(flow.toy.root / "out" / "b")
+    done = flow.run("--plan", "write@a")
+    assert done.stdout.endswith("0 run, 0 may run, 2 are up to date.\n")
+    assert changed(flow.toy.root, ["write@a"]) == {}
+    assert set(changed(flow.toy.root)) == {"write@b", "join"}
 
 
 def test_what_check_writes_is_always_the_same(toy):

@@ -13,7 +13,7 @@ import torch
 from ruamel.yaml import YAML
 
 from compbench.prompts import SCHEMA
-from compbench.table import read_scores
+from compbench.table import Scores
 from compbench.tables import read_table, write_table
 from compbench.weights.registry import NEEDS
 from lab.errors import LabError
@@ -115,7 +115,11 @@ def test_score_and_report_say_what_the_scores_rest_on(repository, clip_weights):
     assert manifest["parsers"] == [{"label": "world", "official": False}]
     assert set(manifest["weights"]) == {"clip/open_clip_config.json", "clip/open_clip_model.safetensors"}
     assert manifest["protocol"]["categories"]["color"]["images"] == 2, "only two of three prompts have images"
-    assert manifest["prompts"]["count"] == 6 * 2 == len({row.path for row in read_scores(scores / "baseline.parquet")})
+    assert (
+        manifest["prompts"]["count"]
+        == 6 * 2
+        == len({row.path for row in Scores.read(scores / "baseline.parquet").rows()})
+    )
     assert str(repository.root) not in text
     (run,) = repository.toy.ended_runs(1)
     assert run.data.params["score.mode"] == "official"
@@ -146,6 +150,17 @@ def test_score_and_report_say_what_the_scores_rest_on(repository, clip_weights):
     assert not (report / "table2.md").exists()
 
 
+def test_a_report_with_another_seed_needs_no_image(repository):
+    """At full size an arm is tens of gigabytes: `score` leaves thumbnails."""
+    repository.run("stages/score.py", "baseline")
+    shutil.rmtree(repository.root / "results" / "images")
+    repository.run("stages/report.py")
+    grid = (repository.root / "results" / "report" / "grid.png").read_bytes()
+    repository.set(report={**SMALL["report"], "seed": 1})
+    repository.run("stages/report.py")
+    assert (repository.root / "results" / "report" / "grid.png").read_bytes() == grid
+
+
 def test_default_scorers_give_their_numbers_with_no_weights(repository):
     """The manifest is beside the scores, not in them."""
     from compbench.run import score_folder
@@ -160,7 +175,7 @@ def test_default_scorers_give_their_numbers_with_no_weights(repository):
     measures = build_measures([prompt.category for prompt in prompts], choice, brought)
     folder = repository.root / "results" / "images" / "baseline"
     expected = score_folder(folder, prompts, measures, repository.root / "work", 50)
-    assert read_scores(repository.root / "results" / "scores" / "baseline.parquet") == expected
+    assert Scores.read(repository.root / "results" / "scores" / "baseline.parquet").rows() == expected
     manifest = json.loads((repository.root / "results" / "scores" / "baseline.manifest.json").read_text())
     assert manifest["weights"] == manifest["never_score"] == {}
 

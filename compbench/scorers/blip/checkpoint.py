@@ -23,19 +23,20 @@ TIED = {
 BUFFERS = re.compile(r"(text_encoder|text_decoder\.bert)\.embeddings\.position_ids")
 
 
-def load_model(weights: Path, config: BlipConfig | None = None) -> BlipVqa:
+def load_model(weights: Path, config: BlipConfig | None = None, extra: bool = False) -> BlipVqa:
     """The model in float32 on the CPU, from the folder of all weights.
 
     Args:
         config: the sizes; the published model's if None.
+        extra: as `Checkpoint` has it.
 
     Raises: CompbenchError when there is no checkpoint, or one that cannot be read or has other tensors.
     """
     with torch.device("meta"):
         model = BlipVqa(config or BlipConfig())
-    return load(model, published(weights))
+    return load(model, published(weights, extra))
 
 
-def published(weights: Path) -> Checkpoint:
+def published(weights: Path, extra: bool = False) -> Checkpoint:
     """The file in the folder of all weights."""
-    return Checkpoint(weights, f"blip/{NAME}.pth", "BLIP VQA for 480 pixels", "model", BUFFERS, TIED)
+    return Checkpoint(weights, f"blip/{NAME}.pth", "BLIP VQA for 480 pixels", "model", BUFFERS, TIED, extra)

@@ -48,20 +48,27 @@ class BlipVqaScorer:
 
     @classmethod
     def from_weights(
-        cls, weights: Path, mode: Mode, device: str = "cpu", dtype: str = "float32", config: BlipConfig | None = None
+        cls,
+        weights: Path,
+        mode: Mode,
+        device: str = "cpu",
+        dtype: str = "float32",
+        config: BlipConfig | None = None,
+        extra_tensors: bool = False,
     ) -> "BlipVqaScorer":
         """From `weights / "blip"`, which holds the published checkpoint and bert-base-uncased's `vocab.txt`.
 
         Args:
             dtype: "float32", which the benchmark computes in, "float16" or "bfloat16".
             config: sizes of a model that is not the published one.
+            extra_tensors: as `Choice` has it.
 
         Raises: CompbenchError when a file is missing or not the published one, or for another dtype.
         """
         if dtype not in DTYPES:
             raise CompbenchError(f"BLIP's dtype is {dtype!r}, but must be one of: {', '.join(DTYPES)}.")
         tokenizer = QuestionTokenizer.from_file(weights / "blip" / "vocab.txt")
-        model = load_model(weights, config)
+        model = load_model(weights, config, extra_tensors)
         return cls(model.to(getattr(torch, dtype)), tokenizer, mode, device)
 
     def score(self, images: list[Image.Image], prompts: list[Prompt]) -> list[float]:

@@ -30,12 +30,14 @@ class DepthModel:
         self.device, self.dtype = torch.device(device), getattr(torch, dtype)
 
     @classmethod
-    def from_weights(cls, weights: Path, device: str = "cpu", dtype: str = "float32") -> "DepthModel":
-        """The published network from the folder `weights`.
+    def from_weights(
+        cls, weights: Path, device: str = "cpu", dtype: str = "float32", extra_tensors: bool = False
+    ) -> "DepthModel":
+        """The published network from the folder `weights`; `extra_tensors` as `Choice` has it.
 
         Raises: CompbenchError when its file is missing or is not what was published.
         """
-        return cls(load_network(weights), device, dtype)
+        return cls(load_network(weights, extra=extra_tensors), device, dtype)
 
     def depth(self, images: list[Image.Image]) -> list[np.ndarray]:
         """How near each pixel of each RGB image is: 0 for its farthest, 1 for its nearest.

@@ -53,13 +53,19 @@ class UniDetDetector:
 
     @classmethod
     def from_weights(
-        cls, weights: Path, variant: str, mode: Mode, device: str = "cpu", dtype: str = "float32"
+        cls,
+        weights: Path,
+        variant: str,
+        mode: Mode,
+        device: str = "cpu",
+        dtype: str = "float32",
+        extra_tensors: bool = False,
     ) -> "UniDetDetector":
-        """The published detector "rs200" or "r50" from the folder `weights`.
+        """The published detector "rs200" or "r50" from the folder `weights`; `extra_tensors` as `Choice` has it.
 
         Raises: CompbenchError when a file is missing or is not what was published.
         """
-        model = load_model(VARIANTS[variant], weights, FILES[variant])
+        model = load_model(VARIANTS[variant], weights, FILES[variant], extra_tensors)
         return cls(model, read_labels(weights / LABEL_SPACE), mode, device, dtype)
 
     def detect(self, images: list[Image.Image]) -> list[list[LabelledBox]]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from compbench.scorers import build
 from compbench.scorers.blip.checkpoint import NAME
+from compbench.scorers.unidet.detector import FILES
 from compbench.val_prompts import read_compbench_prompts
 from tests.compbench.command.running import (
     COMPLEX,
@@ -240,3 +241,33 @@ def test_numbers_below_one_are_refused(command):
         command.run("--batch-size", "0")
     assert ended.value.code == 2
     assert Image.open(command.images[0]).size == (300, 50)
+
+
+def test_a_checkpoint_with_extra_tensors_is_taken_when_that_is_said(command, tmp_path, caplog):
+    """Of every published scorer that reads one; the scores are those without the extra."""
+    expected = scores_of(command.run(category="complex", images=write_complex(command)), "complex")
+    shutil.rmtree(command.root / "out")
+    command.weights = shutil.copytree(command.weights, tmp_path / "extra")
+    for name in (f"blip/{NAME}.pth", FILES["rs200"]):
+        path = command.weights / name
+        path.with_suffix(".safetensors").unlink(missing_ok=True)
+        tensors = torch.load(path, weights_only=True)["model"]
+        torch.save({"model": tensors | {"ema.weight": torch.zeros(1)}}, path)
+    said = sentence(command, category="complex", images="complex")
+    assert "has besides ema.weight" in said
+    assert said.endswith("(--extra-tensors)")
+    found = scores_of(command.run("--extra-tensors", category="complex", images="complex"), "complex")
+    assert found == expected
+    assert caplog.text.count("ema.weight") == 2
+
+
+def write_complex(command) -> str:
+    write_images(command.root / "complex" / "samples", COMPLEX)
+    return "complex"
+
+
+def test_own_prompts_whose_scorer_asks_no_tagger_need_none(command, monkeypatch):
+    """Neither spaCy nor a file of parses."""
+    monkeypatch.chdir(command.root)
+    rows = pq.read_table(command.run(category="non_spatial", parser=False) / "scores.parquet").to_pylist()
+    assert {row["parser"] for row in rows} == {"no tagger"}

@@ -23,6 +23,7 @@ from compbench.parsing import (
     tagger,
 )
 from compbench.parsing.files import find_parses, read_parses
+from compbench.val_prompts import read_compbench_prompts
 
 HERE = Path(__file__).parent
 PARSER = f"spacy {spacy.__version__} en_core_web_sm {tiny_tagger.VERSION}"
@@ -126,7 +127,7 @@ def test_a_prompt_without_a_parse_is_named():
     """The message names the prompt, the file and the command."""
     path = HERE / "parses.jsonl"
     with pytest.raises(CompbenchError) as caught:
-        parse_prompts(["two dogs", "a purple cow"], "numeracy", str(path))
+        parse_prompts(["two dogs", "a purple cow"], "color", str(path))
     assert str(caught.value).startswith(f"{path} holds no parse of the prompt 'a purple cow'")
     assert "run `make parse" in str(caught.value)
 
@@ -135,6 +136,31 @@ def test_a_missing_parses_file_is_named(tmp_path):
     """A misspelt parser is taken for a path, so the message says what else may stand there."""
     with pytest.raises(CompbenchError, match=r"The parses file rulez cannot be read .* must be rules, spacy, or"):
         parse_prompts(["two dogs"], "numeracy", "rulez")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "category", "counted"),
+    [("The cat watches the rain", "non_spatial", {}), ("two dogs", "numeracy", {"dog": 2})],
+)
+def test_what_no_tagger_says_needs_none(monkeypatch, tmp_path, prompt, category, counted):
+    """Neither an installed one nor a prompt in a file; the result does not rest on one."""
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    (tmp_path / "others.jsonl").write_text("")
+    for parser in ("spacy", "spacy-3.6", str(tmp_path / "others.jsonl")):
+        (found,) = parse_prompts([prompt], category, parser)
+        assert dict(zip(found.objects, found.counts, strict=True)) == counted
+    assert describe_parser(found.parser) == "no tagger"
+    assert is_official(found.parser)
+    with pytest.raises(CompbenchError, match="The parser spacy needs spaCy"):
+        parse_prompts([prompt], "color", "spacy")
+
+
+def test_words_are_counted_alike_with_and_without_a_tagger():
+    """In all of the benchmark's own prompts: the tagger's tokens are the words and marks that stand there."""
+    for split in ("val", "train"):
+        prompts = read_compbench_prompts("numeracy", split)
+        tagged, simple = (parse_prompts(prompts, "numeracy", parser) for parser in ("spacy-3.6", "rules"))
+        assert [(one.objects, one.counts) for one in tagged] == [(one.objects, one.counts) for one in simple]
 
 
 GOOD = {"text": "two dogs", "tokens": ["two", "dogs"], "pos": ["NUM", "NOUN"], "noun_chunks": [], "parser": "by hand"}

@@ -98,6 +98,26 @@ def test_missing_extra_and_misshapen_tensors_are_named(published, tmp_path):
     assert not path.with_suffix(".safetensors").exists()
 
 
+def test_extra_tensors_are_named_and_left_out_if_that_is_asked_for(published, tmp_path, caplog):
+    path = published.write(tmp_path, published.tensors | {"teacher.weight": torch.zeros(1), "queue": torch.zeros(2)})
+    with pytest.raises(CompbenchError) as error:
+        published.load(tmp_path)
+    assert "it has besides teacher.weight, queue; if it works without them, let it have extra" in str(error.value)
+    assert error.value.argument == "extra_tensors"
+    state = published.load(tmp_path, extra=True).state_dict()
+    assert all(torch.equal(tensor, published.tensors[name]) for name, tensor in state.items())
+    assert f"{path}: left out what" in caplog.text
+    assert "teacher.weight, queue" in caplog.text
+
+
+def test_what_a_checkpoint_lacks_is_refused_with_extra_tensors_allowed(published, tmp_path):
+    tensors = {name: tensor for name, tensor in published.tensors.items() if name != published.bias}
+    published.write(tmp_path, tensors | {"teacher.weight": torch.zeros(1)})
+    with pytest.raises(CompbenchError, match=f"it lacks {published.bias}; delete it") as error:
+        published.load(tmp_path, extra=True)
+    assert error.value.argument is None
+
+
 def test_a_conversion_of_another_model_is_refused(published, converted, tmp_path):
     other = next(make() for make in PUBLISHED.values() if make().file != published.file)
     original = other.write(tmp_path)

@@ -73,7 +73,7 @@ def test_an_image_whose_header_is_cut_short_is_named(tmp_path):
     path.write_bytes(signature + (12).to_bytes(4) + kind + header + checksum + rest)
     with pytest.raises(LabError, match=r"3\.png is damaged or cut short"):
         read_image(path)
-    for read in (reading.read_image, reading.verify_image):
+    for read in (reading.read_image, reading.read_verified, reading.check_whole):
         with pytest.raises(CompbenchError, match=r"3\.png is damaged or cut short"):
             read(path, "draw it again")
 

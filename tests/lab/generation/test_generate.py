@@ -239,6 +239,7 @@ def test_an_offloaded_transformer_is_never_brought_to_the_device_as_a_whole(publ
 def test_compiled_blocks_draw_with_taca_in_six_graphs_at_most(published, tmp_path):
     """A graph for each kind of block, with and without TACA, and none more for a second batch."""
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     embedded = embeddings(published, tmp_path / "embeddings", guided=True)
     drawing = load_drawing(published, "float32", "none")
     compile_each_block(drawing.transformer)

@@ -12,7 +12,7 @@ from compbench.manifest import build_manifest
 from compbench.scorers.choice import Choice
 from compbench.scorers.interface import SCORE_METRICS, Prompt
 from compbench.scorers.three_in_one import PARTS
-from compbench.table import ScoreRow, write_scores
+from compbench.table import ScoreRow, Scores, write_scores
 from lab.report.results import Results, compare, load_arm
 from lab.report.words import QUALITY_NAMES
 from lab.report.write import write_report
@@ -51,7 +51,7 @@ def world_manifest() -> dict:
 
 @pytest.fixture
 def experiment(tmp_path) -> Path:
-    """A folder with results/scores, results/images and models/adapters."""
+    """A folder with results/scores, results/thumbnails and models/adapters."""
     scores = tmp_path / "results" / "scores"
     scores.mkdir(parents=True)
     for number, arm in enumerate(GAIN):
@@ -59,7 +59,7 @@ def experiment(tmp_path) -> Path:
         write_scores(scores / f"{arm}.parquet", rows)
         (scores / f"{arm}.manifest.json").write_text(json.dumps(world_manifest()))
         for row in make_rows(arm, BENCHMARK):
-            path = tmp_path / "results" / "images" / arm / row.path
+            path = tmp_path / "results" / "thumbnails" / arm / row.path
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 Image.new("RGB", (20, 20), (60 * number, 20 * row.index, 128)).save(path)
@@ -80,7 +80,9 @@ def results(experiment) -> Results:
 @pytest.fixture
 def benchmark(results) -> Results:
     """The arms scored in the benchmark's eight categories and for image quality."""
-    arms = [replace(arm, rows=make_rows(arm.name, BENCHMARK, tuple(QUALITY_NAMES))) for arm in results.arms]
+    arms = [
+        replace(arm, scores=Scores.of(make_rows(arm.name, BENCHMARK, tuple(QUALITY_NAMES)))) for arm in results.arms
+    ]
     return compare(arms, "baseline", 200, 0)
 
 
@@ -92,7 +94,7 @@ def write(experiment, results):
             folder,
             results,
             protocol={"steps": 30, "base": "<builtin>"},
-            image_folders={arm.name: experiment / "results" / "images" / arm.name for arm in results.arms},
+            thumbnails={arm.name: experiment / "results" / "thumbnails" / arm.name for arm in results.arms},
             score_paths={arm.name: f"results/scores/{arm.name}.parquet" for arm in results.arms},
             histories={name: experiment / "models" / "adapters" / name / "history.csv" for name in histories},
             grid_prompts=grid,

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 from PIL import Image
 
+from compbench.table import Scores
 from lab.report.grid import grid_prompts
 from lab.report.results import compare
 
@@ -91,8 +92,11 @@ def test_report_on_the_baseline_alone_has_scores_and_no_differences(write, resul
 
 
 def test_report_on_some_categories_has_those_columns(write, results):
-    rows = {arm.name: [row for row in arm.rows if row.category in ("color", "spatial")] for arm in results.arms}
-    some = compare([replace(arm, rows=rows[arm.name]) for arm in results.arms], "baseline", 500, 0)
+    scores = {
+        arm.name: Scores.of(row for row in arm.scores.rows() if row.category in ("color", "spatial"))
+        for arm in results.arms
+    }
+    some = compare([replace(arm, scores=scores[arm.name]) for arm in results.arms], "baseline", 500, 0)
     page = (write("report", results=some) / "index.html").read_text()
     own = page[: page.index('<section class="paper">')]
     assert "<th>Arm</th><th>Color</th><th>Spatial</th>" in own

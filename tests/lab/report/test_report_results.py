@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from compbench.table import Scores
 from lab.errors import LabError
 from lab.report.findings import chance, findings
 from lab.report.paper import paper_table
@@ -85,6 +86,7 @@ def test_a_baseline_that_is_no_arm_is_refused(results):
 
 
 def test_arms_scored_by_different_metrics_are_refused(results):
-    without = replace(results.arms[1], rows=[row for row in results.arms[1].rows if row.category != "color"])
+    kept = [row for row in results.arms[1].scores.rows() if row.category != "color"]
+    without = replace(results.arms[1], scores=Scores.of(kept))
     with pytest.raises(LabError, match="taca-free and baseline were scored by different metrics"):
         compare([results.baseline, without], "baseline", 500, 0)
