@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 from mlflow.entities import Run
@@ -34,8 +35,9 @@ class Above(RunLog):
         # Whatever starts DVC: python, python -m, a script.
         program = next((place for place, word in enumerate(words) if os.path.basename(word) == "dvc"), 0)
         said = words[program + 1 :]
-        self._apart = "exec-run" in said  # as `dvc exp run --temp` and `dvc queue` start it
-        if self._apart:
+        # An experiment in a temporary workspace: DVC names the repository that it was started in.
+        self._apart = Path(os.environ.get("DVC_ROOT") or begin["root"]).resolve() != Path(begin["root"]).resolve()
+        if "exec-run" in said:  # as `dvc queue` starts it
             said = ["exp", "run", experiment["dvc.exp_name"]]
         own = {"name": " ".join(["dvc", *said]), "parent": None, "params": {}, "inputs": []}
         tags = {**experiment, "flow": "dvc", "dvc.process": self._key(), "dvc.started": self._dvc["started"]}
