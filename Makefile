@@ -20,6 +20,8 @@ export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
+# In a container a user may have a number alone, and DVC asks for a name.
+export USER ?= $(shell id -u)
 
 .PHONY: help repro base test test-all check ui run publish profile estimate remote plan flow serve doctor gc rebuild gpu-check quality
 
@@ -50,13 +52,7 @@ check: $(READY)  ## style, import layers, and whether the committed base is what
 		"run 'make base' (40 minutes on two cores) and commit models/base and dvc.lock." >&2; exit 1; }
 
 ui: $(READY)  ## open the runs in MLflow (PORT=5000)
-	@case "$${MLFLOW_TRACKING_URI:-}" in \
-	http*) echo "The runs are at $$MLFLOW_TRACKING_URI";; \
-	*) echo "The runs are at http://127.0.0.1:$(PORT) (Ctrl-C ends it)"; \
-	   MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
-	     --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" \
-	     --default-artifact-root "file://$(CURDIR)/mlartifacts";; \
-	esac
+	@exec python -m flows.ui --port $(PORT)
 
 run: $(READY)  ## find the MLflow run that made an output, by its hash (HASH=... from dvc.lock or the report)
 	@python -m runtime.tracking.find $(HASH)

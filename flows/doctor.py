@@ -6,14 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flows.checks import Finding
-from flows.checks.leftovers import check_killed, check_locks, check_runs, check_untracked
+from flows.checks.checkout import check_files, check_git, check_killed, check_locks, check_runs, check_untracked
 from flows.checks.links import check_links
 from flows.checks.machine import check_disk, check_gpus, check_packages, check_telemetry
 from flows.checks.remote import check_mlflow, check_prefect, check_remote
-from flows.errors import TOLD
+from flows.errors import TOLD, told
+from runtime.execution.faults import named
 
 CHECKS = (
     check_packages,
+    check_git,
+    check_files,
     check_disk,
     check_links,
     check_gpus,
@@ -32,10 +35,11 @@ def main() -> None:
     """Prints the findings as they come."""
     argparse.ArgumentParser(prog="python -m flows.doctor", description=__doc__).parse_args()
     wrong = 0
-    for check in CHECKS:
-        finding = _found(check)
-        wrong += bool(finding.remedy)
-        print(line(finding), flush=True)
+    with told():
+        for check in CHECKS:
+            finding = _found(check)
+            wrong += bool(finding.remedy)
+            print(line(finding), flush=True)
     print(f"{wrong} of {len(CHECKS)} are wrong." if wrong else "All is well.", flush=True)
     os._exit(bool(wrong))  # MLflow's exit handlers take a second
 
@@ -52,8 +56,8 @@ def _found(check: Callable[[Path], Finding]) -> Finding:
         return check(Path.cwd())
     except ImportError as error:
         return Finding(subject, f"cannot be looked at ({error})", "mend the packages first")
-    except TOLD as error:  # a fault in machine.yaml, say
-        return Finding(subject, "; ".join(str(error).splitlines()), "correct that first")
+    except (*TOLD, OSError) as error:  # a fault in machine.yaml, say
+        return Finding(subject, "; ".join(str(named(error, Path.cwd(), TOLD)).splitlines()), "correct that first")
 
 
 if __name__ == "__main__":

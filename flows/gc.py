@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from flows.errors import TOLD
+from flows.errors import told
 from flows.garbage import Garbage
 from runtime.errors import StageError
 
@@ -25,16 +25,13 @@ def main() -> None:
     parser.add_argument("--days", type=float, default=30.0, help="age of unfinished work and failed runs (default: 30)")
     options = parser.parse_args()
     root = Path.cwd()
-    try:
-        with _alone(root) if options.remove else nullcontext():
-            size = 0
-            for garbage in _collect(root, options.days):
-                print("\n".join(_lines(garbage)), flush=True)
-                size += garbage.size
-                if options.remove:
-                    garbage.remove()
-    except TOLD as error:
-        sys.exit(str(error))
+    with told(), _alone(root) if options.remove else nullcontext():
+        size = 0
+        for garbage in _collect(root, options.days):
+            print("\n".join(_lines(garbage)), flush=True)
+            size += garbage.size
+            if options.remove:
+                garbage.remove()
     print(f"{_shown(size)} removed." if options.remove else f"{_shown(size)}; `make gc REMOVE=1` removes it.")
     sys.stdout.flush()
     os._exit(0)  # MLflow's exit handlers take a second
@@ -60,11 +57,11 @@ def _alone(root: Path) -> Iterator[None]:
         StageError: one of them works here.
     """
     from dvc.lock import LockError
-    from dvc.repo import Repo
 
+    from flows.running.dvc import repository
     from flows.running.housekeeping import only_flow
 
-    with only_flow(root), Repo(str(root)) as repo:
+    with only_flow(root), repository(root) as repo:
         if _flow_lives(root):
             raise StageError(f"A flow runs in {root}: wait until it has ended, or stop it.")
         try:
@@ -76,7 +73,7 @@ def _alone(root: Path) -> Iterator[None]:
 
 def _flow_lives(root: Path) -> bool:
     """Whether a flow works here, one that a worker has started too."""
-    from flows.checks.leftovers import lives
+    from flows.checks.checkout import lives
     from flows.running.housekeeping import NOTES
 
     return any(lives(note) for note in (root / NOTES).glob("*.txt"))

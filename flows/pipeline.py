@@ -5,13 +5,12 @@ fails does not stop those that do not need it.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from flows.errors import TOLD
+from flows.errors import told
 from flows.running.graph import changed, chosen, plan_table, read_graph
 from flows.running.process import end_on_sigterm
-from flows.services.server import ready
+from flows.services.server import run_flow
 from flows.settings import machine
 from lab.params import load
 
@@ -26,7 +25,7 @@ def main() -> None:
     options = parser.parse_args()
     root = Path.cwd()
     end_on_sigterm()
-    try:
+    with told():
         load()
         machine(root)
         graph = read_graph(root)
@@ -35,14 +34,7 @@ def main() -> None:
             # Only these are looked at: a full-size arm has tens of thousands of files.
             print(plan_table(graph, names, changed(root, names if options.targets else ())))
             return
-        with ready(root):
-            from flows.running.flow import pipeline
-
-            state = pipeline(options.targets, return_state=True)
-    except TOLD as error:
-        sys.exit(str(error))
-    if not state.is_completed():
-        sys.exit(f"The pipeline did not finish: {state.message}")
+        run_flow(root, "flows.running.flow:pipeline", options.targets)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flows.errors import TOLD
+from flows.errors import TOLD, told
 from flows.rebuilding.rerun import prepared, run_again
 from flows.rebuilding.runs import StageRun, changed_surroundings, find_run
 from flows.rebuilding.verdict import Kind, Verdict, judged
-from flows.running.git import git
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
 from runtime.execution.watch import Stopped, stoppable
+from runtime.tracking.git import git
 from runtime.tracking.tree import SKIPPED
 
 TOLERANCE = 1e-6
@@ -44,10 +44,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     try:
-        with stoppable(lambda: None):
+        with told(), stoppable(lambda: None):
             verdict = rebuild(Path.cwd(), options.run_id, options.tolerance)
-    except TOLD as error:
-        sys.exit(str(error))
     except Stopped as stop:
         print(f"The rebuild stopped: {stop}; nothing of it is left, and there is no verdict.", file=sys.stderr)
         sys.exit(128 + stop.signum)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 
-from flows.errors import TOLD
+from flows.errors import told
+from flows.running.dvc import environment
 from flows.running.process import end_group, end_noted, leave_note
-from flows.running.repro import environment
 from flows.services.deploy import POOL, deploy
-from flows.services.server import QUIET, start_server, start_service, wait_for
+from flows.services.server import QUIET, check_port, mlflow_server, start_server, start_service, wait_for
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
 from runtime.tracking import tracking_uri
@@ -42,12 +42,10 @@ def main() -> None:
     for number in SIGNALS:
         signal.signal(number, signal.default_int_handler)
     try:
-        with _only_one(root):
+        with told(), _only_one(root):
             _check_ports(root, options.port, options.prefect_port)
             with _services(root, options.port, options.prefect_port) as running:
                 _watch(root, running)
-    except TOLD as error:
-        sys.exit(str(error))
     except KeyboardInterrupt:
         print("Stopped.")
 
@@ -68,16 +66,7 @@ def _check_ports(root: Path, port: int, prefect_port: int) -> None:
     if os.environ.get("PREFECT_API_URL"):
         raise StageError("PREFECT_API_URL names a Prefect server already: unset it to have one here.")
     for number in (prefect_port, *([] if is_server(tracking_uri(root)) else [port])):
-        with socket.socket() as probe:
-            # As servers do: a port whose last connections are still closing is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", number))
-            except OSError:
-                raise StageError(
-                    f"Port {number} is taken: stop what has it, or choose another (`make serve PORT=...` for MLflow, "
-                    "`python -m flows.serve --prefect-port ...` for Prefect)."
-                ) from None
+        check_port(number, "`make serve PORT=...` for MLflow, `python -m flows.serve --prefect-port ...` for Prefect")
 
 
 @contextmanager
@@ -128,7 +117,7 @@ def _started(root: Path, mlflow_port: int, prefect_port: int) -> Iterator[tuple[
     os.environ.update(QUIET, PREFECT_API_URL=f"{url}/api", PREFECT_HOME=str(root / ".prefect"))
     env = environment(root, TACA_ROOT=str(root), MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
     if not is_server(uri):
-        mlflow = start_service(_mlflow(root, uri, mlflow_port), root, env, _log(root, "mlflow"))
+        mlflow = start_service(mlflow_server(root, uri, mlflow_port), root, env, _log(root, "mlflow"))
         yield "mlflow", mlflow
     yield "server", start_server(root, prefect_port, _log(root, "server"))
     deploy(root, env)
@@ -154,12 +143,6 @@ def _end_flows(worker: int) -> None:
         for flow in flows:
             flow.terminate()
         psutil.wait_procs(flows, timeout=PARTING)
-
-
-def _mlflow(root: Path, uri: str, port: int) -> list[str]:
-    """The server of `make ui`."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    return [*command, "--backend-store-uri", uri, "--default-artifact-root", (root / "mlartifacts").as_uri()]
 
 
 if __name__ == "__main__":

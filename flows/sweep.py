@@ -5,13 +5,11 @@ not run again; stages that cells share with the pipeline or with each other run 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from flows.errors import TOLD
-from flows.running.git import git
+from flows.errors import told
 from flows.running.process import end_on_sigterm
-from flows.services.server import ready
+from flows.services.server import run_flow
 from flows.settings import machine
 from flows.sweeps import experiments
 from flows.sweeps.cells import Cell, Planner, is_finished
@@ -19,6 +17,7 @@ from flows.sweeps.definition import labelled, read_sweep
 from lab.params import load
 from runtime.errors import StageError
 from runtime.execution.graph import read_stages
+from runtime.tracking.git import git
 
 
 def main() -> None:
@@ -29,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     root = Path.cwd()
     end_on_sigterm()
-    try:
+    with told():
         load()
         planned = plan(root, options.name)
         if options.plan:
@@ -42,14 +41,7 @@ def main() -> None:
             from flows.machines.runner_checks import check_runner
 
             check_runner(root, settings)
-        with ready(root):
-            from flows.sweeps.flow import sweep
-
-            state = sweep(options.name, return_state=True)
-    except TOLD as error:
-        sys.exit(str(error))
-    if not state.is_completed():
-        sys.exit(f"The sweep did not finish: {state.message}")
+        run_flow(root, "flows.sweeps.flow:sweep", options.name)
 
 
 def plan(root: Path, name: str) -> str:

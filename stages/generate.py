@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.params import load
+from lab.params.settings import arm_settings
 from runtime.execution import stage
 from taca.errors import TacaError
 
@@ -26,6 +27,7 @@ def generate(run) -> None:
     from lab.generation.sheet import contact_sheet
 
     torch.set_num_threads(run.params.threads)
+    run.log_params(arm_settings(run.params, run.key))
     settings = run.params.generate
     planned = plan_images(
         read_table(Path("data/prompts.parquet")), settings.images_per_prompt, settings.seed, settings.limit

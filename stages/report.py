@@ -8,6 +8,7 @@ from pathlib import Path
 from compbench.errors import CompbenchError
 from lab.errors import LabError
 from lab.params import load
+from lab.params import settings as named
 from runtime.execution import stage
 
 
@@ -19,14 +20,15 @@ def main() -> None:
 def report(run) -> None:
     """Reads the scores, thumbnails and loss histories of the arms in the parameters; writes `results/report/`."""
     from lab.report.results import compare, load_arm
+    from lab.report.runs import result_runs, view
     from lab.report.write import write_report
 
-    params = run.params
+    params, folder = run.params, run.fresh("results/report")
     score_paths = {name: f"results/scores/{name}.parquet" for name in params.arms}
     arms = [load_arm(name, arm_settings(params, name), Path(score_paths[name])) for name in params.arms]
     results = compare(arms, params.report.baseline, params.report.bootstrap, params.report.seed)
     write_report(
-        run.fresh("results/report"),
+        folder,
         results,
         protocol=protocol(params),
         thumbnails={name: Path("results/thumbnails") / name for name in params.arms},
@@ -41,6 +43,14 @@ def report(run) -> None:
             for category in results.categories
         }
     )
+    for result in result_runs(results, {name: named.arm_settings(params, name) for name in params.arms}):
+        run.log_result(**result)
+    run.present(description(folder), view(results))
+
+
+def description(folder: Path) -> str:
+    """The run's, in Markdown: the picture and the main table."""
+    return f"![Prompts against arms](artifact:outs/results/report/grid.png)\n\n{(folder / 'table1.md').read_text()}"
 
 
 def arm_settings(params, name: str) -> dict[str, object]:

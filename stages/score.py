@@ -6,6 +6,7 @@ from pathlib import Path
 from compbench.errors import CompbenchError
 from lab.errors import LabError
 from lab.params import load
+from lab.params.settings import arm_settings
 from runtime.execution import stage
 
 
@@ -30,6 +31,7 @@ def score(run) -> None:
     from lab.world.scorers import world_scorers
 
     arm, folder = run.key, Path("results/images") / run.key
+    run.log_params(arm_settings(run.params, arm))
     torch.set_num_threads(run.params.threads)
     choice = chosen(run.params)
     prompts, images = read_prompts(Path("data/prompts.parquet")), read_index(folder)

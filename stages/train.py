@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.params import load
+from lab.params.settings import training_settings
 from runtime.execution import stage
 from taca.errors import TacaError
 
@@ -15,6 +16,7 @@ ENCODED = Path("data/encoded")
 def main() -> None:
     with stage("train", sys.argv[1:], load, (LabError, TacaError)) as run:
         adapter = run.params.adapters[run.key]
+        run.log_params(training_settings(run.params, run.key))
         if adapter.rank == 0:
             mark_none(run)
         else:
@@ -32,9 +34,10 @@ def train(run, adapter) -> None:
     """Writes the adapter's weights and its loss history."""
     import torch
 
+    from lab.publish.card import model_card
     from lab.training.frozen import check_precision, deterministic
     from lab.training.history import write_history
-    from lab.training.lora import save_lora
+    from lab.training.lora import WEIGHTS, save_lora
 
     torch.set_num_threads(run.params.threads)
     settings = run.params.train
@@ -43,13 +46,14 @@ def train(run, adapter) -> None:
         trainer = prepared(run, adapter)
         history = trainer.run(run.log_metrics, previews_of(run, trainer))
 
-    folder = run.fresh(f"models/adapters/{run.key}")
-    base = f"models/base/{run.params.base.name}"
+    path = f"models/adapters/{run.key}"
+    folder, base = run.fresh(path), f"models/base/{run.params.base.name}"
     facts = {"gamma": adapter.gamma, "threshold": adapter.threshold, "rank": adapter.rank, "alpha": adapter.alpha}
     facts |= {"base": run.params.base.name, "base_md5": run.dep_hash(base)}
     facts |= told(settings, trainer.guidance)
     save_lora(trainer.transformer, folder, {f"taca.{key}": str(value) for key, value in facts.items()})
     write_history(folder / "history.csv", history)
+    run.log_model(path, str(model_card(run.key, folder / WEIGHTS, Path(base), {})))
 
 
 def prepared(run, adapter):

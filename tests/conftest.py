@@ -64,6 +64,14 @@ class Toy:
         return log.read_text().splitlines() if log.exists() else []
 
     def runs(self) -> list:
+        """The MLflow runs of stages and flows, oldest first."""
+        return [run for run in self.all_runs() if "dvc.process" not in run.data.tags]
+
+    def repros(self) -> list:
+        """The MLflow runs that stand above those of a `dvc repro`, oldest first."""
+        return [run for run in self.all_runs() if "dvc.process" in run.data.tags]
+
+    def all_runs(self) -> list:
         """All MLflow runs, oldest first."""
         from mlflow.tracking import MlflowClient
 

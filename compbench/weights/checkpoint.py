@@ -102,6 +102,10 @@ def _convert(model: Module, checkpoint: Checkpoint, sha256: str) -> None:
     # A file with the final name is a whole one, whenever the process is killed and whoever else converts.
     unfinished = checkpoint.converted.with_suffix(f".{os.getpid()}.unfinished")
     save_file(tensors, unfinished, metadata={"format": "pt", _HASH: sha256})
+    # safetensors writes for the user's eyes alone; others' stages read weights too, where the user's mask lets them.
+    mask = os.umask(0)
+    os.umask(mask)
+    unfinished.chmod(0o666 & ~mask)
     os.replace(unfinished, checkpoint.converted)
 
 

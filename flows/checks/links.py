@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from flows.checks import Finding
+from flows.running.dvc import repository
 
 COPY = "copy"
 LINKS = ("reflink", "hardlink", "symlink")
@@ -10,10 +11,9 @@ LINKS = ("reflink", "hardlink", "symlink")
 
 def check_links(root: Path) -> Finding:
     """How DVC puts what it caches into the workspace, by trying it."""
-    from dvc.repo import Repo
     from dvc_objects.fs.generic import test_links
 
-    with Repo(str(root)) as repo:
+    with repository(root) as repo:
         cache = repo.cache.local
         can = test_links(list(LINKS), cache.fs, cache.path, repo.fs, str(root / "links"))
         used = _used(cache.cache_types, can)

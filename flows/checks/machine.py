@@ -8,7 +8,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from flows.checks import Finding
-from flows.running.repro import environment
+from flows.running.dvc import environment, repository
 from flows.running.workspace import cache_folder
 from flows.services.server import QUIET
 from flows.settings import machine
@@ -67,9 +67,7 @@ def check_gpus(root: Path) -> Finding:
 
 def check_telemetry(root: Path) -> Finding:
     """DVC's configuration, and the environment in which flows start DVC, MLflow and Prefect."""
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
+    with repository(root) as repo:
         core = repo.config["core"]
     env = {**environment(root), **QUIET}
     remedies = [f"`dvc config core.{key} false`" for key in ("analytics", "check_update") if core.get(key, True)]

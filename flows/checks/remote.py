@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flows.checks import Finding
 from flows.errors import TOLD
+from flows.running.dvc import repository
 from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import is_server, shown, sqlite_file
 
@@ -50,9 +51,7 @@ def check_prefect(root: Path) -> Finding:
 
 def check_remote(root: Path) -> Finding:
     """Whether what is pushed has a place that answers; to an empty one nothing was pushed yet."""
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
+    with repository(root) as repo:
         name = repo.config["core"].get("remote")
         if not name:
             return Finding("DVC remote", "none; `make remote URL=...` sets one")

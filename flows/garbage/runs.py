@@ -3,17 +3,20 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mlflow.entities import Run, ViewType
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 
 from flows.garbage import Garbage
-from flows.running.repro import environment
+from flows.running.dvc import environment
 from runtime.errors import StageError
 from runtime.tracking import check_answers, tracking_uri
-from runtime.tracking.place import is_server, sqlite_file
+from runtime.tracking.place import is_server, sqlite_file, sqlite_uri
 
 DAY = 24 * 3600 * 1000  # milliseconds
 CALL = 1000  # runs that one command is given
@@ -22,14 +25,16 @@ CALL = 1000  # runs that one command is given
 def live_words(root: Path) -> frozenset[str]:
     """Every word in the tags of runs that are not deleted: hashes of inputs and outputs, ids of other runs.
 
-    Of the store that is configured, and of the database beside the repository where that is another one.
+    With them the ids of runs whose models are registered. Of the store that is configured, and of the database beside
+    the repository where that is another one.
 
     Raises:
         ConnectionError: a store does not answer, so that nobody knows what its runs refer to.
     """
-    stores = {tracking_uri(root), f"sqlite:///{root.resolve()}/mlflow.db"}
+    stores = {tracking_uri(root), sqlite_uri(root.resolve() / "mlflow.db")}
     values = [value for uri in stores for run in _runs(uri, ViewType.ACTIVE_ONLY) for value in run.data.tags.values()]
-    return frozenset(word for value in values for word in value.split())
+    registered = [version.run_id for uri in stores for version in _versions(uri) if version.run_id]
+    return frozenset([*registered, *(word for value in values for word in value.split())])
 
 
 def deleted_runs(root: Path, words: frozenset[str]) -> Garbage:
@@ -62,17 +67,34 @@ def old_failures(root: Path, days: float) -> Garbage:
 
 def _runs(uri: str, view: int, filter_string: str = "") -> list[Run]:
     """Runs of all experiments, deleted ones too; none where there is no database yet."""
+    client = _client(uri)
+    if client is None:
+        return []
+    experiments = [experiment.experiment_id for experiment in client.search_experiments(ViewType.ALL)]
+    return list(_pages(lambda token: client.search_runs(experiments, filter_string, view, page_token=token)))
+
+
+def _versions(uri: str) -> list[ModelVersion]:
+    """All registered versions."""
+    client = _client(uri)
+    return list(_pages(lambda token: client.search_model_versions(page_token=token))) if client else []
+
+
+def _client(uri: str) -> MlflowClient | None:
+    """Of a store that answers; None where there is no database yet."""
     database = sqlite_file(uri)
     if database and not database.exists():
-        return []
+        return None
     check_answers(uri)
-    client, found, token = MlflowClient(uri), [], ""
-    experiments = [experiment.experiment_id for experiment in client.search_experiments(ViewType.ALL)]
-    while token is not None:
-        page = client.search_runs(experiments, filter_string, view, page_token=token or None)
-        found += page
-        token = page.token or None
-    return found
+    return MlflowClient(uri)
+
+
+def _pages(page: Callable[[str | None], PagedList]) -> Iterator:
+    token = None
+    while found := page(token):
+        yield from found
+        if not (token := found.token):
+            return
 
 
 def _lines(runs: list[Run]) -> tuple[str, ...]:

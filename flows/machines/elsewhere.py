@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from flows.running.dvc import dvc, settings
 from flows.running.leases import Leases
-from flows.running.repro import dvc
 from flows.running.workspace import cached_file, workspace
 from flows.settings import Machine
 from flows.sweeps import experiments
@@ -65,8 +65,6 @@ def repository(root: Path, machine: Machine) -> str:
 
 def remote_settings(root: Path) -> dict[str, object]:
     """The settings of the default DVC remote that other machines are told; empty without one."""
-    from dvc.config import Config
-
-    config = Config(str(root / ".dvc")).read()
+    config = settings(root)
     name = config["core"].get("remote")
     return {key: value for key, value in config["remote"].get(name, {}).items() if key in SETTINGS}

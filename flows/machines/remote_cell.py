@@ -10,12 +10,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from flows.running.git import git
 from flows.running.leases import Leases
 from flows.settings import machine
 from flows.sweeps.cells import Cell
 from flows.sweeps.job import Job
 from flows.sweeps.run_cell import CellRun
+from runtime.tracking.git import git
 
 
 def run_remote_cell(spec: Mapping, on_line: Callable[[str], None] = print) -> str:

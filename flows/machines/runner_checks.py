@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from flows.checks.remote import check_remote
 from flows.machines.elsewhere import remote_settings, repository
-from flows.running.git import git
 from flows.settings import Machine
 from flows.sweeps import experiments
 from runtime.errors import StageError
 from runtime.tracking import check_answers, tracking_uri
+from runtime.tracking.git import git
 from runtime.tracking.place import TIMEOUT, is_server, shown
 
 

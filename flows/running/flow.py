@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
@@ -14,7 +16,7 @@ from flows.running.housekeeping import noted_flow, only_flow
 from flows.running.leases import Leases
 from flows.running.preflight import preflight
 from flows.running.record import Record, recorded
-from flows.running.tasks import Stages, Threads, submitted
+from flows.running.tasks import Stages, Threads, concluded, submitted
 from flows.settings import machine
 from lab.params import load
 from runtime.execution.graph import read_recorded
@@ -27,9 +29,12 @@ def _run_name() -> str:
 @flow(name="pipeline", flow_run_name=_run_name, task_runner=Threads())
 def pipeline(targets: list[str] | None = None) -> State:
     """Runs stages of dvc.yaml and all that they need; without `targets`, all of them."""
-    root = Path.cwd()
+    return concluded(lambda: _pipeline(Path.cwd(), targets or []))
+
+
+def _pipeline(root: Path, targets: list[str]) -> State:
     graph = read_graph(root)
-    names = chosen(graph, targets or [])
+    names = chosen(graph, targets)
     with only_flow(root), noted_flow(root):
         lacking = preflight(root, names)
         return Failed(message=lacking) if lacking else _run(root, graph, names)
@@ -49,13 +54,17 @@ def _run(root: Path, graph: Graph, names: list[str]) -> State:
         for row in rows:
             record.tag({f"stage.{row['stage']}": row["state"], f"stage.{row['stage']}.run_id": row["run"]})
         record.sum_costs()
+        record.adopt_description()
         failed = [row["stage"] for row in rows if row["state"] in ("failed", "not run")]
         message = f"{', '.join(failed)} failed or could not run." if failed else ""
+        if not failed:
+            record.register({md5 for _, outs in read_recorded(root).values() for md5 in outs.values()})
         record.end("FAILED" if failed else "FINISHED", message)
-        create_table_artifact(rows, key="stages", description=f"Stages; the flow's MLflow run is {record.run_id}")
         table = root / "results" / "report" / "table1.md"
-        if table.exists():
-            create_markdown_artifact(table.read_text(), key="report", description="The report's main table")
+        with suppress(httpx.HTTPError):  # the server has died
+            create_table_artifact(rows, key="stages", description=f"Stages; the flow's MLflow run is {record.run_id}")
+            if table.exists():
+                create_markdown_artifact(table.read_text(), key="report", description="The report's main table")
     return Failed(message=message) if failed else Completed(message="Done.")
 
 

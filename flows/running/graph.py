@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from flows.running.repro import dvc
+from flows.running.dvc import dvc
 from runtime.errors import StageError
-from runtime.execution.graph import Stage, overlap, read_stages
+from runtime.execution.graph import Stage, overlap, read_recorded, read_stages
 
 # Reads all of params.yaml, and everything needs it; but what it writes is always the same (see `stages.check`).
 CHECK = "check"
@@ -86,8 +86,9 @@ def changed(root: Path, names: Iterable[str] = ()) -> dict[str, list[str]]:
         names: the stages that are looked at; all without.
 
     Raises:
-        StageError: `dvc status` fails.
+        StageError: dvc.lock is faulty, or `dvc status` fails.
     """
+    read_recorded(root)  # says more of a faulty lock than DVC
     table = next(line for line in dvc(root, "status", "--json", *names) if line.startswith("{"))
     return {
         name: [reason for entry in entries for reason in _reasons(entry)] for name, entries in json.loads(table).items()

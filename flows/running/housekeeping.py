@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
+import httpx
 import psutil
 
 from flows.running.process import end_noted, leave_note, lives
@@ -52,7 +53,7 @@ def noted_flow(root: Path) -> Iterator[None]:
     folder = root / NOTES
     for note in folder.glob("*.txt"):
         if not lives(note):
-            _crash(note.stem, "Its process was killed.")
+            _crash(note.stem, "Its process, or its server, was killed.")
             note.unlink()
     mine = folder / f"{flow_run.id}.txt"
     leave_note(mine, os.getpid())
@@ -62,7 +63,19 @@ def noted_flow(root: Path) -> Iterator[None]:
         _crash(str(flow_run.id), "The flow was stopped.", and_itself=False)
         raise
     finally:
-        mine.unlink(missing_ok=True)
+        if not server_is_gone():  # else the next flow tells it
+            mine.unlink(missing_ok=True)
+
+
+def server_is_gone() -> bool:
+    """Whether no Prefect server is there any more to be told of the running flow."""
+    from prefect.settings import PREFECT_API_URL
+
+    try:
+        httpx.get(f"{PREFECT_API_URL.value()}/health", timeout=5.0)
+    except httpx.HTTPError as error:
+        return not isinstance(error, httpx.TimeoutException)  # one that is busy is there
+    return False
 
 
 def drop_temporary(root: Path) -> None:
@@ -120,7 +133,7 @@ def _crash(flow_run_id: str, why: str, and_itself: bool = True) -> None:
     from prefect.exceptions import ObjectNotFound
     from prefect.states import Crashed
 
-    with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+    with get_client(sync_client=True) as client, suppress(ObjectNotFound, httpx.HTTPError):
         if and_itself and not client.read_flow_run(flow_run_id).state.is_final():
             client.set_flow_run_state(flow_run_id, Crashed(message=why), force=True)
         for run in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))):

@@ -1,9 +1,10 @@
 """The MLflow run of a flow, above those of its stages."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -11,9 +12,7 @@ import psutil
 from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import is_server, shown
 from runtime.tracking.store import RunLog
-
-# What stage runs log of their cost (see `runtime.execution`); the flow's run has the sums.
-COSTS = ("cost/device_seconds", "cost/gpu_hours", "cost/price")
+from runtime.tracking.system import BEAT
 
 
 class Record(RunLog):
@@ -21,7 +20,7 @@ class Record(RunLog):
 
     def __init__(self, root: Path, experiment: str, name: str, tags: Mapping[str, str], parent: str | None = None):
         self.uri = tracking_uri(root)
-        check_answers(self.uri)
+        check_answers(self.uri, experiment)
         begin = {
             "uri": self.uri,
             "root": str(root),
@@ -35,25 +34,37 @@ class Record(RunLog):
             "tags": tags,
             "inputs": [],
             "pipeline_outs": [],
+            "dvc": None,
         }
         super().__init__(begin)
         self.kill_orphans()
+        self._ended = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def end(self, status: str, message: str = "") -> None:
+        self._ended.set()
+        super().end(status, message)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT):
+            with suppress(Exception):  # the next one may get through
+                self.beat()
 
     def stage_runs(self) -> dict[str, object]:
         """The newest run of each stage that ran under this one, by stage."""
         runs = sorted(self.children(), key=lambda run: run.info.start_time)
         return {run.data.tags.get("stage", run.info.run_name): run for run in runs}
 
-    def sum_costs(self) -> dict[str, float]:
-        """Adds the costs of all runs below to this one, and returns them."""
-        runs = self.children()
-        total = {cost: sum(run.data.metrics.get(cost, 0.0) for run in runs) for cost in COSTS}
-        self.metrics(total)
-        return total
-
     def metrics(self, values: Mapping[str, float]) -> None:
         """Adds one point to each metric's curve."""
         self.add_metrics(values, step=0, time_ms=int(time.time() * 1000))
+
+    def tag_all(self, values: Mapping[str, object]) -> None:
+        """Adds tags to this run and to those below it."""
+        self.tag(values)
+        for run in self.children():
+            for key, value in values.items():
+                self._client.set_tag(run.info.run_id, key, value)
 
     def page(self, run_id: str) -> str:
         """Where a run is seen."""

@@ -1,7 +1,5 @@
 """One stage by `dvc repro -s`: what DVC did with it, and, if it failed, whether trying again can help."""
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,13 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from flows.running.dvc import DVC, dvc_error
 from flows.running.process import run
-from runtime.errors import StageError
 from runtime.execution.faults import read_failure
-from runtime.threads import quiet_waiting
-from runtime.tracking import tracking_uri
 
-DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 # DVC's own words for faults that pass.
 _BUSY = ("Unable to acquire lock", "is busy, it is being blocked by")
 
@@ -74,36 +69,6 @@ def reproduce(
     if finished.returncode == 0:
         return Outcome(stage, _state(stage, "\n".join(finished.lines)), seconds)
     return Outcome(stage, State.FAILED, seconds, *_fault(stage, root, finished.lines))
-
-
-def environment(root: Path, **more: str) -> dict[str, str]:
-    """For commands in `root`: this environment's programs first, an absolute store, no telemetry, no spinning."""
-    quiet = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    # A stage must not resume, and at its end close, a run that someone else has opened.
-    inherited = {key: value for key, value in os.environ.items() if key != "MLFLOW_RUN_ID"}
-    # The code of this workspace, also where another one is what was installed.
-    python = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    own = {"PATH": path, "PYTHONPATH": python, "MLFLOW_TRACKING_URI": tracking_uri(root)}
-    return {**inherited, **quiet, **quiet_waiting(), **own, **more}
-
-
-def dvc(root: Path, *arguments: str, stop: threading.Event | None = None) -> tuple[str, ...]:
-    """The lines that a command of DVC says in the workspace at `root`; it is ended when `stop` is set.
-
-    Raises:
-        StageError: it failed.
-    """
-    done = run([*DVC, *arguments], cwd=root, env=environment(root), stop=stop or threading.Event())
-    if done.returncode != 0:
-        raise StageError(f"`dvc {arguments[0]}` failed in {root.name}: {dvc_error(done.lines)}")
-    return done.lines
-
-
-def dvc_error(lines: Sequence[str]) -> str:
-    """What of the lines that a command of DVC has said names its fault."""
-    said = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return next(iter([*said, *lines[-1:], "dvc said nothing."]))
 
 
 def _state(stage: str, text: str) -> State:

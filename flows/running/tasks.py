@@ -1,5 +1,6 @@
 """Stages of one workspace as Prefect tasks: tried again when what failed passes by itself, in threads of their own."""
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -17,7 +18,9 @@ from prefect.states import Completed, Crashed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
+from flows.errors import TOLD
 from flows.running.graph import Graph, changed
+from flows.running.housekeeping import server_is_gone
 from flows.running.leases import Leases
 from flows.running.process import LOOK
 from flows.running.record import Record
@@ -27,6 +30,7 @@ from flows.settings import Machine
 
 PASSING = "Unavailable"  # the name of a failed state that is tried again
 JITTER = 0.5  # of a wait: who was refused together asks again at different times
+ENDED: list[State] = []  # of this process
 AT_WORK: set[int] = set()  # threads of this process in a task's function, not those that wait to try again
 
 
@@ -81,6 +85,24 @@ def tried(function: Callable[..., State], *, name: str, run_name: str, machine: 
         retry_jitter_factor=JITTER,
         retry_condition_fn=_passes,
     )(attempt)
+
+
+def concluded(run: Callable[[], State]) -> State:
+    """How a flow ends; kept in `ENDED` too, where its server may have died and cannot be told."""
+    ENDED.append(state_of(run))
+    if server_is_gone():
+        logging.disable(logging.CRITICAL)  # of that Prefect would log a traceback, and then another
+    return ENDED[-1]
+
+
+def state_of(run: Callable[[], State]) -> State:
+    """What `run` returns, or a failed state for a fault that its user can mend, whose traceback would say less."""
+    try:
+        return run()
+    except (ConnectionError, TimeoutError) as error:
+        return Failed(name=PASSING, message=str(error))
+    except TOLD as error:
+        return Failed(message=str(error))
 
 
 def _passes(task: Task, run: TaskRun, state: State) -> bool:

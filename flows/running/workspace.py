@@ -9,7 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from flows.running.git import git
+from flows.running.dvc import settings
+from runtime.tracking.git import git
 
 TWICE = ("--force", "--force")  # also what a kill of git has left locked
 
@@ -75,10 +76,7 @@ def _changing_worktrees(root: Path) -> FileLock:
 
 def cache_folder(root: Path) -> Path:
     """Where DVC keeps files by their hashes, in the cache that the workspace at `root` is configured with."""
-    from dvc.config import Config
-
-    cache = Config(str(root / ".dvc")).read()["cache"].get("dir", root / ".dvc" / "cache")
-    return Path(cache, "files", "md5")
+    return Path(settings(root)["cache"].get("dir", root / ".dvc" / "cache"), "files", "md5")
 
 
 def cached_file(root: Path, md5: str) -> Path:
@@ -90,7 +88,7 @@ def _share(root: Path, folder: Path) -> None:
     """Points DVC in `folder` to the cache and the remotes of `root`, wherever these are configured."""
     from dvc.config import Config, merge
 
-    shared = Config(str(root / ".dvc")).read()  # of all levels, with absolute paths
+    shared = settings(root)
     shared["cache"].setdefault("dir", str(root / ".dvc" / "cache"))
     shared["cache"]["type"] = "hardlink,reflink,copy"  # in this order: see `.dvc/config`
     # DVC keeps an index for each workspace; inside, it goes with the workspace.

@@ -1,19 +1,24 @@
 """A Prefect server for a flow: what PREFECT_API_URL names, that of `make serve`, or one for this flow alone."""
 
+import logging
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, NoReturn
 
 import httpx
 import psutil
 
+from flows.running.dvc import repository
 from flows.running.housekeeping import only_flow
 from flows.running.process import end_group, end_noted, leave_note
+from lab.params import load
 from runtime.errors import StageError
 from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import shown
@@ -23,6 +28,7 @@ SERVED = "http://127.0.0.1:4200/api"  # by `make serve`
 TIMEOUT = 5.0  # seconds for an answer
 START = 240.0  # seconds for a start: a few on an idle machine, over 120 where ten busy programs share two cores
 LOOK = 0.1  # seconds between looks whether it answers
+DATABASES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 REFUSED = "it refuses the password"
 # Nothing phones home; and a database that is vacuumed does not grow for ever.
 QUIET = {
@@ -32,6 +38,7 @@ QUIET = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(90 * 24 * 3600),  # seconds since a flow run's end
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+    "PREFECT_CLIENT_MAX_RETRIES": "1",  # after 2 s; five, the default, take a minute for each thing to be said
 }
 
 
@@ -40,12 +47,47 @@ def ready(root: Path) -> Iterator[None]:
     """A flow can run in this workspace inside; Prefect may be imported there, where it finds its server.
 
     Raises:
-        StageError: another flow runs in it, or MLflow or Prefect does not answer or refuses the password.
+        StageError: another flow runs in it, DVC finds no repository, or MLflow or Prefect does not answer or refuses
+            the password.
     """
-    with only_flow(root):
-        check_answers(tracking_uri(root))  # the flow itself asks again; but a server takes seconds to start
+    with only_flow(root), repository(root):
+        # The flow itself asks again; but a server takes seconds to start.
+        check_answers(tracking_uri(root), load().experiment)
     with prefect_server(root):
         yield
+
+
+def run_flow(root: Path, flow: str, argument: object) -> NoReturn:
+    """Runs a flow and ends this process, with status 1 when the flow did not finish; `flow` is `module:name`.
+
+    One whose server dies goes on: MLflow has its record, and Prefect learns from the next flow that it has ended.
+
+    Raises:
+        StageError: as `ready`, or the server dies before the flow begins.
+    """
+    with ready(root):
+        state, lost = _ran(resolve_name(flow), argument)  # imports Prefect
+    if lost:
+        print("Prefect's server has died under the flow, which went on without it: MLflow has the record.", flush=True)
+    if not state.is_completed():
+        print(f"The {flow.partition(':')[2]} did not finish: {state.message}", file=sys.stderr, flush=True)
+    os._exit(not state.is_completed())  # exit handlers of MLflow take a second, and Prefect's look for the server
+
+
+def _ran(flow: Callable, argument: object) -> tuple[Any, bool]:
+    """The flow's last state, and whether its server could not be told."""
+    from flows.running.tasks import ENDED
+
+    # What Prefect cannot tell its server it would tell the terminal, with tracebacks.
+    logging.raiseExceptions = False
+    for name in ("prefect.events.clients", "prefect._internal.concurrency"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        return flow(argument, return_state=True), False
+    except httpx.HTTPError as error:
+        if not ENDED:
+            raise StageError(f"Prefect's server has died ({error}): run the flow again.") from None
+        return ENDED[-1], True
 
 
 @contextmanager
@@ -74,6 +116,9 @@ def start_server(root: Path, port: int, log: Path) -> subprocess.Popen:
     home = root / ".prefect"
     home.mkdir(exist_ok=True)
     env = {**os.environ, **QUIET, "PREFECT_HOME": str(home)}
+    if not any(name in os.environ for name in DATABASES):
+        # As seen from `root`: Prefect takes a `?` or `%` in an address for something else, and makes odd folders.
+        env[DATABASES[0]] = f"sqlite+aiosqlite:///{home.name}/prefect.db"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     process = start_service(command, root, env, log)
     try:
@@ -82,6 +127,27 @@ def start_server(root: Path, port: int, log: Path) -> subprocess.Popen:
         end_group(process.pid)
         raise
     return process
+
+
+def check_port(number: int, another: str) -> None:
+    """Returns when a port of this machine is free; `another` says how another one is chosen.
+
+    Raises:
+        StageError: it is not, or this user may not have it.
+    """
+    with socket.socket() as probe:
+        # As servers do: a port whose last connections are still closing is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", number))
+        except (OSError, OverflowError):
+            raise StageError(f"Port {number} is taken: stop what has it, or choose another ({another}).") from None
+
+
+def mlflow_server(root: Path, uri: str, port: int) -> list[str]:
+    """The command of MLflow's pages."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return [*command, "--backend-store-uri", uri, "--default-artifact-root", (root / "mlartifacts").as_uri()]
 
 
 def start_service(command: Sequence[str], root: Path, env: Mapping[str, str], log: Path) -> subprocess.Popen:
@@ -147,7 +213,7 @@ def _used(url: str) -> Iterator[None]:
         yield
     finally:
         del os.environ["PREFECT_API_URL"]
-        if "prefect" in sys.modules:
+        if "prefect" in sys.modules and _refusal(url) is None:
             from prefect.events.worker import EventsWorker
             from prefect.logging.handlers import APILogWorker
 

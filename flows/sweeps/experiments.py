@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from flows.running.git import git
+from runtime.tracking.git import git
 
 METRICS = "results/metrics"
 # The quick reader: a sweep of a thousand cells reads a thousand lock files.

@@ -1,7 +1,9 @@
 """The sweep as Prefect sees it: a task for each stage that cells build on, one for each cell, a table at the end."""
 
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
@@ -12,7 +14,7 @@ from flows.running.graph import read_graph
 from flows.running.housekeeping import noted_flow, only_flow
 from flows.running.leases import Leases
 from flows.running.record import Record, recorded
-from flows.running.tasks import Stages, Threads
+from flows.running.tasks import Stages, Threads, concluded
 from flows.settings import machine
 from flows.sweeps.definition import labelled, read_sweep
 from flows.sweeps.job import Jobs
@@ -21,7 +23,10 @@ from flows.sweeps.runners import runner_of
 from flows.sweeps.schedule import Schedule
 from flows.sweeps.search import search
 from lab.params import load
+from lab.report.runs import result_runs, view
 from runtime.execution.work import drop_recorded
+
+TABLE = "table.md"
 
 
 def _run_name() -> str:
@@ -31,11 +36,14 @@ def _run_name() -> str:
 @flow(name="sweep", flow_run_name=_run_name, task_runner=Threads())
 def sweep(name: str) -> State:
     """Runs the cells of a sweep that are missing or failed."""
-    root, log = Path.cwd(), get_run_logger()
+    return concluded(lambda: _sweep(Path.cwd(), name))
+
+
+def _sweep(root: Path, name: str) -> State:
     definition, leases, experiment = read_sweep(root, name), Leases(machine(root)), load().experiment
     tags = {"flow": "sweep", "sweep": name, "prefect.flow_run_id": str(flow_run.id)}
     with only_flow(root), noted_flow(root), recorded(root, experiment, f"sweep {name}", tags) as record:
-        progress = Progress(root, name, definition, log.info)
+        progress = Progress(root, name, definition, get_run_logger().info)
         with runner_of(Jobs(root, name, experiment, record.run_id), leases) as runner:
             # Elsewhere others may have made what cells build on.
             stages = Stages(root, read_graph(root), record, leases, ["--pull"] if runner.apart else [])
@@ -55,10 +63,14 @@ def _conclude(record: Record, progress: Progress) -> None:
     if results is not None:
         scored = [results.of(arm, category) for arm in results.arms for category in results.categories]
         record.metrics({f"{result.arm.name}/{result.category}": result.mean.mean for result in scored})
+        for result in result_runs(results, progress.settings):
+            record.add_result(**result)
+        record.present(f"![Means](artifact:sweep/means.svg)\n\n{(progress.folder / TABLE).read_text()}", view(results))
     record.sum_costs()
     record.artifacts(progress.folder, "sweep")
-    table = progress.folder / "table.md"
-    if table.exists():
-        create_markdown_artifact(table.read_text(), key="sweep", description="Cells beside the paper's numbers")
     failed = f"{', '.join(progress.failed)} failed" if progress.failed else ""
     record.end("FAILED" if progress.failed else "FINISHED", failed)
+    table = progress.folder / TABLE
+    if table.exists():
+        with suppress(httpx.HTTPError):  # the server has died
+            create_markdown_artifact(table.read_text(), key="sweep", description="Cells beside the paper's numbers")

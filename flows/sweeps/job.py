@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flows.running.git import git
 from flows.sweeps import experiments
 from flows.sweeps.cells import Cell, Planner, is_finished
 from flows.sweeps.definition import earlier_rungs
 from lab.params.variation import OWN
 from runtime.execution.graph import read_stages
+from runtime.tracking.git import git
 from runtime.tracking.tree import DIFF, keep_tree, settled
 
 # An entry of dvc.lock as DVC writes it: text, since what YAML reads and writes again is not always the same.

@@ -10,6 +10,8 @@ from flows.running.workspace import cached_file
 from flows.sweeps.cells import Cell
 from flows.sweeps.definition import Sweep, labelled
 from flows.sweeps.experiments import lock_of
+from lab.params import validate
+from lab.params.settings import arm_settings
 from lab.report.provenance import manifest_path, read_manifest
 from lab.report.results import Arm, Results, compare
 from lab.report.sweep import write_sweep
@@ -29,6 +31,7 @@ class Progress:
         self.pruned: dict[str, str] = {}
         self.folder = root / FOLDER / name
         self._root, self._name, self._sweep, self._say = root, name, sweep, say
+        self.settings: dict[str, dict[str, object]] = {}  # of finished cells
         self._facts: dict[str, dict[str, object]] = {}
         self._report = read_yaml(root / "params.yaml")["report"]
         self._began, self._ran = time.monotonic(), 0
@@ -42,6 +45,7 @@ class Progress:
         arm, limit = _scored(self._root, cell, commit), cell.overrides.get("limit")
         if limit is None:
             self.done[cell.label] = arm
+            self.settings[cell.label] = arm_settings(validate(cell.params), cell.arm)
             facts = {"label": cell.label, "overrides": cell.overrides, "experiment": commit, "arm": cell.arm}
             self._facts[cell.label] = facts | {"scores_md5": arm.md5}
         else:

@@ -10,15 +10,17 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from flows.running.dvc import dvc
 from flows.running.leases import Leases
 from flows.running.process import end_noted
 from flows.running.record import Record, recorded
-from flows.running.repro import Fault, State, dvc
+from flows.running.repro import Fault, State
 from flows.running.workspace import workspace
 from flows.sweeps import experiments
 from flows.sweeps.job import Job
 from lab.params.variation import OWN
 from runtime.errors import StageError
+from runtime.execution.execution import EXPERIMENT
 from runtime.execution.graph import Stage, read_stages
 from runtime.execution.work import drop_recorded
 
@@ -52,7 +54,7 @@ class CellRun:
         job, cell, folder = self._job, self._job.cell, self._folder
         for note in (self._work / "groups").glob(f"{job.name}-*.txt"):
             end_noted(note)  # of a process that was killed
-        tags = {"flow": "cell", "sweep": job.sweep, "cell": cell.name, "cell.label": cell.label}
+        tags = {"flow": "cell", "sweep": job.sweep, "cell": cell.name, "cell.label": cell.label, **self._experiment()}
         with recorded(self._root, job.experiment, cell.name, tags, job.parent) as record:
             record.log_params(cell.overrides)
             with workspace(self._root, job.commit, folder, base64.b64decode(job.diff)):
@@ -61,10 +63,14 @@ class CellRun:
                 for stage in stages:
                     self._run_stage(stage, record)
                 commit = self._save([out for stage in stages for out in stage.outs])
-            record.tag({"dvc.exp_name": job.name, "dvc.exp_rev": commit})
+            record.tag_all({"dvc.exp_rev": commit})
             record.sum_costs()
             record.end("FINISHED")
         return commit
+
+    def _experiment(self) -> dict[str, str]:
+        """The tags by which runs say which experiment they belong to."""
+        return {"dvc.exp_name": self._job.name, "dvc.exp_baseline": self._job.commit}
 
     def _prepare(self) -> None:
         """Puts parameters, records and inputs into the workspace."""
@@ -83,6 +89,7 @@ class CellRun:
 
     def _run_stage(self, stage: Stage, record: Record) -> None:
         env = {"TACA_PARENT_RUN_ID": record.run_id, "MLFLOW_TRACKING_URI": record.uri}
+        env |= {EXPERIMENT[tag]: value for tag, value in self._experiment().items()}
         env["TACA_WORK"] = str(self._work.absolute())  # what it leaves unfinished outlives the workspace
         if self._job.earlier:
             env["TACA_EARLIER_IMAGES"] = str(self._folder / EARLIER)

@@ -4,16 +4,15 @@ All of them are used in the same way: `submit` starts a cell and returns a Prefe
 the experiment's commit as its message, or failed, with the reason.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, State
 
-from flows.errors import TOLD
 from flows.running.leases import Leases
-from flows.running.tasks import PASSING, tried
+from flows.running.tasks import state_of, tried
 from flows.sweeps.cells import Cell
 from flows.sweeps.job import Job, Jobs
 from flows.sweeps.run_cell import CellRun
@@ -60,15 +59,6 @@ def runner_of(jobs: Jobs, leases: Leases) -> Here:
     return Here(jobs, leases)
 
 
-def state_of(run: Callable[[], str]) -> State:
-    """Runs a cell; what Prefect is told of it."""
-    try:
-        return Completed(message=run())
-    except (ConnectionError, TimeoutError) as error:
-        return Failed(name=PASSING, message=str(error))
-    except TOLD as error:
-        return Failed(message=str(error))
-
-
 def _run(runner: Here, job: Job) -> State:
-    return state_of(CellRun(runner.jobs.root, job, runner.leases, get_run_logger().info))
+    run = CellRun(runner.jobs.root, job, runner.leases, get_run_logger().info)
+    return state_of(lambda: Completed(message=run()))

@@ -6,6 +6,7 @@ their names behind its own, as in `sd35-medium-smoke`; they lie in `experiments/
 """
 
 import difflib
+import hashlib
 import io
 import sys
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ DEFAULTS = Path("experiments/defaults.yaml")
 DEFAULT = "default"
 PROFILES = Path("experiments/profiles")
 OVERLAYS = Path("experiments/overlays")
+KEPT = Path(".work")  # git ignores it
 REMOVABLE = ("adapters", "arms")
 
 
@@ -33,9 +35,12 @@ def main() -> None:
     except StageError as error:
         sys.exit(str(error))
     before = PARAMS.read_text() if PARAMS.exists() else ""
+    kept = _kept(before) if before not in ("", text) else None
     PARAMS.write_text(text)
     diff = list(difflib.unified_diff(before.splitlines(True), text.splitlines(True), "before", "params.yaml", n=0))
     sys.stdout.writelines(diff or ["params.yaml is as this profile wants it.\n"])
+    if kept:
+        print(f"What it was is kept in {kept}.")
 
 
 def compose(*overlays: Path) -> str:
@@ -78,6 +83,14 @@ def _named(arguments: list[str]) -> list[Path]:
             )
         stacked.insert(0, OVERLAYS / f"{last}.yaml")
     return stacked if name == DEFAULT else [PROFILES / f"{name}.yaml", *stacked]
+
+
+def _kept(text: str) -> Path:
+    """A copy of what is overwritten, called by its hash, so that none is lost to a later one."""
+    path = KEPT / f"params-{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:8]}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
 
 
 def _drop_other_base(document: CommentedMap, overlay: Mapping) -> None:

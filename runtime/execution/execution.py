@@ -15,15 +15,18 @@ from runtime.errors import StageError
 from runtime.execution import faults
 from runtime.execution.cost import costs, device, gpus_used, peaks
 from runtime.execution.graph import Stage, overlap
-from runtime.execution.hashes import Hasher
-from runtime.execution.watch import Stopped
+from runtime.execution.hashes import Hashed, Hasher
+from runtime.execution.watch import Stopped, launcher
 from runtime.execution.work import Work, drop_recorded
 from runtime.tracking import Recorder, tracking_uri
 from runtime.tracking.place import is_remote
 
 WORK = "TACA_WORK"  # where stages of this workspace work, if not in its own `.work`
+PARENT = "TACA_PARENT_RUN_ID"  # the MLflow run of the flow, cell or rebuild that runs this stage
 PRICE = "TACA_GPU_HOUR_PRICE"  # whoever runs stages says what an hour of a GPU costs here
 TRACEBACK_CHARACTERS = 4000
+# Tags of a stage that is part of an experiment, and where DVC says which.
+EXPERIMENT = {"dvc.exp_name": "DVC_EXP_NAME", "dvc.exp_baseline": "DVC_EXP_BASELINE_REV"}
 
 
 class Execution:
@@ -81,7 +84,8 @@ class Execution:
             root=str(self.root),
             experiment=experiment,
             name=self.stage.name,
-            parent=os.environ.get("TACA_PARENT_RUN_ID"),
+            parent=os.environ.get(PARENT),
+            dvc=self._dvc(),
             pid=os.getpid(),
             pid_started=str(psutil.Process().create_time()),
             start_ms=int(self._started * 1000),
@@ -92,6 +96,7 @@ class Execution:
                 "resumed_finished_work": str(finished).lower(),
                 "mlflow.source.name": sys.argv[0],
                 "mlflow.source.type": "LOCAL",
+                **{tag: os.environ[name] for tag, name in EXPERIMENT.items() if name in os.environ},
                 **{f"dvc.dep.{path}": found.md5 for path, found in self.deps.items()},
             },
             inputs=self._inputs(),
@@ -104,9 +109,14 @@ class Execution:
         for path in self.stage.outs:
             if not self.work.fresh(path).exists():
                 raise StageError(f"the program did not write its output {path}; correct it, or `outs` in dvc.yaml.")
+        for path in self.stage.outs:
+            self.work.open_to_others(path)
         built = {path: self.hasher(path, self.work.fresh(path)) for path in self.stage.outs}
         self.work.finish({path: found.md5 for path, found in built.items()})
-        outs = [{"path": path, "content": str(self.work.fresh(path)), **asdict(found)} for path, found in built.items()]
+        outs = [
+            {"path": path, "content": str(self.work.fresh(path)), "card": self.work.card(path), **asdict(found)}
+            for path, found in built.items()
+        ]
         metrics = {"system/wall_seconds": time.time() - self._started, **peaks(), **self._costs()}
         self.recorder.ask("log_outs", outs=outs, tags={"device": device()}, metrics=metrics)
         self.work.drop_all_but_outs()
@@ -125,10 +135,20 @@ class Execution:
     def _costs(self) -> dict[str, float]:
         return costs(time.time() - self._started, gpus_used(), float(os.environ.get(PRICE, 0)))
 
-    def _inputs(self) -> list[dict[str, str]]:
+    def _dvc(self) -> dict[str, object] | None:
+        """The DVC that started this stage, unless a run that stands above is there already."""
+        dvc = None if PARENT in os.environ else launcher()
+        return dvc and {"pid": dvc.pid, "started": dvc.create_time(), "command": dvc.cmdline()}
+
+    def _inputs(self) -> list[dict[str, object]]:
         """Dependencies that another stage made: data, where the others are code."""
         data = (path for path in self.stage.deps if any(overlap(path, out) for out in self._made))
-        return [{"name": path, "path": path, "md5": self.deps[path].md5} for path in data]
+        return [self.input(path, path, self.deps[path]) for path in data]
+
+    def input(self, name: str, path: str, found: Hashed) -> dict[str, object]:
+        """What the recorder is told of data: MLflow's context is the program that reads it."""
+        context = self.stage.name.partition("@")[0]
+        return {"name": name, "path": path, "md5": found.md5, "size": found.size, "context": context}
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

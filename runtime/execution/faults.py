@@ -29,12 +29,23 @@ class DiskFull(StageError):
         super().__init__("the disk is full; free some space and run `dvc repro`, which goes on from the work so far.")
 
 
+class NotPermitted(StageError):
+    """A file or folder that this user, or a disk that is mounted read-only, does not let be written or read."""
+
+    def __init__(self, error: OSError):
+        where = error.filename or "A file that is needed"
+        super().__init__(
+            f"{where} cannot be used ({error.strerror}): `chmod` or `chown` it, or work in a copy of yours."
+        )
+
+
 @contextmanager
 def told(name: str, known: tuple[type[Exception], ...]) -> Iterator[None]:
     """Ends the process with one sentence and a status for a fault that is known; others keep their traceback."""
     note = Path(os.environ.get("TACA_FAILURE_FILE") or _note(Path.cwd(), name))
-    note.unlink(missing_ok=True)
     try:
+        with suppress(PermissionError):
+            note.unlink(missing_ok=True)
         yield
     except Stopped as stop:
         print(f"{name} stopped: {stop}; `dvc repro` goes on from the work so far.", file=sys.stderr)
@@ -71,7 +82,7 @@ def _leave(note: Path, error: BaseException, said: str) -> None:
 
 
 def named(error: BaseException, folder: Path, known: tuple[type[Exception], ...]) -> BaseException:
-    """`error`, or `DiskFull` when that is behind it; `folder` is on the disk that is written to."""
+    """`error`, or what is behind it: `DiskFull` or `NotPermitted`; `folder` is on the disk that is written to."""
     if is_known(error, known):
         return error
     cause: BaseException | None = error
@@ -79,6 +90,8 @@ def named(error: BaseException, folder: Path, known: tuple[type[Exception], ...]
         # Libraries in Rust pass the system's words on, those in C++ not even these.
         if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(cause):
             return DiskFull()
+        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return NotPermitted(cause)
         cause = cause.__cause__ or cause.__context__
     return DiskFull() if shutil.disk_usage(folder).free < LITTLE else error
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from runtime.errors import StageError
 from runtime.params import read_yaml
 from runtime.tracking.tree import settled
@@ -53,13 +51,21 @@ def stages_of(pipeline: Mapping, params: Mapping) -> dict[str, Stage]:
 
 
 def read_recorded(root: Path) -> dict[str, tuple[str, dict[str, str]]]:
-    """For each stage in `dvc.lock`: the fingerprint of its inputs and the hash of each output."""
+    """For each stage in `dvc.lock`: the fingerprint of its inputs and the hash of each output.
+
+    Raises:
+        StageError: the file is no list of stages; a merge may have left its marks in it.
+    """
     if not (root / "dvc.lock").exists():
         return {}
-    # Beside this stage another one may have ended, and DVC be writing that down.
-    # Read by the parser in C, since every stage starts with that: five times as fast, with the same values.
-    lock = YAML(typ="safe").load(settled(root / "dvc.lock"))
-    return {name: _recorded(name, entry) for name, entry in lock["stages"].items()}
+    settled(root / "dvc.lock")  # beside this stage another one may have ended, and DVC be writing that down
+    lock = read_yaml(root / "dvc.lock", quick=True)
+    try:
+        return {name: _recorded(name, entry) for name, entry in lock["stages"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StageError(
+            f"{root / 'dvc.lock'} is not as DVC writes it ({error}); `git checkout dvc.lock`, then `dvc repro`."
+        ) from None
 
 
 def overlap(one: str, other: str) -> bool:

@@ -15,7 +15,7 @@ import psutil
 
 from runtime.errors import StageError
 from runtime.execution.watch import launcher
-from runtime.tracking.system import find_process
+from runtime.tracking.system import find_process, pid_space
 
 GRACE = 20.0  # seconds from SIGTERM to SIGKILL: enough for a checkpoint
 RELEASE = 30.0  # seconds until the workers of a killed process have noticed and let the lock go
@@ -36,7 +36,7 @@ def sole_writer(path: Path, name: str) -> Iterator[None]:
         me = psutil.Process()
         file.truncate(0)
         # The start time tells a process from a later one that is given the same number.
-        json.dump([(process.pid, process.create_time()) for process in (me, launcher() or me)], file)
+        json.dump([(process.pid, process.create_time(), pid_space()) for process in (me, launcher() or me)], file)
         file.flush()
         yield
 
@@ -95,7 +95,8 @@ def _signal_holder(path: Path, signum: signal.Signals) -> None:
 
 
 def _holders(path: Path) -> list[tuple[int, float]]:
-    """The holder and its DVC, a number and a start time each; nothing when the holder has not noted itself yet."""
+    """The holder and its DVC, a number and a start time each; none before it has noted them, or in a container."""
     with suppress(FileNotFoundError, json.JSONDecodeError):
-        return json.loads(path.read_text())
+        noted = json.loads(path.read_text())
+        return [(pid, started) for pid, started, *space in noted if space in ([], [pid_space()])]
     return []

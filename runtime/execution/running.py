@@ -21,6 +21,7 @@ from runtime.execution.graph import Stage, read_recorded, read_stages
 from runtime.execution.watch import stoppable
 from runtime.threads import quiet_waiting
 from runtime.tracking import Recorder, check_answers, tracking_uri
+from runtime.tracking.git import odd_checkout
 
 
 class Run:
@@ -62,6 +63,25 @@ class Run:
         values = {key: float(value) for key, value in metrics.items()}
         self._execution.recorder.tell("add_metrics", values=values, step=step, time_ms=int(time.time() * 1000))
 
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Notes parameters under names of their own, beside those of `params.yaml`."""
+        self._execution.recorder.tell("log_params", params=dict(params))
+
+    def log_result(self, name: str, params: Mapping[str, object], metrics: Mapping[str, float]) -> None:
+        """Adds a run below this one that holds the results of what is called so."""
+        self._execution.recorder.tell("add_result", name=name, params=params, metrics=metrics)
+
+    def present(self, text: str, view: Mapping) -> None:
+        """Describes the run in Markdown, where `artifact:PATH` is an artifact's address, and keeps a view of results.
+
+        See `runtime.comparing.pages`.
+        """
+        self._execution.recorder.tell("present", text=text, view=view)
+
+    def log_model(self, path: str, card: str) -> None:
+        """Has MLflow store the output that `dvc.yaml` calls `path` as a model, with its card in Markdown."""
+        self._execution.work.keep_card(path, card)
+
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
         """Stores a copy of the file as it is now in the MLflow run."""
         copy = Path(mkdtemp(prefix="artifact-", dir=self.work), Path(path).name)
@@ -70,7 +90,7 @@ class Run:
 
     def log_input(self, name: str, path: str | Path) -> None:
         """Notes in MLflow that the stage reads data from outside the pipeline, such as a user's folder."""
-        entry = {"name": name, "path": str(path), "md5": self._execution.hasher(str(path)).md5}
+        entry = self._execution.input(name, str(path), self._execution.hasher(str(path)))
         self._execution.recorder.tell("log_inputs", inputs=[entry])
 
 
@@ -99,7 +119,9 @@ def stage(
             sys.exit(0)
         if name not in stages:
             raise StageError(_usage(stages, program))
-        check_answers(tracking_uri(root))
+        check_answers(tracking_uri(root), params.experiment)
+        if odd := odd_checkout(root):
+            print(f"{name}: {odd}", file=sys.stderr)
         recorder = Recorder(root)
         with stoppable(recorder.failure):
             execution = Execution(root, stages[name], stages, recorder, known)

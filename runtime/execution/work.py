@@ -18,6 +18,7 @@ from runtime.execution.graph import read_recorded
 from runtime.execution.lock import if_free, sole_writer
 
 DONE = "done.json"  # in a work folder: the hashes of its finished outputs
+CARDS = "cards"  # in a work folder: the cards of outputs that are models
 LOCK = "lock"  # in a work folder: held by whoever works in it
 RESERVE_BYTES = 2**20
 
@@ -46,6 +47,17 @@ class Work:
         """Where the output that will be `path` is built."""
         return self.folder / "outs" / path
 
+    def keep_card(self, path: str, text: str) -> None:
+        """Keeps the card of the output that will be `path`, which is a model; as long as the output itself."""
+        card = self.folder / CARDS / path
+        card.parent.mkdir(parents=True, exist_ok=True)
+        card.write_text(text, encoding="utf-8")
+
+    def card(self, path: str) -> str | None:
+        """The card of an output; None of one that is no model."""
+        card = self.folder / CARDS / path
+        return card.read_text(encoding="utf-8") if card.exists() else None
+
     def release_reserve(self) -> None:
         """Frees the space that lets the record of a failure be written when the disk is full."""
         (self.folder / "reserve").unlink(missing_ok=True)
@@ -59,7 +71,7 @@ class Work:
     def drop_all_but_outs(self) -> None:
         """Frees what a finished stage needs no more, such as checkpoints."""
         for entry in self.folder.iterdir():
-            if entry.name not in (DONE, LOCK, "outs"):
+            if entry.name not in (DONE, LOCK, CARDS, "outs"):
                 remove(entry)
 
     def forget(self) -> None:
@@ -80,6 +92,14 @@ class Work:
             _link(self.fresh(path), part)
         remove(target)
         part.rename(target)
+
+    def open_to_others(self, path: str) -> None:
+        """Gives the files of an output the rights of the user's own: safetensors are written for one's eyes alone."""
+        mask = os.umask(0)
+        os.umask(mask)
+        for file in (self.fresh(path), *self.fresh(path).rglob("*")):
+            if file.is_file() and not file.stat().st_mode & 0o077:
+                file.chmod(0o666 & ~mask)
 
 
 def drop_recorded(root: Path, work: Path) -> None:

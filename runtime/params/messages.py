@@ -76,7 +76,8 @@ def _allowed(location: Location, model: type[BaseModel]) -> str:
         first, *others = get_args(kind)
         shared = [key for key in first.model_fields if all(key in other.model_fields for other in others)]
         return f"a mapping with the keys {', '.join(shared)}, and those that go with them"
-    return description or "a mapping with the keys " + ", ".join(kind.model_fields)
+    fields = getattr(kind, "model_fields", ())  # none of a mapping whose keys are names
+    return description or "a mapping" + (f" with the keys {', '.join(fields)}" if fields else "")
 
 
 def _node(location: Location, model: type[BaseModel]) -> tuple[type, str | None]:

@@ -16,6 +16,7 @@ from runtime.errors import StageError
 
 PARTING = 5.0  # seconds that a stage which stops waits for its record; the recorder goes on without it
 REFUSED = 3  # status of a recorder whose last line says why the store cannot be written
+DENIED = 4  # the same, where it will not be written the next time either
 
 
 class Recorder:
@@ -63,28 +64,31 @@ class Recorder:
     def abort(self, status: str, message: str, metrics: Mapping[str, float]) -> None:
         """Closes the run as FAILED or KILLED with last metrics; a recorder that has failed too is not waited for."""
         # Whatever fails now: the stage says why it stops, and that is what matters.
-        with suppress(OSError, StageError, subprocess.TimeoutExpired):
+        with suppress(OSError, StageError):
             self.tell("add_metrics", values=metrics, step=0, time_ms=int(time.time() * 1000))
-            self.tell("end", status=status, message=message)
-            self._process.wait(PARTING)
+            self._send("end", {"status": status, "message": message}, waits=True, patience=PARTING)
 
-    def _send(self, method: str, arguments: Mapping[str, object], waits: bool) -> None:
+    def _send(self, method: str, arguments: Mapping[str, object], waits: bool, patience: float | None = None) -> None:
         try:
             # By a thread of its own: a stop is raised in this one, and must not cut a message.
             self._sender.submit(self._connection.send, (method, arguments, waits)).result()
-            if waits:
+            if waits and self._connection.poll(patience):
                 self._connection.recv()
         except (EOFError, OSError):
             self._process.wait()
             self._raised = True
             why = self._last_words()
             # A store that refuses by password refuses the next time too; the others may be back by then.
-            denied = re.search(r"\b(401|403)\b|unauthori[sz]ed|denied", why, re.IGNORECASE)
-            raise (StageError if denied else ConnectionError)(why) from None
+            denied = re.search(r"\b(401|403)\b|unauthori[sz]ed|denied|read-?only", why, re.IGNORECASE)
+            raise (StageError if denied or self._process.returncode == DENIED else ConnectionError)(why) from None
 
     def _last_words(self) -> str:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "it left no message")
-        died = "" if self._process.returncode == REFUSED else "the process that records the run in MLflow has died: "
+        died = (
+            ""
+            if self._process.returncode in (REFUSED, DENIED)
+            else "the process that records the run in MLflow has died: "
+        )
         return died + last

@@ -19,9 +19,10 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from runtime.tracking.client import REFUSED
+from runtime.errors import StageError
+from runtime.tracking.client import DENIED, REFUSED
 from runtime.tracking.place import shown
-from runtime.tracking.system import Sampler
+from runtime.tracking.system import BEAT, Sampler, gpu_metrics
 
 FLUSH_EVERY = 2.0  # seconds
 INSIST = 30.0  # seconds over which a store that fails is asked again
@@ -46,6 +47,7 @@ def main(connection: Connection) -> None:
         patience = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # seconds, for uploads
         os.environ.update(QUIET)
         gc.disable()  # collecting while MLflow is imported takes a quarter of that time
+        from runtime.tracking.above import Above
         from runtime.tracking.store import RunLog
 
         gc.enable()
@@ -53,9 +55,16 @@ def main(connection: Connection) -> None:
         if method == "begin":
             uri = said["uri"]
             sampler = Sampler(said["pid"], float(said["pid_started"]))
-            run = RunLog(said)
+            above = Above(said) if said["dvc"] else None
+            run = RunLog(said | {"parent": above.run_id} if above else said)
             os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = patience
-            _record(run, events, sampler, connection)
+            with gpu_metrics(run.run_id, uri):
+                _record(run, above, events, sampler, connection)
+            if above:
+                above.see_out()
+    except StageError as error:
+        print(error, flush=True)
+        os._exit(DENIED)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         where = f"MLflow at {shown(uri)}"
@@ -73,10 +82,10 @@ def _read(connection: Connection, events: queue.SimpleQueue) -> None:
     events.put(KILLED)
 
 
-def _record(run: Any, events: queue.SimpleQueue, sampler: Sampler, connection: Connection) -> None:
+def _record(run: Any, above: Any, events: queue.SimpleQueue, sampler: Sampler, connection: Connection) -> None:
     """Does what the stage says until the run's end, and what is due meanwhile: samples, and flushing of metrics."""
     _insist(run.kill_orphans)
-    flushed = time.monotonic()
+    flushed = beaten = time.monotonic()
     method = ""
     while method != "end":
         event = _next(events, sampler)
@@ -91,6 +100,11 @@ def _record(run: Any, events: queue.SimpleQueue, sampler: Sampler, connection: C
             with suppress(Exception):  # what cannot be written now is tried the next time
                 run.flush()
             flushed = time.monotonic()
+        if time.monotonic() - beaten > BEAT:
+            with suppress(Exception):
+                for lives in filter(None, (run, above)):
+                    lives.beat()
+            beaten = time.monotonic()
 
 
 def _next(events: queue.SimpleQueue, sampler: Sampler) -> tuple | None:

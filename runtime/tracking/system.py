@@ -1,21 +1,49 @@
 """What a run is recorded with of its machine: the packages, and what the stage's process uses, seen from outside it."""
 
+import getpass
 import os
+import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import distributions
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 MIB = 2**20
 CLOCK_ERROR = 5.0  # seconds
+BEAT = 60.0  # seconds between signs of life of an open run
+SILENCE = 900.0  # seconds without one after which a run is dead whose process cannot be seen from here
 
 
 def packages() -> str:
     """Installed packages as `name==version` lines, sorted."""
     lines = {f"{found.metadata['Name']}=={found.version}" for found in distributions()}
     return "\n".join(sorted(lines, key=str.lower)) + "\n"
+
+
+def user() -> str:
+    """Who runs this: a name, or the number of one whom the system has no name for, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def pid_space() -> str:
+    """Where the number of a process means that one: in a boot of a machine, and there in a container or outside."""
+    with suppress(OSError):
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    return "of the host"  # which is no Linux
+
+
+def has_ended(tags: Mapping[str, str]) -> bool:
+    """Whether the process behind a run that says RUNNING is gone; another machine may have this one's name."""
+    if (tags.get("host"), tags.get("pid.space")) == (socket.gethostname(), pid_space()):
+        return find_process(int(tags["pid"]), float(tags["pid.started"])) is None
+    return time.time() - float(tags.get("heartbeat", "inf")) > SILENCE
 
 
 def find_process(pid: int, started: float) -> psutil.Process | None:
@@ -33,6 +61,25 @@ def lives(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+@contextmanager
+def gpu_metrics(run_id: str, uri: str) -> Iterator[None]:
+    """Inside, MLflow samples its own system metrics into the run, where there is an NVIDIA GPU."""
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    try:
+        GPUMonitor()
+    except (ImportError, RuntimeError):  # without NVIDIA's library there is none
+        yield
+        return
+    monitor = SystemMetricsMonitor(run_id, tracking_uri=uri)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
 
 
 class Sampler:

@@ -4,12 +4,14 @@ import gzip
 import io
 import os
 import stat
-import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from runtime.errors import StageError
+from runtime.tracking.git import git_bytes
 
 DIFF = "git.diff"
 UNTRACKED = "untracked.tar.gz"
@@ -35,13 +37,14 @@ def keep_tree(root: Path, outs: list[str], folder: Path) -> dict[str, str]:
         if (root / name).exists():
             (folder / name).write_bytes(settled(root / name))
     try:
-        commit = _git(root, "rev-parse", "--verify", "HEAD").decode().strip()
-    except subprocess.CalledProcessError:  # no repository, or none with a commit
+        # The second fails where this folder only lies in a repository that does not know it.
+        commit = git_bytes(root, "rev-parse", "HEAD", "HEAD:./").decode().split()[0]
+    except StageError:  # no repository, or none with a commit
         return {"git.commit": "none", "git.dirty": "unknown"}
     # The settings of DVC for this machine may hold a password.
     edited = ["--", ".", *(f":(exclude){path}" for path in ("dvc.lock", ".dvc/config.local", *outs))]
     diff = _diff(root, edited)
-    listed = _git(root, "ls-files", "--others", "--exclude-standard", "-z", *edited)
+    listed = git_bytes(root, "ls-files", "--others", "--exclude-standard", "-z", *edited)
     untracked = sorted(os.fsdecode(name) for name in listed.split(b"\0") if name)
     if diff:
         (folder / DIFF).write_bytes(diff)
@@ -54,7 +57,7 @@ def keep_tree(root: Path, outs: list[str], folder: Path) -> dict[str, str]:
 def _diff(root: Path, edited: list[str]) -> bytes:
     """A patch that `git apply` takes, whatever the user's settings for diffs that are looked at."""
     plain = ["--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/"]
-    return _git(root, "diff", *plain, "HEAD", *edited)
+    return git_bytes(root, "diff", *plain, "HEAD", *edited)
 
 
 def _pack(root: Path, names: list[str], target: Path) -> Iterator[str]:
@@ -94,10 +97,3 @@ def settled(path: Path) -> bytes:
     while 0 <= time.time() - path.stat().st_mtime < SETTLED:
         time.sleep(SETTLED / 5)
     return path.read_bytes()
-
-
-def _git(root: Path, *arguments: str) -> bytes:
-    """What a git command prints."""
-    # Without locks: a commit that the user makes at this moment must not find the index busy.
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, check=True).stdout

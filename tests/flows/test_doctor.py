@@ -13,11 +13,11 @@ import pytest
 from local_servers import answering, prefect_server
 
 from flows.checks import Finding
-from flows.checks.leftovers import check_killed, check_locks, check_runs, check_untracked
+from flows.checks.checkout import check_killed, check_locks, check_runs, check_untracked
 from flows.checks.machine import PIN, check_disk, check_gpus, check_packages, check_telemetry
 from flows.checks.remote import check_mlflow, check_prefect, check_remote
 from flows.doctor import CHECKS, line
-from flows.running.repro import environment
+from flows.running.dvc import environment
 from runtime.errors import StageError
 from tests.conftest import ROOT, kill_group
 

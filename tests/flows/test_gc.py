@@ -10,8 +10,7 @@ from hashlib import md5
 
 import pytest
 
-from flows.garbage.cache import unused_objects
-from flows.garbage.references import recorded_hashes
+from flows.garbage.cache import recorded_hashes, unused_objects
 from flows.garbage.runs import deleted_runs, live_words, old_failures
 from flows.garbage.workspaces import left_workspaces
 from flows.running.workspace import add_workspace

@@ -69,6 +69,20 @@ def test_cells_run_once_and_share_what_they_have_in_common(toy):
     (cell,) = [run for name, run in runs.items() if re.fullmatch(r"gamma-1\.4-\w{8}", name)]
     assert cell.data.tags["mlflow.parentRunId"] == runs["sweep gamma"].info.run_id
     assert cell.data.params["gamma"] == "1.4"
+    below = [run for run in toy.runs() if run.data.tags.get("mlflow.parentRunId") == cell.info.run_id]
+    assert below
+    for run in [cell, *below]:
+        told = [run.data.tags[f"dvc.exp_{name}"] for name in ("name", "baseline", "rev")]
+        assert told[0].startswith("gamma-gamma-1.4-")
+        assert toy.run("git", "rev-parse", f"{told[2]}^").stdout.strip() == told[1]
+    sweeps = runs["sweep gamma"].info.run_id
+    results = {run.info.run_name: run for run in toy.runs() if run.data.tags.get("result") == "sweep gamma"}
+    assert sorted(results) == ["baseline", "gamma-1.1", "gamma-1.2", "gamma-1.4", "lora-only"], "adopted ones too"
+    assert {run.data.tags["mlflow.parentRunId"] for run in results.values()} == {sweeps}
+    found = results["gamma-1.2"].data
+    assert (found.params["adapter_gamma"], found.metrics["gamma"]) == ("1.2", 1.2)
+    assert found.metrics["difference_low/color"] == pytest.approx(0.22)
+    assert "difference/color" not in results["baseline"].data.metrics
     assert left(toy) == []
     edited = {line.split()[-1] for line in toy.run("git", "status", "--porcelain").stdout.splitlines()}
     assert edited <= {"dvc.lock", "results/"}

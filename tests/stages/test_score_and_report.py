@@ -133,6 +133,19 @@ def test_score_and_report_say_what_the_scores_rest_on(repository, clip_weights):
     )
     report = repository.root / "results" / "report"
     assert sentence in (report / "index.html").read_text()
+    runs = {run.info.run_name: run for run in repository.toy.ended_runs(3)}
+    result = runs["baseline"]
+    assert result.data.tags["mlflow.parentRunId"] == runs["report"].info.run_id
+    settings = {"method": "plain", "gamma": "1.0", "threshold": "970.0", "guidance": "3.0", "adapter": "none"}
+    settings |= {"rank": "0", "base": "builtin", "protocol": "world, split val, images per prompt 1"}
+    for compared in (result, run):
+        assert settings.items() <= compared.data.params.items()
+    numbers = result.data.metrics
+    assert numbers.keys() >= {"gamma", "threshold", "color", "low/color", "high/color"}
+    assert numbers["color"] == pytest.approx(run.data.metrics["color"], abs=1e-6)
+    note = runs["report"].data.tags["mlflow.note.content"]
+    assert f"](get-artifact?run_uuid={runs['report'].info.run_id}&path=outs/results/report/grid.png)" in note
+    assert (report / "table1.md").read_text() in note
     assert sentence in (report / "table1.md").read_text()
     assert not (report / "table2.md").exists()
 

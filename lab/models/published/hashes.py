@@ -5,7 +5,6 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from huggingface_hub import constants
 
@@ -27,7 +26,9 @@ def sha256(path: Path) -> str:
 
 
 def _remembered() -> dict[str, list]:
-    return json.loads(MEMORY.read_text()) if MEMORY.exists() else {}
+    with suppress(OSError, ValueError):  # none yet, or another user's
+        return json.loads(MEMORY.read_text())
+    return {}
 
 
 def _remember(path: str, entry: list) -> None:
@@ -35,6 +36,6 @@ def _remember(path: str, entry: list) -> None:
     with suppress(OSError):
         MEMORY.parent.mkdir(parents=True, exist_ok=True)
         # Stages that end together may each lose the other's entry, but none reads half a file.
-        with NamedTemporaryFile("w", dir=MEMORY.parent, delete=False) as file:
-            json.dump(_remembered() | {path: entry}, file)
-        os.replace(file.name, MEMORY)
+        part = MEMORY.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(_remembered() | {path: entry}))
+        part.replace(MEMORY)

@@ -15,6 +15,7 @@ def begin(toy):
         "experiment": "taca",
         "name": "write@a",
         "parent": None,
+        "dvc": None,
         "pid": 2**22 + 1,
         "pid_started": "1.0",
         "start_ms": 1000,

@@ -9,6 +9,8 @@ import tarfile
 from pathlib import Path
 
 import psutil
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from runtime.tracking.store import RunLog
@@ -32,6 +34,7 @@ def begin(store, **changes):
         "experiment": "taca",
         "name": "train@a",
         "parent": None,
+        "dvc": None,
         "pid": os.getpid(),
         "pid_started": str(psutil.Process().create_time()),
         "start_ms": 1000,
@@ -118,11 +121,27 @@ def test_curves_are_written_in_batches_and_at_the_end(store):
     assert stored(log).info.status == "FINISHED"
 
 
-def test_inputs_are_data_sets_with_the_hash_of_dvc(store):
-    log = RunLog(begin(store, inputs=[{"name": "data/sample", "path": "data/sample", "md5": "5" * 32 + ".dir"}]))
-    (found,) = stored(log).inputs.dataset_inputs
-    assert (found.dataset.name, found.dataset.digest) == ("data/sample", "5" * 32 + ".dir")
-    assert {tag.key: tag.value for tag in found.tags}["dvc.path"] == "data/sample"
+def test_inputs_are_data_sets_with_hash_context_and_columns(store):
+    """A table's columns are its schema, a folder's those of its index; other data have none."""
+    table = pyarrow.table({"prompt": ["a"], "index": [1], "score": [0.5]})
+    (store / "data" / "sample").mkdir(parents=True)
+    pyarrow.parquet.write_table(table, store / "data" / "sample" / "index.parquet")
+    pyarrow.parquet.write_table(table, store / "data" / "prompts.parquet")
+    (store / "data" / "words.txt").write_text("words")
+    read = {"md5": "5" * 32 + ".dir", "size": 7, "context": "train"}
+    paths = ["data/sample", "data/prompts.parquet", "data/words.txt"]
+    log = RunLog(begin(store, inputs=[{"name": path, "path": path, **read} for path in paths]))
+    found = {entry.dataset.name: entry for entry in stored(log).inputs.dataset_inputs}
+    assert sorted(found) == sorted(paths)
+    assert {entry.dataset.digest for entry in found.values()} == {"5" * 32 + ".dir"}
+    tags = {tag.key: tag.value for tag in found["data/sample"].tags}
+    assert tags == {"dvc.path": "data/sample", "dvc.md5": "5" * 32 + ".dir", "mlflow.data.context": "train"}
+    for path in paths[:2]:
+        columns = json.loads(found[path].dataset.schema)["mlflow_colspec"]
+        types = {column["name"]: column["type"] for column in columns}
+        assert types == {"prompt": "string", "index": "long", "score": "double"}
+    assert not found["data/words.txt"].dataset.schema
+    assert json.loads(found["data/words.txt"].dataset.profile) == {"bytes": 7}
 
 
 def test_paths_with_any_characters_and_long_values_are_taken(store):

@@ -1,19 +1,38 @@
-"""Checks of what killed processes have left, and of what an experiment would not see."""
+"""Checks of the checkout: git, its files, what killed processes have left, what an experiment would not see."""
 
-import socket
 from pathlib import Path
 
 from flows.checks import Finding
 from flows.checks.remote import check_mlflow
-from flows.running.git import git
+from flows.running.dvc import repository
 from flows.running.housekeeping import LOCK, holders, read_locks, stale_holders
 from flows.running.process import lives
+from lab.params import load
+from runtime.execution.graph import read_recorded, read_stages
 from runtime.execution.lock import if_free
 from runtime.tracking import tracking_uri
+from runtime.tracking.git import git, odd_checkout
 from runtime.tracking.place import sqlite_file
-from runtime.tracking.system import find_process
+from runtime.tracking.system import has_ended
 
 NOTES = ("groups", "flows", "serve")  # folders of .work with a note for each process that runs
+
+
+def check_git(root: Path) -> Finding:
+    """Whether there is a commit to record, and a checkout that git and DVC take."""
+    odd = odd_checkout(root)
+    if odd:
+        text, _, remedy = odd.partition(": ")
+        return Finding("git", text, remedy)
+    with repository(root):
+        return Finding("git", f"commit {git(root, 'rev-parse', '--short', 'HEAD')}")
+
+
+def check_files(root: Path) -> Finding:
+    """Whether parameters, pipeline and lock are what they should be; a merge may have left its marks in them."""
+    load()
+    stages, recorded = read_stages(root), read_recorded(root)
+    return Finding("files", f"params.yaml, dvc.yaml with {len(stages)} stages, dvc.lock with {len(recorded)}")
 
 
 def check_killed(root: Path) -> Finding:
@@ -41,7 +60,7 @@ def check_locks(root: Path) -> Finding:
 
 
 def check_runs(root: Path) -> Finding:
-    """MLflow runs of this host that say RUNNING and whose process is gone."""
+    """MLflow runs that say RUNNING and whose process is gone."""
     uri = tracking_uri(root)
     database = sqlite_file(uri)
     if database and not database.exists():
@@ -50,10 +69,10 @@ def check_runs(root: Path) -> Finding:
         return Finding("MLflow runs", "cannot be read", "see MLflow")
     from mlflow.tracking import MlflowClient
 
-    running = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
     client = MlflowClient(uri)
-    runs = client.search_runs([found.experiment_id for found in client.search_experiments()], running)
-    dead = [run for run in runs if not find_process(int(run.data.tags["pid"]), float(run.data.tags["pid.started"]))]
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    runs = client.search_runs(experiments, "attributes.status = 'RUNNING'")
+    dead = [run for run in runs if has_ended(run.data.tags)]
     if dead:
         names = ", ".join(f"{run.info.run_name} {run.info.run_id}" for run in dead)
         return Finding(

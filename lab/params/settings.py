@@ -1,0 +1,42 @@
+"""The settings of an arm or an adapter under names that stay the same, so that runs of many can be compared."""
+
+from lab.params.sections import Params
+
+
+def arm_settings(params: Params, name: str) -> dict[str, object]:
+    """What makes an arm: `method`, `gamma`, `threshold`, `guidance`, its adapter's settings, `base`, `protocol`.
+
+    What is not known without the weights, such as the rank of an adapter that someone else trained, is left out.
+    """
+    arm, prompts, images = params.arms[name], params.prompts, params.generate.images_per_prompt
+    return {
+        **adapter_settings(params, arm.adapter),
+        "method": _method(arm.gamma),
+        "gamma": arm.gamma,
+        "threshold": arm.threshold,
+        "guidance": arm.guidance,
+        "protocol": f"{prompts.source}, split {prompts.split}, images per prompt {images}",
+    }
+
+
+def training_settings(params: Params, name: str) -> dict[str, object]:
+    """What an adapter is trained with: `method`, `gamma` and `threshold` beside its settings."""
+    settings, adapter = adapter_settings(params, name), params.adapters[name]
+    if adapter.rank == 0:
+        return settings
+    trained = {"method": _method(adapter.gamma), "gamma": adapter.gamma, "threshold": adapter.threshold}
+    return {**settings, **trained}
+
+
+def adapter_settings(params: Params, name: str) -> dict[str, object]:
+    """What makes an adapter: its name as `adapter`, `adapter_gamma`, `rank`, and the `base` that it is for."""
+    known = {"adapter": name, "base": params.base.name}
+    adapter = params.adapters.get(name)
+    if adapter is None:
+        return known
+    trained = {"adapter_gamma": adapter.gamma} if adapter.rank else {}
+    return {**known, **trained, "rank": adapter.rank}
+
+
+def _method(gamma: float) -> str:
+    return "plain" if gamma == 1 else "taca"
