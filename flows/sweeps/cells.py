@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from flows.running.leases import places
 from flows.sweeps.definition import Overrides, Sweep
 from flows.sweeps.experiments import METRICS
 from lab.params.variation import varied
-from runtime.execution.graph import overlap, read_recorded, stages_of
+from runtime.execution.graph import Stage, overlap, read_recorded, stages_of
 from runtime.execution.hashes import Hasher
 from runtime.params import read_yaml
 
@@ -24,8 +24,9 @@ class Cell:
     Attributes:
         params: the whole document of its params.yaml.
         arm: the arm that is scored: `cell`, or one that the pipeline has with the same settings.
-        stages: what has to run for it beyond the pipeline's own stages, in order.
+        stages: what has to run for it beyond the pipeline's own stages, in order, to its report.
         shared: the pipeline's stages that it builds on.
+        untouched: stages that it does not need and its parameters leave as they are.
         shared_metrics: metrics files of these.
         reads: outputs of these that its own stages read.
         begins: what the first of its own stages, a training mostly, runs with; cells may begin alike.
@@ -39,6 +40,7 @@ class Cell:
     arm: str
     stages: tuple[str, ...]
     shared: tuple[str, ...]
+    untouched: tuple[str, ...]
     shared_metrics: tuple[str, ...]
     reads: tuple[str, ...]
     begins: str
@@ -78,7 +80,8 @@ class Planner:
         """
         params, arm = varied(self.params, self.sweep.like, overrides, f"cell {label}")
         graph = graph_of(stages_of(self._pipeline, params))
-        needed = [name for name in graph.needs if name in graph.above([f"score@{arm}"])]
+        wanted = graph.above(graph.touched([f"score@{arm}"]))
+        needed = [name for name in graph.needs if name in wanted]
         shared = self._shared(graph, needed)
         own = tuple(name for name in needed if name not in shared and name != CHECK)
         runs = [graph.stages[name] for name in own]
@@ -91,6 +94,7 @@ class Planner:
             arm=arm,
             stages=own,
             shared=tuple(shared),
+            untouched=tuple(name for name in self._shared(graph, graph.needs) if name not in wanted),
             shared_metrics=tuple(out for out in made if out.startswith(METRICS)),
             reads=tuple(out for out in made if any(overlap(dep, out) for dep in deps)),
             begins=f"{runs[0].cmd} {sorted(runs[0].params.items())}" if runs else label,
@@ -98,7 +102,7 @@ class Planner:
             digest=self._digest(graph, own or needed[-1:]),
         )
 
-    def _shared(self, graph: Graph, needed: list[str]) -> list[str]:
+    def _shared(self, graph: Graph, needed: Iterable[str]) -> list[str]:
         """Stages that the pipeline has too, on the same inputs."""
         shared: list[str] = []
         for name in needed:
@@ -109,8 +113,14 @@ class Planner:
 
     def _digest(self, graph: Graph, own: tuple[str, ...]) -> str:
         made = {out for name in own for out in graph.stages[name].outs}
+        outs = [out for name in graph.above(own) for out in graph.stages[name].outs]
+
+        def read(stage: Stage) -> set[str]:
+            """What it reads and the cell does not make; of a folder that several stages fill, what those above fill."""
+            return {path for dep in stage.deps for path in [out for out in outs if overlap(dep, out)] or [dep]} - made
+
         inputs = [
-            [stage.cmd, sorted(stage.params.items()), {dep: self._hash(dep) for dep in stage.deps if dep not in made}]
+            [stage.cmd, sorted(stage.params.items()), {path: self._hash(path) for path in sorted(read(stage))}]
             for stage in (graph.stages[name] for name in own)
         ]
         text = json.dumps(inputs, sort_keys=True, default=str)

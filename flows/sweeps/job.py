@@ -26,7 +26,7 @@ class Job:
     Attributes:
         commit: what the sweep starts from.
         diff: the edits that differ from it, as git takes them, in base64.
-        lock: dvc.lock with the entries of the stages that the cell builds on.
+        lock: dvc.lock with the entries of the stages that the cell builds on, and of those that it leaves untouched.
         metrics: texts of their metrics, by path.
         earlier: whether `lock` has images of the same cell with fewer prompts too, to be taken over.
         experiment: MLflow's, where the cell's run stands under `parent`, that of the sweep.
@@ -62,9 +62,10 @@ class Jobs:
 
     def job(self, cell: Cell, planner: Planner) -> Job:
         """The job of a cell whose shared stages are up to date."""
-        recorded = _entries(settled(self.root / "dvc.lock").decode()) if cell.shared else {}
+        recorded = _entries(settled(self.root / "dvc.lock").decode()) if (self.root / "dvc.lock").exists() else {}
         images = self._earlier_images(cell, planner)
-        entries = "".join([*(recorded[name] for name in cell.shared), images])
+        kept = [*cell.shared, *(name for name in cell.untouched if name in recorded)]
+        entries = "".join([*(recorded[name] for name in kept), images])
         return Job(
             cell=cell,
             sweep=self.sweep,

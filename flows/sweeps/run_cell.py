@@ -11,6 +11,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from flows.running.dvc import dvc
+from flows.running.graph import CHECK
 from flows.running.leases import Leases
 from flows.running.process import end_noted
 from flows.running.record import Record, recorded
@@ -59,7 +60,8 @@ class CellRun:
             record.log_params(cell.overrides)
             with workspace(self._root, job.commit, folder, base64.b64decode(job.diff)):
                 self._prepare()
-                stages = [read_stages(folder)[name] for name in cell.stages]
+                # That of the parameters too: with the experiment applied, `dvc repro` has nothing to run.
+                stages = [read_stages(folder)[name] for name in (CHECK, *cell.stages)]
                 for stage in stages:
                     self._run_stage(stage, record)
                 commit = self._save([out for stage in stages for out in stage.outs])

@@ -1,4 +1,4 @@
-"""A variation of the experiment: parameters with an arm, and an adapter, that are another one's but for overrides."""
+"""A variation of the experiment: parameters of one arm, and its adapter, that are another one's but for overrides."""
 
 import copy
 import re
@@ -23,7 +23,9 @@ SHORT = {
 
 
 def varied(params: Mapping, like: str, overrides: Mapping[str, object], name: str) -> tuple[dict, str]:
-    """The document with the variation, and what the arm is called: `cell`, or as one that says the same already.
+    """The document of the variation, and what its arm is called: `cell`, or as one that says the same already.
+
+    It has that arm alone, as the report's baseline too: a pipeline with these parameters has no stage of others.
 
     Args:
         params: the document of params.yaml.
@@ -56,8 +58,10 @@ def varied(params: Mapping, like: str, overrides: Mapping[str, object], name: st
         adapter["alpha"] = float(adapter["alpha"])
     # Before names are compared, so that what is refused is what was written.
     validate(params, name)
-    arms[OWN]["adapter"] = _adopted(adapters, Adapter)
-    return params, _adopted(arms, Arm)
+    used = arms[OWN]["adapter"] = _adopted(adapters, Adapter)
+    arm = _adopted(arms, Arm)
+    alone = {"adapters": {used: adapters[used]}, "arms": {arm: arms[arm]}}
+    return {**params, **alone, "report": {**params["report"], "baseline": arm}}, arm
 
 
 def _set(params: dict, path: str, value: object, name: str) -> None:

@@ -1,5 +1,6 @@
 """Sweeps on a small repository: real experiments, workspaces, runs and flows; the science is arithmetic."""
 
+import copy
 import functools
 import hashlib
 import json
@@ -311,3 +312,64 @@ def test_eight_cells_at_once_all_land(toy):
     done = sweep(toy, "gamma", TACA_WORKERS="8")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "9 cells done, 0 running, 0 failed, 0 to go" in done.stdout + done.stderr
+
+
+REPORT = '''\
+"""Which scores there are."""
+
+from pathlib import Path
+
+from lab.params import load
+from runtime.execution import stage
+
+with stage("report", [], load) as run:
+    scores = sorted(path.name for path in Path("results/scores").glob("*.parquet"))
+    run.fresh("results/report").mkdir()
+    (run.fresh("results/report") / "scored.txt").write_text(" ".join(scores))
+'''
+REPORT_STAGE = """\
+  report:
+    cmd: python -m stages.report
+    deps: [stages/report.py, results/scores]
+    params: [arms, report]
+    outs: [results/report]
+"""
+
+
+def test_an_applied_cell_is_up_to_date_and_its_branch_reports_in_a_fresh_clone(toy, tmp_path):
+    (toy.root / "stages" / "report.py").write_text(REPORT)
+    with (toy.root / "dvc.yaml").open("a") as file:
+        file.write(REPORT_STAGE)
+    with (toy.root / ".gitignore").open("a") as file:
+        file.write("/results/report\n")
+    remote = tmp_path / "remote"
+    toy.run("dvc", "remote", "add", "-d", "store", str(remote))
+    toy.repro()
+    sweep_toy.commit_all(toy)
+    done = sweep(toy, "gamma")
+    assert done.returncode == 0, done.stdout + done.stderr
+    head = sweep_toy.git(toy, "rev-parse", "HEAD")
+    found = {path.rpartition("/")[2]: path for path in sweep_toy.experiments(toy, head)}
+    for label, scores in ("gamma-1.4", "cell.parquet"), ("gamma-1.2", "taca.parquet"):
+        (name,) = (name for name in found if label in name)
+        toy.run("git", "checkout", "-q", ".")
+        applied = toy.run("dvc", "exp", "apply", name)
+        assert applied.returncode == 0, applied.stderr
+        assert (toy.root / "results/report/scored.txt").read_text() == scores
+        before = log(toy)
+        again = toy.run("dvc", "repro")
+        assert again.returncode == 0, again.stderr
+        assert "Running stage" not in again.stdout
+        assert log(toy) == before
+    assert toy.run("dvc", "push").returncode == 0
+    assert toy.run("dvc", "exp", "branch", name, "cell").returncode == 0
+    clone = tmp_path / "clone"
+    toy.run("git", "clone", "-q", "-b", "cell", str(toy.root), str(clone))
+    fresh = copy.copy(toy)
+    fresh.root = clone
+    pulled = fresh.run("dvc", "pull")
+    assert pulled.returncode == 0, pulled.stderr
+    reported = fresh.run("dvc", "repro")
+    assert reported.returncode == 0, reported.stderr
+    assert "Running stage" not in reported.stdout
+    assert (clone / "results/report/scored.txt").read_text() == "taca.parquet"
