@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from PIL import Image
 
 from compbench.errors import CompbenchError
 from compbench.reading import read_image, verify_image
 from compbench.scorers.geometry import LONG_SIDE, frame_size
 from compbench.scorers.interface import Prompt
+from compbench.tables import read_table
 
 NAME = re.compile(r"(?P<prompt>[^_]+)_(?P<index>\d{6,})\.png")
 REMEDY = "delete the folder and generate its images again"
@@ -29,9 +29,9 @@ class ImageRow:
 
 
 def read_index(folder: Path) -> list[ImageRow]:
-    """The images that the folder's `index.parquet` lists, in its order."""
+    """The images that the folder's `index.parquet` lists, in its order; raises as `read_table`."""
     columns = list(ImageRow.__dataclass_fields__)
-    return [ImageRow(**row) for row in pq.read_table(folder / "index.parquet", columns=columns).to_pylist()]
+    return [ImageRow(**row) for row in read_table(folder / "index.parquet", columns)]
 
 
 def check_folder(folder: Path, rows: Sequence[ImageRow], prompts: dict[int, Prompt]) -> None:
