@@ -1,6 +1,5 @@
 """The repositories that faults are made in."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Toy
+from tests.conftest import ROOT
 from tests.faults.fault import Place
 from tests.flows import sweep_toy
 from tests.small_copy import Copy
@@ -57,6 +56,8 @@ def places(toy_template, clone_template, tmp_path):
     def make(kind: str) -> Place:
         template = clone_template if kind == "clone" else toy_template
         place = Place(Path(shutil.copytree(template, tmp_path / "repository", symlinks=True)))
+        if kind != "clone":
+            shutil.copy(ROOT / "requirements.lock", place.root)  # the doctor reads it
         if kind == "clone":
             place.env["PYTHONPATH"] = str(place.root)
         return sweep_toy.make(place) if kind == "sweep" else place

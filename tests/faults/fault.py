@@ -1,15 +1,19 @@
 """A fault that users meet: how it comes about, the command that meets it, and the one sentence that they read."""
 
+import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import md5
 from pathlib import Path
 
 import yaml
 
+from runtime.execution.work import remove
 from tests.conftest import Toy
 
 # What DVC adds of its own where a stage ends with a fault.
@@ -42,8 +46,10 @@ class Place(Toy):
         self.write(path, text.replace(old, new, 1))
 
     def execute(self, command: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess:
-        first, *others = shlex.split(command)
-        return self.run(sys.executable if first == "python" else first, *others, **environment)
+        """Runs a command, in which `{port}` stands for a port that is taken."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            first, *others = shlex.split(command.replace("{port}", str(taken.getsockname()[1])))
+            return self.run(sys.executable if first == "python" else first, *others, **environment)
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,9 @@ class Fault:
         recorded: whether MLflow has a FAILED run with the reason afterwards; else it has none.
         place: the fixture with the repository: "toy", "clone" (the real stages), "sweep".
         among: whether the line is one of several that are right, as in a list.
-        kept: what the table says is kept beyond that no file changes.
+        changes: files that are others afterwards all the same.
+        unreadable: whether the fault is that MLflow's store cannot be looked at.
+        quick: whether it is a test of the fast suite.
     """
 
     name: str
@@ -70,7 +78,14 @@ class Fault:
     environment: Mapping[str, str] = field(default_factory=dict)
     status: int = 1
     among: bool = False
+    changes: tuple[str, ...] = ()
+    unreadable: bool = False
     quick: bool = False
+
+    @property
+    def typed(self) -> str:
+        """The command as the table shows it."""
+        return self.command.replace("{port}", "5000")
 
     @property
     def pattern(self) -> re.Pattern:
@@ -87,8 +102,6 @@ def written(path: str, content: str | bytes) -> Callable[[Place], None]:
 
 
 def removed(path: str) -> Callable[[Place], None]:
-    from runtime.execution.work import remove
-
     return lambda place: remove(place.root / path)
 
 
@@ -107,15 +120,14 @@ def cut(path: str, size: int = 100) -> Callable[[Place], None]:
 
 def files(root: Path) -> dict[str, bytes]:
     """All files that a fault must leave as they are."""
-    import os
-    from hashlib import md5
-
     found = {}
     for folder, folders, names in os.walk(root):
         folders[:] = [
             name for name in folders if name not in (".git", ".work", "mlartifacts", "__pycache__", ".prefect")
         ]
-        for path in (Path(folder, name) for name in names if not name.startswith("mlflow.db")):
+        for path in (
+            Path(folder, name) for name in names if not name.startswith("mlflow.db") and not name.endswith(".log")
+        ):
             relative = path.relative_to(root).as_posix()
             if not relative.startswith((".dvc/tmp", ".dvc/cache")):
                 found[relative] = md5(path.read_bytes()).digest()

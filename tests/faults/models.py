@@ -1,12 +1,11 @@
 """Faults of bases, adapters, training and drawing."""
 
-import io
 import json
 
 import torch
 from safetensors.torch import load_file, save
 
-from tests.faults.fault import Fault, Place, both, cut, edited, removed, written
+from tests.faults.fault import Fault, Place, cut, edited, removed, written
 
 BASE, ADAPTER = "models/base/builtin", "models/adapters/taca-r16"
 WEIGHTS = f"{ADAPTER}/pytorch_lora_weights.safetensors"
@@ -26,97 +25,286 @@ def changed_tensors(path: str, change) -> None:
 
 
 FAULTS = [
-    Fault("a base that its parameters do not make", "python -m stages.base", "", edited({"base.seed": 1})),
-    Fault("a base's folder without a part", "python -m stages.base", "", lambda place: own_base(place, "vae")),
+    Fault(
+        "a base that its parameters do not make",
+        "python -m stages.base",
+        (
+            "base: models/base/builtin is not what its parameters and code make: `make base` trains it (40 "
+            "minutes on two cores), or take the change back; where an edit of code changes no byte of it, `dvc "
+            "commit base` says so."
+        ),
+        edited({"base.seed": 1}),
+        recorded=True,
+    ),
+    Fault(
+        "a base's folder without a part",
+        "python -m stages.base",
+        "base: model_index.json names the part vae, and there is no file of it: choose a complete pipeline.",
+        lambda place: own_base(place, "vae"),
+        recorded=True,
+    ),
     Fault(
         "a base that is no text-to-image pipeline",
         "python -m stages.base",
-        "",
+        (
+            "base: own is a StableDiffusionPipeline without a transformer, which is where TACA acts: choose a "
+            "Stable Diffusion 3 or FLUX.1 base, or use `taca.apply_taca` on a pipeline that has one."
+        ),
         lambda place: own_base(place, None, json.dumps({"_class_name": "StableDiffusionPipeline"})),
+        recorded=True,
     ),
-    Fault("a base whose index is no JSON", "python -m stages.base", "", lambda place: own_base(place, None, "{")),
-    Fault("a base that is gone", ENCODE, "", removed(BASE)),
-    Fault("a base's weights that are cut off", ENCODE, "", cut(f"{BASE}/vae/diffusion_pytorch_model.safetensors")),
-    Fault("a base's configuration that is no JSON", ENCODE, "", written(f"{BASE}/transformer/config.json", "{")),
-    Fault("a base without a text encoder", ENCODE, "", removed(f"{BASE}/text_encoder")),
-    Fault("a resolution that the base cannot take", ENCODE, "", edited({"encode.resolution": 60})),
-    Fault("a shape that the base cannot take", ENCODE, "", edited({"encode.aspects": [50.0]})),
-    Fault("more images held out than there are", TRAIN, "", edited({"train.held_out": 12})),
-    Fault("a batch larger than the sample", TRAIN, "", edited({"train.batch_size": 50})),
-    Fault("layers that the base has not", TRAIN, "", edited({"train.targets": ["to_nothing"]})),
+    Fault(
+        "a base whose index is no JSON",
+        "python -m stages.base",
+        (
+            "base: own/model_index.json is no JSON (Expecting property name enclosed in double quotes: line 1 "
+            "column 2 (char 1)): choose a complete pipeline."
+        ),
+        lambda place: own_base(place, None, "{"),
+        recorded=True,
+    ),
+    Fault(
+        "a base that is gone",
+        ENCODE,
+        ("encode: models/base/builtin is missing; run `dvc repro`, which makes what a stage reads before the stage."),
+        removed(BASE),
+    ),
+    Fault(
+        "a base's weights that are cut off",
+        ENCODE,
+        (
+            "encode: The base models/base/builtin cannot be loaded (Unable to load weights from checkpoint file "
+            "for 'models/base/builtin/vae/diffusion_pytorch_model.safetensors' at "
+            "'models/base/builtin/vae/diffusion_pytorch_model.safetensors'): bring its files back, those of the "
+            "built-in one with `git restore models/base/builtin`."
+        ),
+        cut(f"{BASE}/vae/diffusion_pytorch_model.safetensors"),
+        recorded=True,
+    ),
+    Fault(
+        "a base's configuration that is no JSON",
+        ENCODE,
+        (
+            "encode: The base models/base/builtin cannot be loaded (Expecting property name enclosed in double "
+            "quotes: line 1 column 2 (char 1)): bring its files back, those of the built-in one with `git restore"
+            " models/base/builtin`."
+        ),
+        written(f"{BASE}/transformer/config.json", "{"),
+        recorded=True,
+    ),
+    Fault(
+        "a base without a text encoder",
+        ENCODE,
+        (
+            "encode: The base models/base/builtin cannot be loaded (…): bring its files back, those of the "
+            "built-in one with `git restore models/base/builtin`."
+        ),
+        removed(f"{BASE}/text_encoder"),
+        recorded=True,
+    ),
+    Fault(
+        "a resolution that the base cannot take",
+        ENCODE,
+        (
+            "encode: `encode.resolution` is 60, but must be a multiple of 8, the autoencoder's 4 pixels times a "
+            "patch of 2."
+        ),
+        edited({"encode.resolution": 60}),
+        recorded=True,
+    ),
+    Fault(
+        "a shape that the base cannot take",
+        ENCODE,
+        (
+            "encode: `encode.aspects` makes images of 456 x 8 pixels, but a side must be at most 64, the base's "
+            "last position: lower `encode.resolution`, or leave the longest shapes out."
+        ),
+        edited({"encode.aspects": [50.0]}),
+        recorded=True,
+    ),
+    Fault(
+        "more images held out than there are",
+        TRAIN,
+        ("train@taca-r16: `train.held_out` is 12, but there are 12 encoded samples; lower it or raise `sample.size`."),
+        edited({"train.held_out": 12}),
+        recorded=True,
+    ),
+    Fault(
+        "layers that the base has not",
+        TRAIN,
+        (
+            "train@taca-r16: `train.targets` has 'to_nothing', which no layer of this SD3Transformer2DModel is "
+            "called; name layers by the ends of their names, such as to_q, or set it to null for the family's "
+            "own."
+        ),
+        edited({"train.targets": ["to_nothing"]}),
+        recorded=True,
+    ),
     Fault(
         "a loss that is no number",
         TRAIN,
-        "",
+        (
+            "train@taca-r16: The training loss is nan at step 1; lower `train.learning_rate` or check the data, "
+            "then run `dvc repro` again."
+        ),
         edited({"train.learning_rate": 1e30, "train.steps": 12, "train.mixed_precision": "no"}),
+        recorded=True,
     ),
-    Fault("4 bits without a GPU", TRAIN, "", edited({"train.precision": "nf4"})),
-    Fault("a guidance scale for a base that embeds none", TRAIN, "", edited({"train.guidance": 3.5})),
-    Fault("a shard of the encoded data that is cut off", TRAIN, "", lambda place: cut(shard(place))(place)),
+    Fault(
+        "4 bits without a GPU",
+        TRAIN,
+        (
+            "train@taca-r16: `train.precision` is nf4, which needs an NVIDIA GPU, and PyTorch sees none: take "
+            "full precision, or a machine that has one."
+        ),
+        edited({"train.precision": "nf4"}),
+        recorded=True,
+    ),
+    Fault(
+        "a guidance scale for a base that embeds none",
+        TRAIN,
+        ("train@taca-r16: `train.guidance` is 3.5, but this SD3Transformer2DModel embeds no guidance: set it to null."),
+        edited({"train.guidance": 3.5}),
+        recorded=True,
+    ),
+    Fault(
+        "a shard of the encoded data that is cut off",
+        TRAIN,
+        "train@taca-r16: data/encoded/…is damaged (…): run `dvc repro encode`, which makes it again.",
+        lambda place: cut(shard(place))(place),
+        recorded=True,
+    ),
     Fault(
         "encoded data that are empty",
         TRAIN,
-        "",
+        "train@taca-r16: data/encoded holds no encoded samples: run `dvc repro encode`, which makes them.",
         lambda place: [path.unlink() for path in (place.root / "data/encoded").glob("*")],
+        recorded=True,
     ),
     Fault(
         "no empty caption for a training that drops captions",
         TRAIN,
-        "",
+        "train@taca-r16: `train.caption_dropout` needs the empty caption: set `encode.empty_caption` to true.",
         edited({"train.caption_dropout": 0.1, "encode.empty_caption": True}),
+        recorded=True,
     ),
-    Fault("an arm drawn by two processes", DRAW, "", environment={"WORLD_SIZE": "2"}),
-    Fault("a size that the base cannot draw", DRAW, "", edited({"generate.height": 60, "generate.width": 60})),
-    Fault("drawing in 4 bits without a GPU", DRAW, "", edited({"generate.quantization": "nf4"})),
-    Fault("offloading without a GPU", DRAW, "", edited({"generate.offload": "group"})),
-    Fault("an adapter's file that is cut off", DRAW, "", cut(WEIGHTS)),
+    Fault(
+        "an arm drawn by two processes",
+        DRAW,
+        (
+            "generate@taca-r16: An arm is drawn by one process, but WORLD_SIZE says that there are more: use more"
+            " GPUs by `make flow`, which draws one arm on each."
+        ),
+        environment={"WORLD_SIZE": "2"},
+        recorded=True,
+    ),
+    Fault(
+        "a size that the base cannot draw",
+        DRAW,
+        (
+            "generate@taca-r16: `generate.height` and `generate.width` 60 x 60 must be a multiple of 8, the "
+            "autoencoder's 4 pixels times a patch of 2."
+        ),
+        edited({"generate.height": 60, "generate.width": 60}),
+        recorded=True,
+    ),
+    Fault(
+        "drawing in 4 bits without a GPU",
+        DRAW,
+        (
+            "generate@taca-r16: `generate.quantization` is nf4, which needs an NVIDIA GPU, and PyTorch sees none:"
+            " take full precision, or a machine that has one."
+        ),
+        edited({"generate.quantization": "nf4"}),
+        recorded=True,
+    ),
+    Fault(
+        "offloading without a GPU",
+        DRAW,
+        "generate@taca-r16: `generate.offload` is group, but torch finds no GPU here: set it to none.",
+        edited({"generate.offload": "group"}),
+        recorded=True,
+    ),
+    Fault(
+        "an adapter's file that is cut off",
+        DRAW,
+        (
+            "generate@taca-r16: The adapter models/adapters/taca-r16 cannot be loaded into this base (…): train "
+            "or fetch it again."
+        ),
+        cut(WEIGHTS),
+        recorded=True,
+    ),
     Fault(
         "an adapter for another base",
         DRAW,
-        "",
+        (
+            "generate@taca-r16: The adapter models/adapters/taca-r16 cannot be loaded into this base (…): train "
+            "or fetch it again."
+        ),
         changed_tensors(
             WEIGHTS,
             lambda found: {
                 key: value[..., :8].contiguous() if "lora_A" in key else value for key, value in found.items()
             },
         ),
+        recorded=True,
     ),
-    Fault("an adapter for no layer", DRAW, "", changed_tensors(WEIGHTS, lambda found: {"something": torch.zeros(2)})),
+    Fault(
+        "an adapter for no layer",
+        DRAW,
+        (
+            "generate@taca-r16: The adapter models/adapters/taca-r16 cannot be loaded into this base (…): train "
+            "or fetch it again."
+        ),
+        changed_tensors(WEIGHTS, lambda found: {"something": torch.zeros(2)}),
+        recorded=True,
+    ),
     Fault(
         "an adapter with numbers that are none",
         DRAW,
-        "",
-        changed_tensors(WEIGHTS, lambda found: {key: value * float("nan") for key, value in found.items()}),
-    ),
-    Fault("an adapter that is gone", DRAW, "", removed(ADAPTER)),
-    Fault("an adapter trained in another precision", DRAW, "", edited({"generate.other_precision": False})),
-    Fault("prompts that are gone", DRAW, "", removed("data/prompts.parquet")),
-    Fault("prompts that are damaged", DRAW, "", cut("data/prompts.parquet")),
-    Fault("a prompt that is too long for the base", DRAW, "", edited({"generate.max_sequence_length": 4096})),
-    Fault("earlier images that are not there", DRAW, "", environment={"TACA_EARLIER_IMAGES": "/nowhere"}),
-    Fault(
-        "a published adapter that is not there",
-        "python -m stages.check",
-        "",
-        edited(
-            {
-                "published_adapters": {
-                    "theirs": {"repo": None, "revision": None, "file": "theirs.safetensors", "sha256": None}
-                }
-            }
+        (
+            "generate@taca-r16: The adapter models/adapters/taca-r16 holds weights that are no finite numbers: "
+            "train or fetch it again."
         ),
+        changed_tensors(WEIGHTS, lambda found: {key: value * float("nan") for key, value in found.items()}),
+        recorded=True,
     ),
     Fault(
-        "a published adapter with another hash",
-        "python -m stages.fetch theirs",
-        "",
-        lambda place: theirs(place, "0" * 64),
+        "an adapter that is gone",
+        DRAW,
+        (
+            "generate@taca-r16: models/adapters/taca-r16 is missing; run `dvc repro`, which makes what a stage "
+            "reads before the stage."
+        ),
+        removed(ADAPTER),
     ),
     Fault(
-        "a published adapter that is no adapter",
-        "python -m stages.fetch theirs",
-        "",
-        lambda place: theirs(place, None, b"not safetensors"),
+        "an adapter trained in another precision",
+        DRAW,
+        (
+            "generate@taca-r16: The adapter taca-r16 was trained on a base in float32, but is drawn with one in "
+            "bf16: set `generate.dtype` and `generate.quantization` to that, or `generate.other_precision` to "
+            "true."
+        ),
+        edited({"generate.other_precision": False}),
+        recorded=True,
+    ),
+    Fault(
+        "prompts that are gone",
+        DRAW,
+        (
+            "generate@taca-r16: data/prompts.parquet is missing; run `dvc repro`, which makes what a stage reads "
+            "before the stage."
+        ),
+        removed("data/prompts.parquet"),
+    ),
+    Fault(
+        "prompts that are damaged",
+        DRAW,
+        ("generate@taca-r16: The table data/prompts.parquet cannot be read (…): make it again."),
+        cut("data/prompts.parquet"),
+        recorded=True,
     ),
 ]
 

@@ -54,7 +54,7 @@ TINY = {
 # A lock names the process that held it.
 UNSEEN = {".git", "mlflow.db", "mlflow.db.lock", "mlartifacts", "__pycache__", "lock"}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 class Program:
