@@ -50,11 +50,11 @@ def clone_template(tmp_path_factory, toy_template) -> Path:
 
 
 @pytest.fixture
-def places(toy_template, clone_template, tmp_path):
+def places(request, tmp_path):
     """Makes a place of one of the kinds."""
 
     def make(kind: str) -> Place:
-        template = clone_template if kind == "clone" else toy_template
+        template = request.getfixturevalue("clone_template" if kind == "clone" else "toy_template")
         place = Place(Path(shutil.copytree(template, tmp_path / "repository", symlinks=True)))
         if kind != "clone":
             shutil.copy(ROOT / "requirements.lock", place.root)  # the doctor reads it

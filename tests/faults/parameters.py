@@ -10,6 +10,7 @@ FAULTS = [
         CHECK,
         "check: params.yaml: there is no such file; run from the repository's root.",
         removed("params.yaml"),
+        place="toy",
         quick=True,
     ),
     Fault(
@@ -80,6 +81,7 @@ FAULTS = [
             " `train` takes steps, batch_size, …"
         ),
         lambda place: place.replace("params.yaml", "learning_rate:", "lerning_rate:"),
+        place="toy",
         quick=True,
     ),
     Fault(
@@ -108,6 +110,7 @@ FAULTS = [
         CHECK,
         ("check: params.yaml: `arms.baseline.gamma` is -1.0, but must be a finite number above 0 (1 changes nothing)."),
         edited({"arms.baseline.gamma": -1.0}),
+        place="toy",
         quick=True,
     ),
     Fault(
@@ -287,7 +290,6 @@ FAULTS = [
         "make profile with a name that is none",
         "python -m lab.params.profile nothing",
         "There is no profile 'nothing'; say `make profile PROFILE=...` with default, …",
-        quick=True,
     ),
     Fault(
         "make profile without a name",

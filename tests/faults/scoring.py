@@ -252,7 +252,6 @@ FAULTS = [
             "There are no weights for 'colour'; say one or more of color, shape, texture, spatial, 3d_spatial, "
             "numeracy, non_spatial, complex, quality."
         ),
-        quick=True,
     ),
     Fault(
         "compbench.weights from a folder without them",
