@@ -29,7 +29,7 @@ class ImageRow:
 
 
 def read_index(folder: Path) -> list[ImageRow]:
-    """The images that the folder's `index.parquet` lists, in its order."""
+    """The images that the folder's `index.parquet` lists, in its order; raises as `read_table`."""
     columns = list(ImageRow.__dataclass_fields__)
     known: dict[str, str] = {}  # a prompt's images share its text
     return [

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-
 from compbench.errors import CompbenchError
 from compbench.parsing import RULES, SHIPPED, SPACY, parse_prompts
 from compbench.prompts import read_benchmark
@@ -86,12 +84,7 @@ def _from_benchmark(categories: Sequence[str], parser: str) -> list[Prompt]:
 def _from_table(path: Path, parser: str | None) -> list[Prompt]:
     if parser is not None:
         raise CompbenchError(f"{path} brings its prompts' parses: leave --parser out, or make the table again with it.")
-    try:
-        return read_prompts(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise CompbenchError(
-            f"The prompts table {path} cannot be read ({error}): give one that the prompts stage wrote."
-        ) from None
+    return read_prompts(path)
 
 
 def _from_text(path: Path, categories: Sequence[str], parser: str) -> list[Prompt]:

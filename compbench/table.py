@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from compbench.images import ImageRow
-from compbench.tables import write_table
+from compbench.tables import read_columns, write_table
 
 SCHEMA = pa.schema(
     [
@@ -50,8 +49,8 @@ class Scores:
 
     @classmethod
     def read(cls, path: Path) -> "Scores":
-        """Those of a file that `write_scores` wrote."""
-        return cls(pq.read_table(path))
+        """Those of a file that `write_scores` wrote; raises as `read_columns`."""
+        return cls(read_columns(path, SCHEMA.names))
 
     @classmethod
     def of(cls, rows: Iterable[ScoreRow]) -> "Scores":

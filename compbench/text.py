@@ -8,6 +8,10 @@ MARK = "\ufeff"
 # Text in UTF-16 and in ISO-2022 can be decoded as UTF-8, but is full of the one or the other.
 FOREIGN = {"\0": "UTF-16", "\x1b": "ISO-2022"}
 
+# Printable characters that show nothing: Default_Ignorable_Code_Point of Unicode, and an empty Braille cell.
+UNSEEN = {0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0}
+UNSEEN |= {*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
+
 
 def read_text(path: Path) -> str:
     """The whole text, without its byte order mark.
@@ -54,4 +58,4 @@ def prompt_lines(path: Path) -> list[str]:
 
 def is_blank(text: str) -> bool:
     """Whether nothing of it can be seen: no characters, or spaces, line ends and invisible ones alone."""
-    return not any(character.isprintable() and character != " " for character in text)
+    return not any(one.isprintable() and one != " " and ord(one) not in UNSEEN for one in text)

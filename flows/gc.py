@@ -5,6 +5,7 @@ only it has made or read. Prefect's server clears its own database.
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ def main() -> None:
     options = parser.parse_args()
     root = Path.cwd()
     with told(), _alone(root) if options.remove else nullcontext():
+        if not (math.isfinite(options.days) and options.days >= 0):
+            raise StageError(f"--days is {options.days:g}: it must be a finite number of at least 0, such as 30.")
         size = 0
         for garbage in _collect(root, options.days):
             print("\n".join(_lines(garbage)), flush=True)

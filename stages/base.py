@@ -48,7 +48,10 @@ def from_folder(run, place: str) -> None:
     from lab.models.published.selection import INDEX, files_to_load
 
     folder = Path(run.params.base.folder)
-    index = json.loads((folder / INDEX).read_text())
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LabError(f"{folder / INDEX} is no JSON ({error}): choose a complete pipeline.") from None
     check_kind(index, run.params.base.folder)
     files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     names = files_to_load(index, files, variant=None)

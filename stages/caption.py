@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from compbench.errors import CompbenchError
 from lab.errors import LabError
 from lab.params import load
 from runtime.execution import stage
@@ -11,7 +12,7 @@ OUTPUT = "data/captions.parquet"
 
 
 def main() -> None:
-    with stage("caption", sys.argv[1:], load, (LabError,)) as run:
+    with stage("caption", sys.argv[1:], load, (CompbenchError, LabError)) as run:
         caption(run)
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from compbench.errors import CompbenchError
 from lab.errors import LabError
 from lab.params import load
 from lab.params.settings import arm_settings
@@ -12,7 +13,7 @@ from taca.errors import TacaError
 
 
 def main() -> None:
-    with stage("generate", sys.argv[1:], load, (LabError, TacaError)) as run:
+    with stage("generate", sys.argv[1:], load, (CompbenchError, LabError, TacaError)) as run:
         generate(run)
 
 

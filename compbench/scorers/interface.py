@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import pyarrow.parquet as pq
 from PIL import Image
+
+from compbench.tables import read_table
 
 SCORE_METRICS = {
     "color": "attribute",
@@ -70,9 +71,9 @@ class Measure:
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a parquet file, in its order; columns that scoring does not use are left aside."""
+    """The prompts of a parquet file, in its order, columns that scoring does not use left out; as `read_table`."""
     columns = list(Prompt.__dataclass_fields__)
-    return [prompt_of(row) for row in pq.read_table(path, columns=columns).to_pylist()]
+    return [prompt_of(row) for row in read_table(path, columns)]
 
 
 def prompt_of(row: Mapping) -> Prompt:

@@ -133,14 +133,16 @@ def check_port(number: int, another: str) -> None:
     """Returns when a port of this machine is free; `another` says how another one is chosen.
 
     Raises:
-        StageError: it is not, or this user may not have it.
+        StageError: it is not, there is none, or this user may not have it.
     """
     with socket.socket() as probe:
         # As servers do: a port whose last connections are still closing is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", number))
-        except (OSError, OverflowError):
+        except OverflowError:
+            raise StageError(f"There is no port {number}: choose one from 1 to 65535 ({another}).") from None
+        except OSError:
             raise StageError(f"Port {number} is taken: stop what has it, or choose another ({another}).") from None
 
 

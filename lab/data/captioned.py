@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+
+from compbench.tables import read_columns
+from lab.errors import LabError
 
 
 @dataclass(frozen=True)
@@ -19,13 +21,22 @@ class CaptionedImage:
 
 
 class CaptionedImages(Sequence[CaptionedImage]):
-    """All of them in the sample's order, kept as columns: a hundredth of what a Python object each would take."""
+    """All of them in the sample's order, kept as columns: a hundredth of what a Python object each would take.
+
+    Raises:
+        CompbenchError: a table cannot be read.
+        LabError: an image has no caption.
+    """
 
     def __init__(self, index: Path, captions: Path):
-        self.images = pq.read_table(index, columns=["id", "path", "width", "height"])
-        found = pq.read_table(captions, columns=["id", "caption"])
+        self.images = read_columns(index, ["id", "path", "width", "height"])
+        found = read_columns(captions, ["id", "caption"])
         places = pc.index_in(self.images["id"], value_set=found["id"].combine_chunks())
         self.captions = found["caption"].take(places)
+        if self.captions.null_count:
+            raise LabError(
+                f"{captions} has no captions of {self.captions.null_count} images of {index}: make both again."
+            )
 
     def __len__(self) -> int:
         return len(self.images)

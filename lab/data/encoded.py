@@ -2,12 +2,13 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from lab.errors import LabError
 
@@ -38,7 +39,7 @@ class Bucket:
     def _row(self, index: int) -> dict[str, torch.Tensor]:
         shard = bisect_right(self.ends, index)
         first = self.ends[shard - 1] if shard else 0
-        with safe_open(self.shards[shard], "pt") as tensors:
+        with _opened(self.shards[shard]) as tensors:
             return {key: tensors.get_slice(key)[index - first] for key in KEYS}
 
 
@@ -46,11 +47,11 @@ def read_buckets(folder: Path) -> list[Bucket]:
     """The samples that stage `encode` wrote, by shape, in the order in which the shapes first come.
 
     Raises:
-        LabError: there are none.
+        LabError: there are none, or a file is damaged.
     """
     shards: dict[tuple[int, ...], list[tuple[Path, int]]] = defaultdict(list)
     for path in sorted(folder.glob("shard-*.safetensors")):
-        with safe_open(path, "pt") as tensors:
+        with _opened(path) as tensors:
             count, *shape = tensors.get_slice("latents").get_shape()
         shards[tuple(shape)].append((path, count))
     if not shards:
@@ -70,10 +71,22 @@ def read_empty_caption(folder: Path) -> dict[str, torch.Tensor]:
     """`prompt_embeds` (L, D) and `pooled_prompt_embeds` (P) of no caption.
 
     Raises:
-        LabError: they were not encoded.
+        LabError: they were not encoded, or their file is damaged.
     """
     path = folder / EMPTY_CAPTION
     if not path.exists():
         raise LabError("`train.caption_dropout` needs the empty caption: set `encode.empty_caption` to true.")
-    with safe_open(path, "pt") as tensors:
+    with _opened(path) as tensors:
         return {key: tensors.get_tensor(key)[0] for key in KEYS[1:]}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    """A file of samples. Raises: LabError."""
+    try:
+        with safe_open(path, "pt") as tensors:
+            yield tensors
+    except SafetensorError as error:
+        raise LabError(
+            f"{path.as_posix()} is damaged ({error}): run `dvc repro encode`, which makes it again."
+        ) from None

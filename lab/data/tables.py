@@ -70,7 +70,7 @@ def _json_row(path: Path, number: int, line: str) -> Mapping[str, str | None]:
         if not isinstance(pairs, tuple):  # as an object's are, and no list's
             raise TypeError
         found = [(key, _spelled(value)) for key, value in pairs if key in (FILE_NAME, *CAPTIONS)]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         found = None
     if found is None or len(dict(found)) < len(found):
         raise LabError(

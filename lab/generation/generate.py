@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
+from lab.errors import LabError
 from lab.generation.embeddings import PromptEmbeddings
 from lab.generation.plan import PlannedImage, batches
 from lab.generation.writing import ImageWriter
@@ -35,7 +37,11 @@ def pending(planned: Sequence[PlannedImage], batch_size: int, folder: Path) -> l
 def generate(
     pipe, embeddings: PromptEmbeddings, work: Sequence[Sequence[PlannedImage]], sampling: Sampling, folder: Path
 ) -> None:
-    """Writes every image of the batches in `work` that is missing in `folder`."""
+    """Writes every image of the batches in `work` that is missing in `folder`.
+
+    Raises:
+        LabError: what was drawn is no number, which the pipeline would turn into black pixels.
+    """
     with (
         tqdm(total=len(work) * sampling.batch_size, desc="generate", unit="image", disable=None) as bar,
         # One batch is written while the next is drawn.
@@ -51,12 +57,19 @@ def generate(
 
 
 def _draw(pipe, embeddings: PromptEmbeddings, batch: Sequence[PlannedImage], sampling: Sampling) -> list:
-    return pipe(
-        **embeddings.of([image.prompt for image in batch], pipe._execution_device),
-        # On the CPU whatever the device: a seed gives the same noise everywhere.
-        generator=[torch.Generator().manual_seed(image.seed) for image in batch],
-        num_inference_steps=sampling.num_inference_steps,
-        guidance_scale=sampling.guidance_scale,
-        height=sampling.height,
-        width=sampling.width,
-    ).images
+    try:
+        with np.errstate(invalid="raise"):  # of NaN as a pixel
+            return pipe(
+                **embeddings.of([image.prompt for image in batch], pipe._execution_device),
+                # On the CPU whatever the device: a seed gives the same noise everywhere.
+                generator=[torch.Generator().manual_seed(image.seed) for image in batch],
+                num_inference_steps=sampling.num_inference_steps,
+                guidance_scale=sampling.guidance_scale,
+                height=sampling.height,
+                width=sampling.width,
+            ).images
+    except FloatingPointError:
+        raise LabError(
+            f'An image of "{batch[0].prompt}", or of a prompt drawn with it, has pixels that are no numbers: set '
+            "`generate.dtype` to bfloat16 or float32, or lower the arm's gamma or guidance."
+        ) from None

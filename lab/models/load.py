@@ -2,13 +2,17 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import diffusers
 import torch
 import transformers
 from diffusers import DiffusionPipeline
+from safetensors import SafetensorError
 
+from lab.errors import LabError
 from lab.models.device import device_for
 from lab.models.published.pin import find_pipeline, read_pin
 from lab.models.published.selection import INDEX, variant_of
@@ -24,7 +28,7 @@ def load_base(folder: Path, dtype: str, **options: object) -> DiffusionPipeline:
         options: of diffusers' `from_pretrained`; a part that is given as None stays away.
 
     Raises:
-        LabError: a file that the pin names is missing, or has changed; or as `device_of`.
+        LabError: a file is missing, damaged, or not the one that the pin names; or as `device_of`.
     """
     return _load_pipeline(folder, dtype=getattr(torch, dtype), **options)
 
@@ -47,7 +51,8 @@ def load_transformer(folder: Path, dtype: torch.dtype = torch.float32, **options
     place = place / "transformer"
     variant = variant_of((path.name for path in place.iterdir()), variant)
     model = getattr(diffusers, transformer_class(folder))
-    return model.from_pretrained(place, dtype=dtype, variant=variant, local_files_only=True, **options)
+    with _naming(folder):
+        return model.from_pretrained(place, dtype=dtype, variant=variant, local_files_only=True, **options)
 
 
 def device_of(folder: Path) -> str:
@@ -75,17 +80,19 @@ def read_config(folder: Path, name: str) -> dict:
     """A JSON file of the base, by its path in the pipeline's folder.
 
     Raises:
-        LabError: a file that the pin names is missing, or has changed.
+        LabError: it is missing, damaged, or not the one that the pin names.
     """
     place, _ = find_pipeline(folder)
-    return json.loads((place / name).read_text(encoding="utf-8"))
+    with _naming(folder):
+        return json.loads((place / name).read_text(encoding="utf-8"))
 
 
 def _load_pipeline(folder: Path, **options: object) -> DiffusionPipeline:
     device = device_of(folder)
     _quiet_in_pipes()
     place, variant = find_pipeline(folder)
-    pipe = DiffusionPipeline.from_pretrained(place, variant=variant, local_files_only=True, **options)
+    with _naming(folder):
+        pipe = DiffusionPipeline.from_pretrained(place, variant=variant, local_files_only=True, **options)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)
 
@@ -95,3 +102,16 @@ def _quiet_in_pipes() -> None:
     if not sys.stderr.isatty():
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.disable_progress_bar()
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Says of which base it is that a file could not be read. Raises: LabError."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")[:200]
+        raise LabError(
+            f"The base {folder.as_posix()} cannot be loaded ({reason}): bring its files back, those of the built-in one "
+            f"with `git restore {folder.as_posix()}`."
+        ) from error

@@ -49,6 +49,7 @@ def compose(*overlays: Path) -> str:
     Raises:
         StageError: a file names an unknown key, or all together a value out of range.
     """
+    read_yaml(DEFAULTS)  # refuses one that is missing or damaged
     text = DEFAULTS.read_text()
     if not overlays:
         return text

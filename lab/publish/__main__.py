@@ -5,11 +5,9 @@ import shutil
 import sys
 from pathlib import Path
 
-import yaml
-
 from lab.errors import LabError
-from lab.generation.adapter import WEIGHTS
 from runtime.errors import StageError
+from runtime.params import read_yaml
 from runtime.tracking.find import find_runs
 from runtime.tracking.place import check_answers, tracking_uri
 
@@ -35,10 +33,10 @@ def publish(name: str, folder: Path) -> None:
     Raises:
         LabError: no adapter of this name was trained here, or the folder has something in it.
     """
-    from lab.publish.card import model_card
+    from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE as WEIGHTS
 
     weights = Path("models/adapters") / name / WEIGHTS
-    stages = yaml.safe_load(Path("dvc.lock").read_text())["stages"] if Path("dvc.lock").exists() else {}
+    stages = read_yaml("dvc.lock").get("stages", {}) if Path("dvc.lock").exists() else {}
     stage = stages.get(f"train@{name}")
     if stage is None or not weights.exists():
         raise LabError(
@@ -47,6 +45,8 @@ def publish(name: str, folder: Path) -> None:
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise LabError(f"{folder} is there already and not an empty folder: name another.")
+    from lab.publish.card import model_card
+
     hashes = {entry["path"]: entry["md5"] for entry in stage["deps"] + stage["outs"]}
     base = next(Path(path) for path in hashes if path.startswith("models/base/"))
     card = model_card(name, weights, base, _origin(hashes, f"models/adapters/{name}"))

@@ -28,8 +28,11 @@ def manifest_path(score_file: Path) -> Path:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """What the stage `score` wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """What the stage `score` wrote. Raises: LabError for a file that is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LabError(f"The manifest {path} cannot be read ({error}): score that arm again.") from None
 
 
 def check_same(name: str, manifest: Manifest, reference_name: str, reference: Manifest) -> None:

@@ -29,11 +29,14 @@ def data_set(entry: Mapping, root: Path) -> DatasetInput:
 
 
 def _schema(path: Path) -> list[dict[str, object]] | None:
-    """The columns of a table, or of a folder's index; None for other data."""
+    """The columns of a table, or of a folder's index; None for other data, and a table that is damaged."""
     table = path / INDEX if path.is_dir() else path
     if table.suffix != ".parquet" or not table.exists():
         return None
-    columns = pyarrow.parquet.read_schema(table)
+    try:
+        columns = pyarrow.parquet.read_schema(table)
+    except (OSError, pyarrow.ArrowException):
+        return None  # the stage that reads it will say so, and has a run that can hold that
     return [{"name": column.name, "type": _type(column.type), "required": not column.nullable} for column in columns]
 
 

@@ -15,7 +15,7 @@ from runtime.errors import StageError
 from runtime.execution import faults
 from runtime.execution.cost import costs, device, gpus_used, peaks
 from runtime.execution.graph import Stage, overlap
-from runtime.execution.hashes import Hashed, Hasher
+from runtime.execution.hashes import Hashed, Hasher, missing
 from runtime.execution.watch import Stopped, launcher
 from runtime.execution.work import Work, drop_recorded
 from runtime.tracking import Recorder, tracking_uri
@@ -70,7 +70,7 @@ class Execution:
                 yield finished
                 self._conclude()
             except BaseException as error:
-                cause = faults.named(error, self.root, self._known)
+                cause = self._gone(error) or faults.named(error, self.root, self._known)
                 self._abort(cause)
                 if cause is error:
                     raise
@@ -131,6 +131,13 @@ class Execution:
         status = "KILLED" if isinstance(error, Stopped) else "FAILED"
         traceback = "".join(format_exception(error))[-TRACEBACK_CHARACTERS:]
         self.recorder.abort(status, str(error) if faults.is_known(error, self._known) else traceback, self._costs())
+
+    def _gone(self, error: BaseException) -> StageError | None:
+        """Says so where `error` is that part of a dependency is not there, such as one file of a folder."""
+        if not isinstance(error, FileNotFoundError) or error.filename is None:
+            return None
+        path = os.path.relpath(error.filename, self.root)
+        return missing(path) if any(overlap(path, dep) for dep in self.deps) else None
 
     def _costs(self) -> dict[str, float]:
         return costs(time.time() - self._started, gpus_used(), float(os.environ.get(PRICE, 0)))

@@ -40,7 +40,10 @@ def read_stages(root: Path) -> dict[str, Stage]:
     Raises:
         StageError: a file is missing, or a `${...}` names what `params.yaml` does not have.
     """
-    return stages_of(read_yaml(root / "dvc.yaml"), read_yaml(root / PARAMS))
+    pipeline = read_yaml(root / "dvc.yaml")
+    if not isinstance(pipeline.get("stages"), Mapping):
+        raise StageError("dvc.yaml has no mapping `stages`: take it from git (`git restore dvc.yaml`).")
+    return stages_of(pipeline, read_yaml(root / PARAMS))
 
 
 def stages_of(pipeline: Mapping, params: Mapping) -> dict[str, Stage]:

@@ -37,7 +37,7 @@ class Hasher:
         if content.is_dir():
             return self._folder(path, content)
         if not content.exists():
-            raise StageError(f"{path} is missing; run `dvc repro`, which makes what a stage reads before the stage.")
+            raise missing(path)
         return Hashed(_file_md5(content), content.stat().st_size, ())
 
     def _folder(self, path: str, content: Path) -> Hashed:
@@ -47,6 +47,11 @@ class Hasher:
         # A folder's hash is that of this listing, written as DVC writes it.
         listing = json.dumps([{"md5": digest, "relpath": name} for name, digest, _ in files])
         return Hashed(md5(listing.encode()).hexdigest() + ".dir", sum(size for *_, size in files), files)
+
+
+def missing(path: str) -> StageError:
+    """Of what a stage reads."""
+    return StageError(f"{path} is missing; run `dvc repro`, which makes what a stage reads before the stage.")
 
 
 def _file_md5(path: Path) -> str:

@@ -36,12 +36,14 @@ def read_yaml(path: str | Path, quick: bool = False) -> dict:
         quick: by the parser in C, five times as fast, with the same values for what a program has written.
 
     Raises:
-        ParamsError: the file is missing, is no YAML, repeats a key, or is no mapping.
+        ParamsError: the file is missing or cannot be read, is no YAML, repeats a key, or is no mapping.
     """
     try:
         document = YAML(typ="safe", pure=not quick).load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError([f"{path}: there is no such file; run from the repository's root."]) from None
+    except OSError as error:
+        raise ParamsError([f"{path}: cannot be read ({error.strerror}); put a file there that can."]) from None
     except DuplicateKeyError as error:
         key = error.problem.split('"')[1]
         line = error.problem_mark.line + 1

@@ -12,6 +12,7 @@ from runtime.errors import StageError
 
 TIMEOUT = 5.0  # seconds for a server's first sign of life
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+MAGIC = b"SQLite format 3\0"  # what a file of SQLite begins with
 SQLITE = re.compile(r"sqlite(?:\+\w+)?:///")
 OTHERS = ("databricks", "databricks-uc")  # stores that are named without an address
 
@@ -105,6 +106,8 @@ def _check_file(database: Path, experiment: str | None) -> None:
         raise StageError(
             f"{database.parent} is no folder, so MLflow cannot have {database}: correct MLFLOW_TRACKING_URI."
         )
+    if database.is_file() and _beginning(database) not in (b"", MAGIC):
+        raise StageError(f"{database} is no database of MLflow (no SQLite file): correct MLFLOW_TRACKING_URI.")
     if experiment is None:
         return
     # SQLite writes a journal beside its file.
@@ -124,6 +127,11 @@ def _check_file(database: Path, experiment: str | None) -> None:
                 raise deleted(experiment, number, sqlite_uri(database))
     except sqlite3.DatabaseError as error:
         raise StageError(f"{database} is no database of MLflow ({error}): correct MLFLOW_TRACKING_URI.") from None
+
+
+def _beginning(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(len(MAGIC))
 
 
 def _check_network(uri: str, experiment: str | None) -> None:

@@ -41,6 +41,8 @@ class RunLog:
         self.root, self.name, database = Path(begin["root"]), begin["name"], sqlite_file(begin["uri"])
         # One process at a time opens an SQLite store: creating its tables twice at once breaks it.
         with FileLock(f"{database}.lock") if database else nullcontext():
+            if database and not database.exists():
+                _make(begin["uri"], database)
             self._client = MlflowClient(begin["uri"])
             self.experiment_id = self._experiment_id(begin["experiment"], begin["uri"])
         self._metrics: list[Metric] = []
@@ -200,6 +202,14 @@ class RunLog:
     def log_params(self, params: Mapping[str, object]) -> None:
         """Notes parameters."""
         self._client.log_batch(self.run_id, params=[Param(key, _short(value)) for key, value in params.items()])
+
+
+def _make(uri: str, database: Path) -> None:
+    """Makes an empty store, whole or not at all: MLflow refuses one whose tables were being made when it was killed."""
+    part = database.with_name(f"{database.name}.part")
+    part.unlink(missing_ok=True)
+    MlflowClient(uri.replace(database.name, part.name)).search_experiments()
+    part.rename(database)
 
 
 def tag_key(key: str) -> str:

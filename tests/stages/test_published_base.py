@@ -12,7 +12,7 @@ from runtime.execution.graph import read_stages
 from tests.hub_server import HubServer
 from tests.published import make_checkpoint
 from tests.published.layout import LAYOUTS
-from tests.test_pipeline import Copy
+from tests.small_copy import Copy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 DRAW = """

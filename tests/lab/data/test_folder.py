@@ -103,7 +103,9 @@ def test_a_column_that_is_no_text_is_refused(mine, kind):
     mine.refused(r"column text of .*metadata\.parquet holds .*, not text")
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\t", "\u3000", "\u00a0", "\u200b", "\ufeff", '"\n"'])
+@pytest.mark.parametrize(
+    "blank", ["", " ", "\t", "\u3000", "\u00a0", "\u200b", "\ufeff", '"\n"', "\u3164", "\u2800", "\u034f", "\ufe0f"]
+)
 def test_a_blank_caption_is_refused_by_the_images_name(mine, blank):
     mine.write(f"file_name,text\na.png,{blank}\n")
     mine.refused(r"a\.png has no caption")
@@ -255,7 +257,14 @@ def test_a_table_that_is_none_is_refused(mine, table, said):
 
 @pytest.mark.parametrize(
     "line",
-    ["[]", "5", "{", '{"file_name": "a.png", "text": ["x"]}', '{"file_name": "a.png", "text": "x", "text": "y"}'],
+    [
+        "[]",
+        "5",
+        "{",
+        '{"text": ' + "[" * 99999,
+        '{"file_name": "a.png", "text": ["x"]}',
+        '{"file_name": "a.png", "text": "x", "text": "y"}',
+    ],
 )
 def test_a_line_that_is_no_row_is_refused(mine, line):
     mine.write(f"\n{line}\n", "metadata.jsonl")

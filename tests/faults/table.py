@@ -1,0 +1,43 @@
+"""`python -m tests.faults.table`: writes docs/faults.md, a row for each test of `test_faults`."""
+
+from pathlib import Path
+
+from tests.faults.fault import Fault
+from tests.faults.registry import FAULTS, GROUPS
+
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+HEAD = f"""# What is said when something is wrong
+
+{len(FAULTS)} faults. Each row is a test (`tests/faults`, by the fault's name) that makes the fault, runs the real
+command, and sees that it ends with another status than 0 and says this one line, without a traceback. `…` stands for
+what differs from case to case. What is kept: every file of the repository is as it was before the command, but for the
+record in MLflow and for work in `.work` that the next execution goes on from; and MLflow has either a FAILED run whose
+tag `error` has the sentence, or, where the command ends before a stage begins, no run. `python -m tests.faults.table`
+writes this page.
+"""
+
+
+def page() -> str:
+    """The page's text."""
+    return HEAD + "".join(f"\n## {title}\n\n{_table(faults)}" for title, faults in GROUPS.items())
+
+
+def _table(faults: list[Fault]) -> str:
+    rows = (f"| {fault.name} | {_code(fault.typed)} | {_cell(fault.said)} | {_kept(fault)} |\n" for fault in faults)
+    return "| fault | command | what is said | in MLflow |\n|---|---|---|---|\n" + "".join(rows)
+
+
+def _kept(fault: Fault) -> str:
+    return "a FAILED run with the reason" if fault.recorded else "no run"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
