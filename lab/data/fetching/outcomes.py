@@ -17,12 +17,13 @@ REASONS = {
     "status": "a status that is not 200",
     "opt-out": "the server keeps the image from training (`X-Robots-Tag` or `tdm-reservation`)",
     "bytes": "more bytes than allowed, also once decompressed",
-    "cut-off": "fewer bytes than the server announced, or a compression that breaks off",
+    "cut-off": "a body that breaks off: fewer bytes than announced, or chunks or a compression that do not end",
     "empty": "no bytes",
     "not-an-image": "none of the formats read, whatever the header says",
     "pixels": "more pixels than allowed",
     "animated": "several pictures, of which none is the one",
     "broken": "an image that does not decode to its end",
+    "colours": "numbers of which nothing says what is white",
     "small": "a side shorter than allowed",
     "changed": "other bytes than the sha256 expected",
     "duplicate": "the same bytes as an image of lower rank",
@@ -116,3 +117,12 @@ class Refused:
 
 
 Outcome = Kept | Refused
+
+
+class Denied(Exception):
+    """Why an image cannot be had, as in `Refused`."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
