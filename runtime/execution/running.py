@@ -73,6 +73,11 @@ class Run:
         entry = {"name": name, "path": str(path), "md5": self._execution.hasher(str(path)).md5}
         self._execution.recorder.tell("log_inputs", inputs=[entry])
 
+    def log_hosted_input(self, name: str, address: str, digest: str) -> None:
+        """Notes in MLflow that the stage reads data that others host; `digest` says which state of them."""
+        entry = {"name": name, "path": address, "md5": digest, "hosted": True}
+        self._execution.recorder.tell("log_inputs", inputs=[entry])
+
 
 @contextmanager
 def stage(

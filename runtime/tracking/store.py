@@ -72,11 +72,16 @@ class RunLog:
         Path(path).unlink()
 
     def log_inputs(self, inputs: Sequence[Mapping]) -> None:
-        """Stores data that the run reads as MLflow data sets whose digest is DVC's hash."""
+        """Stores data that the run reads as MLflow data sets; the digest of those that lie here is DVC's hash."""
         found = [
             DatasetInput(
-                Dataset(entry["name"], entry["md5"], "local", source=json.dumps({"uri": entry["path"]})),
-                [InputTag("dvc.path", entry["path"]), InputTag("dvc.md5", entry["md5"])],
+                Dataset(
+                    entry["name"],
+                    entry["md5"],
+                    "hosted" if entry.get("hosted") else "local",
+                    source=json.dumps({"uri": entry["path"]}),
+                ),
+                [] if entry.get("hosted") else [InputTag("dvc.path", entry["path"]), InputTag("dvc.md5", entry["md5"])],
             )
             for entry in inputs
         ]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from compbench.errors import CompbenchError
-from lab.data.folder import captioned_files
+from lab.data.folder import read_folder
 from lab.errors import LabError
 
 SPELLED = [
@@ -47,7 +47,7 @@ def mine(tmp_path):
             (self.folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
         def read(self):
-            return {one.name: one.caption for one in captioned_files(self.folder, tmp_path / "unpacked")}
+            return {one.name: one.caption for one in read_folder(self.folder, tmp_path / "unpacked").files}
 
         def refused(self, said):
             with pytest.raises((LabError, CompbenchError), match=said) as caught:
@@ -163,7 +163,7 @@ def test_names_decide_nothing(mine, name):
 def test_the_folders_own_name_decides_nothing(mine, tmp_path, folder):
     mine.write("file_name,text\na.png,x\n")
     mine.folder.rename(tmp_path / folder)
-    (found,) = captioned_files(tmp_path / folder, tmp_path / "unpacked")
+    (found,) = read_folder(tmp_path / folder, tmp_path / "unpacked").files
     assert (found.name, found.caption) == ("a.png", "x")
 
 
