@@ -83,7 +83,9 @@ def test_sample_depends_on_the_world_and_on_hosted_files_by_its_folder_alone(mod
     used = [path for path in closure(ROOT / module) if not aside(path)]
     assert sorted(path for path in used if not any(f"{path}/".startswith(f"{dep}/") for dep in deps)) == []
     assert "${sample.folder}" in STAGES["sample"]["deps"]
-    assert not any(f"{path}/".startswith(f"{folder}/") for path in stage_closure("sample") for folder in BY_NAME.values())
+    assert not any(
+        f"{path}/".startswith(f"{folder}/") for path in stage_closure("sample") for folder in BY_NAME.values()
+    )
 
 
 def test_every_source_of_sample_is_a_module_that_is_looked_at_here():
