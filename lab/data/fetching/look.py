@@ -13,8 +13,8 @@ from lab.data.fetching.settings import Settings
 from lab.data.shown import shown
 from lab.errors import LabError
 
-# What the web serves as images. Of Pillow's other readers some start programs, as that of EPS does.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
+# What the web serves as images; an MPO is opened as a JPEG. Of Pillow's other readers some start programs, as EPS's.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 LARGE = 2**24  # pixels above which images are decoded one by one: 50 megapixels take some 500 MB at their peak
 _one_large = Lock()
 

@@ -145,7 +145,8 @@ def test_a_draw_reads_what_it_needs(tmp_path):
     assert len(draw.rows(1000)) == 1000
     needed = sum(_chunks(tmp_path / visit["file"], visit["row_group"]) for visit in draw.visits)
     total = sum(file.size for file in files)
-    assert sum(counts) <= 3 * needed and sum(counts) < total
+    assert sum(counts) <= 3 * needed
+    assert sum(counts) < total
     assert drawn(local(tmp_path), 1000) == drawn(Files("there", files, {}), 1000)
 
 
