@@ -1,6 +1,8 @@
 """Stage `sample`: images with the words they came with."""
 
+import os
 import sys
+from pathlib import Path
 
 from compbench.errors import CompbenchError
 from lab.errors import LabError
@@ -8,6 +10,8 @@ from lab.params import load
 from runtime.execution import stage
 
 OUTPUT = "data/sample"
+CODE = ("lab/world", "lab/hosted")  # `sample.folder` of sources that read no folder of the user's
+STORE = "TACA_FETCHED"  # the folder of what was fetched, if not beside what the hub's client keeps
 
 
 def main() -> None:
@@ -16,18 +20,27 @@ def main() -> None:
 
 
 def sample(run) -> None:
-    """Writes `images/` and `index.parquet`."""
+    """Writes `images/`, `index.parquet` and what the source says of itself."""
     from compbench.tables import write_table
-    from lab.data.sample import SCHEMA
+    from lab.data.sample import SCHEMA, Places, Record
     from lab.data.sample import sample as sample_images
 
     settings = run.params.sample
-    if settings.folder is not None:
+    if settings.folder not in CODE:
         run.log_input("sample.folder", settings.folder)
-    folder = run.fresh(OUTPUT)
-    rows = sample_images(settings.source, settings.folder, settings.size, settings.seed, folder, run.work / "unpacked")
+    folder, record = run.fresh(OUTPUT), Record()
+    rows = sample_images(settings.model_dump(), Places(folder, run.work, store()), record)
     write_table(folder / "index.parquet", rows, SCHEMA)
-    run.log_metrics({"images": len(rows)})
+    for name, address, digest in record.inputs:
+        run.log_hosted_input(name, address, digest)
+    run.log_metrics({"images": len(rows), **record.metrics})
+
+
+def store() -> Path:
+    """One for all copies of the repository on this machine."""
+    from huggingface_hub import constants
+
+    return Path(os.environ.get(STORE) or Path(constants.HF_HOME) / "taca" / "fetched")
 
 
 if __name__ == "__main__":

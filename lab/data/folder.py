@@ -4,15 +4,19 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 from unicodedata import normalize
 
 from PIL import Image
 
-from compbench.text import is_blank
+from compbench.text import is_blank, read_text
 from lab.data.tables import FILE_NAME, READERS, read_rows
 from lab.errors import LabError
 
 TABLES = tuple(f"metadata{suffix}" for suffix in READERS)
+TEXTS = (".txt", ".caption")  # beside an image, with its name; the first of them that is there
+# What systems and photo stations put into folders: copies, thumbnails, things thrown away.
+SYSTEM = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "#recycle", "System Volume Information")
 
 
 @dataclass(frozen=True)
@@ -24,33 +28,89 @@ class CaptionedFile:
     caption: str
 
 
-def captioned_files(folder: Path, unpacked: Path) -> list[CaptionedFile]:
-    """Every image below `folder` with its caption, sorted by their paths, whatever their files and folders are called.
+class LeftOut(NamedTuple):
+    """An image that is not taken, by its path in the folder, and why: the words that follow its name."""
 
-    A table's file names start from its own folder. ZIP archives are unpacked. Hidden files count if a row names them.
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a folder holds, sorted by path."""
+
+    files: list[CaptionedFile]
+    left_out: list[LeftOut]
+
+
+def read_folder(folder: Path, unpacked: Path) -> Folder:
+    """Every image below `folder` with its caption, whatever their files and folders are called.
+
+    A table's file names start from its own folder. An image that no table names has its caption in a text file of its
+    name. ZIP archives are unpacked. Hidden files count if a row names them.
 
     Args:
         unpacked: a folder for what archives hold.
 
     Raises:
-        LabError: there is no table; an image has no caption, no row, or two; a row has no image.
-        CompbenchError: a table is not in UTF-8.
+        LabError: there are no captions; an image has none, or two rows; a row has no image.
+        CompbenchError: a table or a text is not in UTF-8.
     """
     files = _files(folder) | _archived(folder, unpacked)
-    tables = [name for name in files if PurePosixPath(name).name.lower() in TABLES and not _hidden(name)]
-    if not tables:
-        raise LabError(
-            f"`sample.folder` {str(folder)!r} has no captions: put a metadata.csv with the columns file_name and text "
-            "in it."
-        )
     found: dict[str, CaptionedFile] = {}
-    for table in sorted(tables):
+    for table in sorted(name for name in files if PurePosixPath(name).name.lower() in TABLES and not _hidden(name)):
         for one in _described(table, files):
             if one.name in found:
                 raise LabError(f"The image {one.path} has two rows, one of them in {files[table]}: keep one.")
             found[one.name] = one
-    _check_none_left(files, found)
-    return [found[name] for name in sorted(found)]
+    left_out = _add_described_beside(files, found)
+    if not found:
+        raise LabError(
+            f"`sample.folder` {str(folder)!r} has no captions: put a metadata.csv with the columns file_name and text "
+            "in it, or beside each image a text file of its name."
+        )
+    return Folder([found[name] for name in sorted(found)], left_out)
+
+
+def _add_described_beside(files: dict[str, Path], found: dict[str, CaptionedFile]) -> list[LeftOut]:
+    """Adds images that no table names. Of several of one name but for the ending, the first is taken.
+
+    Raises:
+        LabError: one has no text, while others are described.
+    """
+    texts = {_stem(name): name for suffix in reversed(TEXTS) for name in files if _ends(name, suffix)}
+    taken: dict[str, str] = {}
+    left_out, bare = [], []
+    for name in (name for name in _images(files) if name not in found):
+        text = texts.get(_stem(name))
+        if text is None:
+            bare.append(name)
+        elif _stem(name) in taken:
+            left_out.append(LeftOut(name, f"has the text file of {taken[_stem(name)]}"))
+        else:
+            taken[_stem(name)] = name
+            caption = read_text(files[text]).replace("\r\n", "\n").rstrip("\n")
+            found[name] = CaptionedFile(name, files[name], _checked(caption, files[name], files[text]))
+    if found and bare:
+        raise LabError(
+            f"The image {files[bare[0]]} has no row in a {TABLES[0]}, and no text file of its name beside it: write "
+            "its caption there, or move it away."
+        )
+    return left_out
+
+
+def _stem(name: str) -> str:
+    """Without the ending; accents as most keyboards write them."""
+    return normalize("NFC", PurePosixPath(name).with_suffix("").as_posix())
+
+
+def _ends(name: str, suffix: str) -> bool:
+    return PurePosixPath(name).suffix.lower() == suffix and not _hidden(name)
+
+
+def _images(files: dict[str, Path]) -> list[str]:
+    kinds = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return [name for name in sorted(files) if PurePosixPath(name).suffix.lower() in kinds and not _hidden(name)]
 
 
 def _described(table: str, files: dict[str, Path]) -> Iterator[CaptionedFile]:
@@ -94,20 +154,13 @@ def _checked(caption: str | None, image: Path, table: Path) -> str:
     return caption
 
 
-def _check_none_left(files: dict[str, Path], found: dict[str, CaptionedFile]) -> None:
-    kinds = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    for name, path in files.items():
-        if name not in found and PurePosixPath(name).suffix.lower() in kinds and not _hidden(name):
-            raise LabError(f"The image {path} has no row in a {TABLES[0]}: write its caption there, or move it away.")
-
-
 def _files(folder: Path) -> dict[str, Path]:
     """Every file below, by its path there."""
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in PurePosixPath(name).parts)
+    return any(part.startswith(".") or part in SYSTEM for part in PurePosixPath(name).parts)
 
 
 def _archived(folder: Path, unpacked: Path) -> dict[str, Path]:

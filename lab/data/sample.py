@@ -1,18 +1,12 @@
-"""Image sources: scenes of the built-in world with alt texts, or the user's own captioned folder."""
+"""Samples of images with the words they came with, from any of the sources."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from PIL import Image
-
-from lab.data.folder import captioned_files
-from lab.data.shown import read_shown
-from lab.errors import LabError
-from lab.world.captions import alt_text
-from lab.world.render import render
-from lab.world.scene import sample_scene
 
 SCHEMA = pa.schema(
     [
@@ -24,44 +18,70 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),
     ]
 )
+# By name and not by import: an edit of one source's code is no reason to sample from another again (see dvc.yaml).
+SOURCES = {
+    "world": "lab.world.sampling",
+    "folder": "lab.data.sources.folder",
+    "urls": "lab.data.sources.urls",
+    "webdataset": "lab.data.sources.webdataset",
+    "hub": "lab.data.sources.hub",
+}
 
 
-def sample(source: str, folder: str | None, size: int, seed: int, target: Path, unpacked: Path) -> list[dict]:
-    """Writes `size` images to `target/images/` and returns their rows (`SCHEMA`), paths relative to `target`.
+@dataclass(frozen=True)
+class Places:
+    """Folders of a run.
+
+    Attributes:
+        target: what becomes the stage's output.
+        scratch: for this run alone, which finds it again when it was killed.
+        store: what was fetched, by this run or by others.
+    """
+
+    target: Path
+    scratch: Path
+    store: Path
+
+
+@dataclass
+class Record:
+    """What a source says of itself beside its images.
+
+    Attributes:
+        provenance: written to `provenance.json`, if there is any.
+        metrics: for MLflow.
+        inputs: name, address and digest of each data set that it read.
+    """
+
+    provenance: dict = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    inputs: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def sample(settings: Mapping, places: Places, record: Record) -> list[dict]:
+    """Writes images to `images/` in the target and returns their rows (`SCHEMA`), with paths from the target on.
 
     Args:
-        source: "world", or "folder" for images with a table of captions, laid out as datasets' imagefolder wants them.
-        unpacked: a folder for what ZIP archives in the user's folder hold.
+        settings: section `sample` of params.yaml.
 
     Raises:
-        LabError: the folder holds too few images, no captions, or an image that cannot be read.
+        LabError: the source has too few good images, or is not what it should be.
         CompbenchError: a table of captions is not in UTF-8.
+        ConnectionError, TimeoutError: who hosts the images cannot be reached.
     """
-    (target / "images").mkdir(parents=True, exist_ok=True)
+    (places.target / "images").mkdir(parents=True, exist_ok=True)
+    source = import_module(SOURCES[settings["source"]]).Source(
+        **{key: value for key, value in settings.items() if key != "source"}
+    )
     rows = []
-    for number, (image, caption, origin) in enumerate(_SOURCES[source](folder, size, seed, unpacked)):
+    for number, (image, caption, origin) in enumerate(source.images(places, record)):
         path = f"images/{number:06d}.png"
-        image.save(target / path)
+        image.save(places.target / path)
         width, height = image.size
         rows.append(
             {"id": number, "path": path, "caption": caption, "source": origin, "width": width, "height": height}
         )
+    if record.provenance:
+        provenance = json.dumps(record.provenance, indent=1, ensure_ascii=False, sort_keys=True)
+        (places.target / "provenance.json").write_text(f"{provenance}\n", encoding="utf-8")
     return rows
-
-
-def _from_world(_folder, size, seed, _unpacked) -> Iterator[tuple[Image.Image, str, str]]:
-    rng = np.random.default_rng(seed)
-    for _ in range(size):
-        scene = sample_scene(rng)
-        yield render(scene), alt_text(scene, rng), "world"
-
-
-def _from_folder(folder, size, seed, unpacked) -> Iterator[tuple[Image.Image, str, str]]:
-    found = captioned_files(Path(folder), unpacked)
-    if len(found) < size:
-        raise LabError(f"`sample.size` is {size}, but {folder!r} holds {len(found)} images; lower it or add images.")
-    for index in np.sort(np.random.default_rng(seed).permutation(len(found))[:size]):
-        yield read_shown(found[index].path), found[index].caption, found[index].name
-
-
-_SOURCES: dict[str, Callable[..., Iterator]] = {"world": _from_world, "folder": _from_folder}

@@ -28,13 +28,22 @@ def read_shown(path: Path) -> Image.Image:
         LabError: the file is missing, damaged or cut short, or its numbers have no one meaning as colours.
     """
     with naming(path), Image.open(path) as image:
-        _correct_transparent_colour(image)
-        image.load()
-        colour, alpha = _colour_and_alpha(image)
-        colour = _in_srgb(colour, image.info.get("icc_profile"))
-        if alpha is not None:
-            colour = Image.composite(colour, Image.new("RGB", colour.size, "white"), alpha)
-        return _upright(colour, image)
+        return shown(image)
+
+
+def shown(image: Image.Image) -> Image.Image:
+    """`read_shown` of an image that is open and not yet decoded; what Pillow raises for a damaged one passes through.
+
+    Raises:
+        LabError: its numbers have no one meaning as colours.
+    """
+    _correct_transparent_colour(image)
+    image.load()
+    colour, alpha = _colour_and_alpha(image)
+    colour = _in_srgb(colour, image.info.get("icc_profile"))
+    if alpha is not None:
+        colour = Image.composite(colour, Image.new("RGB", colour.size, "white"), alpha)
+    return _upright(colour, image)
 
 
 def _colour_and_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.params.sections import Adapter, Encode, Generate, Params, Prompts, PublishedAdapter, Sample, Score, Train
+from lab.params.sampling import sample_faults
+from lab.params.sections import Adapter, Encode, Generate, Params, Prompts, PublishedAdapter, Score, Train
 from runtime.params.messages import closest, did_you_mean
 
 PARSERS = ("rules", "spacy", "spacy-3.6")  # whatever else `prompts.parser` says is a file's path
@@ -20,8 +21,8 @@ def cross_faults(params: Params) -> list[str]:
         *_base_faults(params),
         *(fault for name, adapter in params.adapters.items() for fault in _adapter_faults(name, adapter, params)),
         *(fault for name, file in params.published_adapters.items() for fault in _published_faults(name, file, params)),
-        *_folder_faults("prompts", params.prompts),
-        *_folder_faults("sample", params.sample),
+        *_folder_faults(params.prompts),
+        *sample_faults(params.sample),
         *_parser_faults(params.prompts),
         *_prompt_faults(params.prompts),
         *_generate_faults(params.generate),
@@ -110,13 +111,13 @@ def _generate_faults(generate: Generate) -> Iterator[str]:
         )
 
 
-def _folder_faults(section: str, values: Prompts | Sample) -> Iterator[str]:
-    if values.source == "folder" and values.folder is None:
-        yield f"`{section}.folder` is null, but must be a folder's path, since `{section}.source` is folder."
-    elif values.source == "folder" and not Path(values.folder).is_dir():
-        yield f"`{section}.folder` is {values.folder!r}, but must be a folder that exists (there is none of that path)."
-    elif values.source != "folder" and values.folder is not None:
-        yield f"`{section}.folder` is {values.folder!r}, but must be null, since `{section}.source` is {values.source}."
+def _folder_faults(prompts: Prompts) -> Iterator[str]:
+    if prompts.source == "folder" and prompts.folder is None:
+        yield "`prompts.folder` is null, but must be a folder's path, since `prompts.source` is folder."
+    elif prompts.source == "folder" and not Path(prompts.folder).is_dir():
+        yield f"`prompts.folder` is {prompts.folder!r}, but must be a folder that exists (there is none of that path)."
+    elif prompts.source != "folder" and prompts.folder is not None:
+        yield f"`prompts.folder` is {prompts.folder!r}, but must be null, since `prompts.source` is {prompts.source}."
 
 
 def _parser_faults(prompts: Prompts) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The sections of `params.yaml`, one model each; what is allowed is written in the description of each field."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,10 @@ Backends = Annotated[
     Field(min_length=4, max_length=4, description="a list of flash, cudnn, efficient and math, each once"),
 ]
 Folder = Annotated[str | None, Field(description="a folder's path, or null when `source` is not folder")]
+# DVC takes `sample.folder` for a dependency, so it is never null.
+WorldFolder = Annotated[Literal["lab/world"], Field(description="lab/world, the code that draws")]
+OwnFolder = Annotated[str, Field(min_length=1, description="a folder's path")]
+ColumnName = Annotated[str, Field(min_length=1, description="a column's name")]
 Dtype = one_of("float32", "bfloat16", "float16")
 
 
@@ -77,13 +81,105 @@ class Prompts(Section):
     seed: Seed
 
 
-class Sample(Section):
-    """Stage `sample`."""
+class WorldSample(Section):
+    """Stage `sample`: drawings of the built-in world."""
 
-    source: one_of("world", "folder")
-    folder: Folder
+    source: one_of("world")
+    folder: WorldFolder
     size: Positive
     seed: Seed
+
+
+class FolderSample(Section):
+    """Stage `sample`: images of your own with their captions."""
+
+    source: one_of("folder")
+    folder: OwnFolder
+    size: Positive
+    seed: Seed
+
+
+class Hosted(Section):
+    """Where files lie that images come from: a repository of the hub, a bucket, or a folder of this machine."""
+
+    folder: OwnFolder
+    repo: Annotated[str | None, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="a data set's owner/name, or null")]
+    revision: Annotated[str | None, Field(min_length=1, description="a commit, branch or tag, or null without a repo")]
+    address: Annotated[str | None, Field(pattern=r"^s3://[^/\s]+", description="s3://bucket/folder, or null")]
+    files: Annotated[str, Field(min_length=1, description="a pattern of paths such as *.parquet, from there on")]
+    size: Positive
+    seed: Seed
+
+
+class Looked(Hosted):
+    """What is asked of every image that a stranger made."""
+
+    min_side: Annotated[int, Field(ge=1, description="a number of pixels")]
+    max_pixels: Positive
+    max_bytes: Positive
+    duplicate_distance: Annotated[int | None, Field(ge=0, le=63, description="0 to 63 bits, or null to keep all")]
+
+
+class Columns(Section):
+    """Names of a table's columns."""
+
+    url: ColumnName
+    caption: ColumnName
+    width: ColumnName | None
+    height: ColumnName | None
+    sha256: ColumnName | None
+
+
+class ImageColumns(Section):
+    """Names of the columns of a table that holds images."""
+
+    image: ColumnName
+    caption: ColumnName
+
+
+class Filter(Section):
+    """What a column's values must be; a null passes none."""
+
+    min: Annotated[float | None, Field(allow_inf_nan=False, description="a number")] = None
+    max: Annotated[float | None, Field(allow_inf_nan=False, description="a number")] = None
+    any_of: Annotated[list[str | bool | int] | None, Field(min_length=1, description="a list of values")] = None
+    none_of: Annotated[list[str | bool | int] | None, Field(min_length=1, description="a list of values")] = None
+
+
+Filters = Annotated[dict[str, Filter], Field(description="a mapping of columns to min, max, any_of, none_of")]
+
+
+class UrlsSample(Looked):
+    """Stage `sample`: images from the web, by tables of their addresses."""
+
+    source: one_of("urls")
+    columns: Columns
+    filters: Filters
+    max_aspect: Annotated[float | None, Field(ge=1, description="longer side by shorter side, or null")]
+    candidates: Annotated[float, Field(ge=1, le=100, description="rows drawn for each image, 1 to 100")]
+    contact: Annotated[str, Field(min_length=3, description="your address of mail or web, for those who are asked")]
+    honour_opt_outs: Flag
+    loopback_port: Annotated[int | None, Field(ge=1, le=65535, description="a port, or null")]
+
+
+class HubSample(Looked):
+    """Stage `sample`: tables that hold the images themselves, as `datasets` writes them."""
+
+    source: one_of("hub")
+    columns: ImageColumns
+    filters: Filters
+
+
+class WebdatasetSample(Looked):
+    """Stage `sample`: tar files of images and their words."""
+
+    source: one_of("webdataset")
+    caption: Annotated[str, Field(min_length=1, description="txt, or json:KEY for a value in the sample's JSON")]
+
+
+Sample = Annotated[
+    WorldSample | FolderSample | UrlsSample | HubSample | WebdatasetSample, Field(discriminator="source")
+]
 
 
 class Caption(Section):

@@ -13,7 +13,13 @@ INDEX = "index.parquet"  # of a folder: its table
 
 
 def data_set(entry: Mapping, root: Path) -> DatasetInput:
-    """The data set of an input: name, path, md5, size in bytes and context, what it is read for."""
+    """The data set of an input: name, path, md5, size in bytes and context, what it is read for.
+
+    One that others host has name, address as its path, and what tells its version in place of an md5.
+    """
+    if entry.get("hosted"):
+        source = json.dumps({"uri": entry["path"]})
+        return DatasetInput(Dataset(entry["name"], entry["md5"], "hosted", source), [])
     schema = _schema(root / entry["path"])
     return DatasetInput(
         Dataset(

@@ -93,6 +93,11 @@ class Run:
         entry = self._execution.input(name, str(path), self._execution.hasher(str(path)))
         self._execution.recorder.tell("log_inputs", inputs=[entry])
 
+    def log_hosted_input(self, name: str, address: str, digest: str) -> None:
+        """Notes in MLflow that the stage reads data that others host; `digest` says which state of them."""
+        entry = {"name": name, "path": address, "md5": digest, "hosted": True}
+        self._execution.recorder.tell("log_inputs", inputs=[entry])
+
 
 @contextmanager
 def stage(

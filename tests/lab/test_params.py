@@ -149,10 +149,8 @@ def test_committed_parameters_are_the_defaults():
             {"adapters__taca-r64__alpha": ABSENT},
             "`adapters.taca-r64.alpha` is missing; it must be a finite number",
         ),
-        (
-            {"sample__source": "folder"},
-            "`sample.folder` is null, but must be a folder's path, since",
-        ),
+        ({"sample__folder": "here"}, "`sample.folder` is 'here', but must be lab/world, the code that draws."),
+        ({"sample__folder": None}, "`sample.folder` is null, but must be lab/world, the code that draws."),
         (
             {"sample__source": "folder", "sample__folder": "no/such"},
             "`sample.folder` is 'no/such', but must be a folder that exists",

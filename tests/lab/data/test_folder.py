@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from compbench.errors import CompbenchError
-from lab.data.folder import captioned_files
+from lab.data.folder import read_folder
 from lab.errors import LabError
 
 SPELLED = [
@@ -47,7 +47,7 @@ def mine(tmp_path):
             (self.folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
         def read(self):
-            return {one.name: one.caption for one in captioned_files(self.folder, tmp_path / "unpacked")}
+            return {one.name: one.caption for one in read_folder(self.folder, tmp_path / "unpacked").files}
 
         def refused(self, said):
             with pytest.raises((LabError, CompbenchError), match=said) as caught:
@@ -165,7 +165,7 @@ def test_names_decide_nothing(mine, name):
 def test_the_folders_own_name_decides_nothing(mine, tmp_path, folder):
     mine.write("file_name,text\na.png,x\n")
     mine.folder.rename(tmp_path / folder)
-    (found,) = captioned_files(tmp_path / folder, tmp_path / "unpacked")
+    (found,) = read_folder(tmp_path / folder, tmp_path / "unpacked").files
     assert (found.name, found.caption) == ("a.png", "x")
 
 
@@ -278,3 +278,38 @@ def test_a_damaged_parquet_table_is_refused(mine):
 
 def test_a_folder_without_a_table_is_refused(mine):
     mine.refused(r"`sample.folder` .* has no captions: put a metadata\.csv with the columns file_name and text in it")
+
+
+def test_a_text_beside_each_image_is_its_caption(mine):
+    """Lines, commas and other systems' line ends included; hidden files and what systems leave count for nothing."""
+    mine.image("B.JPG")
+    mine.image("sub/cafe\u0301.png")
+    for name in ("__MACOSX/a.png", "@eaDir/a.png/thumb.png", "._a.png", ".thumbnails/a.png"):
+        mine.image(name)
+    mine.write(b"\xef\xbb\xbfa cat,\r\nand a dog\r\n", "a.txt")
+    mine.write("two\n", "B.TXT")
+    mine.write("three", "sub/caf\u00e9.caption")
+    mine.write("of nothing", "README.txt")
+    assert mine.read() == {"a.png": "a cat,\nand a dog", "B.JPG": "two", "sub/cafe\u0301.png": "three"}
+
+
+def test_of_two_images_with_one_text_the_first_is_taken_and_the_other_named(mine, tmp_path):
+    mine.image("a.webp")
+    mine.write("a cat", "a.txt")
+    found = read_folder(mine.folder, tmp_path / "unpacked")
+    assert [one.name for one in found.files] == ["a.png"]
+    assert found.left_out == [("a.webp", "has the text file of a.png")]
+
+
+def test_a_table_comes_before_a_text_and_an_image_with_neither_is_refused(mine):
+    mine.image("b.png")
+    mine.write("file_name,text\na.png,from the table\n")
+    mine.write("beside", "a.txt")
+    mine.refused(r"b\.png has no row in a metadata\.csv, and no text file of its name")
+    mine.write("b beside", "b.txt")
+    assert mine.read() == {"a.png": "from the table", "b.png": "b beside"}
+
+
+def test_a_text_that_says_nothing_is_refused_by_the_images_name(mine):
+    mine.write(" \n", "a.txt")
+    mine.refused(r"a\.png has no caption in .*a\.txt")

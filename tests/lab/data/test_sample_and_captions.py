@@ -11,10 +11,10 @@ from compbench import reading
 from compbench.errors import CompbenchError
 from lab.data.captions import caption_images
 from lab.data.images import read_image
-from lab.data.sample import sample
 from lab.errors import LabError
 from lab.world.captions import MAX_TOKENS
 from lab.world.vocabulary import token_count
+from tests.lab.data.sampled import of_folder, of_world
 
 
 @pytest.fixture
@@ -33,15 +33,15 @@ def user_folder(tmp_path):
 
 def test_the_worlds_sample_is_the_same_twice(tmp_path):
     """Equal seeds give equal rows and equal files."""
-    rows = [sample("world", None, 4, 11, tmp_path / name, tmp_path / "cache") for name in ("a", "b")]
+    rows = [of_world(tmp_path / name, 4) for name in ("a", "b")]
     assert rows[0] == rows[1]
-    files = [sorted((tmp_path / name / "images").iterdir()) for name in ("a", "b")]
+    files = [sorted((tmp_path / name / "out/images").iterdir()) for name in ("a", "b")]
     assert [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
 
 
 def test_a_users_folder_is_sampled_with_its_captions(tmp_path, user_folder):
     """Images keep their size, captions and file names."""
-    rows = sample("folder", str(user_folder), 4, 0, tmp_path / "out", tmp_path / "cache")
+    rows = of_folder(tmp_path, user_folder, 4)
     assert len(rows) == 4
     for row in rows:
         number = int(row["caption"].split()[-1])
@@ -53,7 +53,7 @@ def test_a_users_folder_is_sampled_with_its_captions(tmp_path, user_folder):
 def test_a_folder_with_too_few_images_is_refused(tmp_path, user_folder):
     """The error names key, value and how many there are."""
     with pytest.raises(LabError, match=r"`sample.size` is 9, but .* holds 6 images"):
-        sample("folder", str(user_folder), 9, 0, tmp_path / "out", tmp_path / "cache")
+        of_folder(tmp_path, user_folder, 9)
 
 
 def test_a_truncated_image_is_named(tmp_path, user_folder):
@@ -61,7 +61,7 @@ def test_a_truncated_image_is_named(tmp_path, user_folder):
     path = user_folder / "3.png"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(LabError, match=r"3\.png is damaged or cut short"):
-        sample("folder", str(user_folder), 6, 0, tmp_path / "out", tmp_path / "cache")
+        of_folder(tmp_path, user_folder, 6)
 
 
 def test_an_image_whose_header_is_cut_short_is_named(tmp_path):
@@ -80,16 +80,16 @@ def test_an_image_whose_header_is_cut_short_is_named(tmp_path):
 
 def test_the_detectors_captions_name_what_is_drawn(tmp_path):
     """Short captions from pixels alone, naming shapes that the scenes hold; the same twice."""
-    rows = sample("world", None, 40, 11, tmp_path, tmp_path / "cache")
-    captions = caption_images("detector", tmp_path, rows)
-    assert captions == caption_images("detector", tmp_path, rows)
+    rows = of_world(tmp_path, 40)
+    captions = caption_images("detector", tmp_path / "out", rows)
+    assert captions == caption_images("detector", tmp_path / "out", rows)
     assert all(token_count(row["caption"]) <= MAX_TOKENS for row in captions)
     assert len({row["caption"] for row in captions}) > 20
 
 
 def test_the_source_captioner_keeps_the_words(tmp_path, user_folder):
     """`source` changes nothing."""
-    rows = sample("folder", str(user_folder), 6, 0, tmp_path / "out", tmp_path / "cache")
+    rows = of_folder(tmp_path, user_folder, 6)
     captions = caption_images("source", tmp_path / "out", rows)
     assert [row["caption"] for row in captions] == [row["caption"] for row in rows]
 

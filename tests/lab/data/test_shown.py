@@ -8,9 +8,9 @@ import pytest
 from made_png import png
 from PIL import Image, ImageCms
 
-from lab.data.sample import sample
 from lab.data.shown import read_shown
 from lab.errors import LabError
+from tests.lab.data.sampled import of_folder
 
 WHITE = (255, 255, 255)
 ORIENTATION = 0x0112
@@ -74,7 +74,7 @@ def test_the_index_has_the_size_after_the_turn(tmp_path, corner):
     (tmp_path / "mine").mkdir()
     corner.save(tmp_path / "mine/a.jpg", exif=oriented(6), icc_profile=swapped_srgb())
     (tmp_path / "mine/metadata.csv").write_text("file_name,text\na.jpg,a corner\n")
-    (row,) = sample("folder", str(tmp_path / "mine"), 1, 0, tmp_path / "out", tmp_path / "unpacked")
+    (row,) = of_folder(tmp_path, tmp_path / "mine", 1)
     with Image.open(tmp_path / "out" / row["path"]) as image:
         assert (row["width"], row["height"]) == image.size == (16, 32)
         assert "icc_profile" not in image.info

@@ -1,0 +1,92 @@
+"""Tar files of images with their words, as webdataset has them, as a source of stage `sample`.
+
+What belongs to one image lies one after the other and has one name up to the first dot: `0001.jpg`, `0001.txt`,
+`0001.json`. Shards come in a seeded order and are read from their start, no further than is needed.
+"""
+
+import json
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import PurePosixPath
+
+from PIL import Image
+
+from lab.data.sources.drawn import note_files
+from lab.data.sources.looked import Bounds, Item, looked
+from lab.data.tabular.files import TableFile, find_files
+from lab.errors import LabError
+
+IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+JSON = "json:"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Section `sample` of params.yaml."""
+
+    folder: str
+    repo: str | None
+    revision: str | None
+    address: str | None
+    files: str
+    size: int
+    seed: int
+    min_side: int
+    max_pixels: int
+    max_bytes: int
+    duplicate_distance: int | None
+    caption: str
+
+    def images(self, places, record) -> Iterator[tuple[Image.Image, str, str]]:
+        """Images in the order of their shards and in these, until there are enough."""
+        files = find_files(self.folder, self.repo, self.revision, self.address, self.files)
+        read: dict[str, str] = {}
+        items = (item for file in files.in_order(self.seed) for item in self._of_shard(file, read))
+        try:
+            yield from looked(items, self.size, Bounds.of(self), places, record)
+        finally:
+            note_files(files, read, record)
+
+    def _of_shard(self, file: TableFile, read: dict[str, str]) -> Iterator[Item]:
+        """Raises: LabError for a shard that is no tar file or cut short."""
+        read[file.name] = file.digest or f"bytes:{file.size}"
+        try:
+            with file.open(whole=True) as opened, tarfile.open(fileobj=opened, mode="r|*") as shard:
+                for key, members in groupby((one for one in shard if one.isfile()), lambda one: _key(one.name)):
+                    yield from self._item(
+                        file, key, {_ending(one.name): shard.extractfile(one).read() for one in members}
+                    )
+        except (tarfile.TarError, EOFError) as error:
+            raise LabError(
+                f"The shard {file.name} cannot be read ({error}): fetch it again, or leave it out by `sample.files`."
+            ) from None
+
+    def _item(self, file: TableFile, key: str, parts: Mapping[str, bytes]) -> Iterator[Item]:
+        """The image of one sample, if it has any."""
+        content = next((parts[ending] for ending in IMAGES if ending in parts), None)
+        if content is not None:
+            yield Item(f"{file.name}#{key}", self._words(file, key, parts), content)
+
+    def _words(self, file: TableFile, key: str, parts: Mapping[str, bytes]) -> str:
+        """Raises: LabError where a sample has none."""
+        name = "json" if self.caption.startswith(JSON) else self.caption
+        try:
+            if name != "json":
+                return parts[name].decode()
+            return str(json.loads(parts[name])[self.caption.removeprefix(JSON)] or "")
+        except (KeyError, ValueError, TypeError):
+            raise LabError(
+                f"`sample.caption` is {self.caption!r}, but {key} of {file.name} has no such words in UTF-8; it has "
+                f"{', '.join(parts)}."
+            ) from None
+
+
+def _key(name: str) -> str:
+    path = PurePosixPath(name)
+    return path.with_name(path.name.partition(".")[0] or path.name).as_posix()
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).name.partition(".")[2].lower()

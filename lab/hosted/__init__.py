@@ -1,0 +1,1 @@
+"""Files that others host: a repository of the hub, or a bucket, read in parts. `sample.folder` names it for them."""

@@ -1,0 +1,45 @@
+"""What values of section `sample` say of each other."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab.params.sections import FolderSample, Hosted, Sample, UrlsSample
+
+HOSTED = "lab/hosted"  # `folder` of what lies elsewhere
+
+
+def sample_faults(sample: Sample) -> Iterator[str]:
+    """One sentence for each fault."""
+    if isinstance(sample, (FolderSample, Hosted)) and not Path(sample.folder).is_dir():
+        yield f"`sample.folder` is {sample.folder!r}, but must be a folder that exists (there is none of that path)."
+    if isinstance(sample, Hosted):
+        yield from _place_faults(sample)
+    if isinstance(sample, UrlsSample):
+        yield from _filter_faults(sample)
+
+
+def _place_faults(sample: Hosted) -> Iterator[str]:
+    if (sample.repo is None) != (sample.revision is None):
+        given, absent = ("repo", "revision") if sample.revision is None else ("revision", "repo")
+        yield f"`sample.{absent}` is null, but must be given with `sample.{given}`, or both be null."
+    hosts = [key for key in ("repo", "address") if getattr(sample, key) is not None]
+    if len(hosts) == 2:
+        yield "`sample.address` must be null where `sample.repo` is given: files come from one place."
+    elif hosts and sample.folder != HOSTED:
+        yield f"`sample.folder` is {sample.folder!r}, but must be {HOSTED}, since `sample.{hosts[0]}` is given."
+    elif not hosts and sample.folder == HOSTED:
+        yield f"`sample.folder` is {HOSTED!r}, but must be your folder, or `sample.repo` or `sample.address` be given."
+
+
+def _filter_faults(sample: UrlsSample) -> Iterator[str]:
+    columns = sample.columns
+    if sample.max_aspect is not None and (columns.width is None or columns.height is None):
+        yield (
+            "`sample.max_aspect` must be null, or `sample.columns.width` and `sample.columns.height` name the columns "
+            "that it is reckoned from."
+        )
+    if columns.sha256 is not None and sample.candidates != 1:
+        yield (
+            f"`sample.candidates` is {sample.candidates:g}, but must be 1, since `sample.columns.sha256` is given: "
+            "every row is an image that was kept once."
+        )
