@@ -361,7 +361,7 @@ def test_program_prints_faults_and_no_traceback(tmp_path, defaults):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == "params.yaml: `threads` is 0, but must be an integer of at least 1.\n"
 
 
