@@ -33,11 +33,14 @@ repro: $(READY)  ## run the whole experiment; what is up to date is skipped
 base: $(READY)  ## train the built-in base (40 minutes on two cores); nothing else does
 	TACA_TRAIN_BASE=1 dvc repro -f -s base
 
-test: $(READY)  ## fast tests: no network, no GPU
-	python -m pytest -m "not slow and not gpu"
+# A file's tests run in one process, which makes the fixtures of that file once; each process loads torch, so they are few.
+PYTEST := python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+test: $(READY)  ## fast tests on all cores: no network, no GPU
+	$(PYTEST) -m "not slow and not gpu"
 
 test-all: $(READY)  ## all tests, the slow ones too
-	python -m pytest
+	$(PYTEST)
 
 check: $(READY)  ## style, import layers, and whether the committed base is what its code and parameters make
 	ruff check .
@@ -65,6 +68,7 @@ profile: $(READY)  ## rewrite params.yaml for a profile and show the change (PRO
 	@python -m lab.params.profile $(PROFILE)
 
 estimate: $(READY)  ## say what params.yaml or PROFILE=name will need: GPU memory, hours, disk, download (PRICE=2.5 an hour)
+	@python -m lab.preflight $(if $(PROFILE),--profile $(PROFILE)) || [ $$? = 1 ]
 	@python -m lab.estimate $(PROFILE) $(if $(PRICE),--price $(PRICE))
 
 remote: $(READY)  ## share data through a folder or s3:// (URL=...); then `dvc push` and `dvc pull`

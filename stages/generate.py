@@ -12,21 +12,7 @@ from taca.errors import TacaError
 
 def main() -> None:
     with stage("generate", sys.argv[1:], load, (LabError, TacaError)) as run:
-        check_alone()
         generate(run)
-
-
-def check_alone() -> None:
-    """An arm is one process on one device.
-
-    Raises:
-        LabError: a launcher of several processes started this one.
-    """
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise LabError(
-            "An arm is drawn by one process, but WORLD_SIZE says that there are more: use more GPUs by `make flow`, "
-            "which draws one arm on each."
-        )
 
 
 def generate(run) -> None:

@@ -9,6 +9,8 @@ from lab.params import load
 from runtime.execution import stage
 from taca.errors import TacaError
 
+ENCODED = Path("data/encoded")
+
 
 def main() -> None:
     with stage("train", sys.argv[1:], load, (LabError, TacaError)) as run:
@@ -39,7 +41,7 @@ def train(run, adapter) -> None:
     check_precision(settings.precision)
     with deterministic(settings.deterministic):
         trainer = prepared(run, adapter)
-        history = trainer.run(run.log_metrics)
+        history = trainer.run(run.log_metrics, previews_of(run, trainer))
 
     folder = run.fresh(f"models/adapters/{run.key}")
     base = f"models/base/{run.params.base.name}"
@@ -52,18 +54,45 @@ def train(run, adapter) -> None:
 
 def prepared(run, adapter):
     """The trainer of an adapter, with its base and its data."""
-    from lab.data.encoded import read_buckets, read_empty_caption
-    from lab.models.load import part_config
+    from lab.data.encoded import EMPTY_CAPTION, read_buckets, read_empty_caption
+    from lab.models.family import family_named
+    from lab.models.load import part_config, transformer_class
     from lab.training.frozen import load_frozen
     from lab.training.prepare import prepare
+    from lab.training.preview import check_preview
 
     settings = run.params.train
-    base, encoded = Path("models/base") / run.params.base.name, Path("data/encoded")
+    base, encoded = Path("models/base") / run.params.base.name, ENCODED
+    if settings.preview is not None:
+        family = family_named(transformer_class(base), part_config(base, "transformer"))
+        check_preview(family, settings.preview.guidance, empty_caption=(encoded / EMPTY_CAPTION).exists())
     buckets = read_buckets(encoded)
     empty_caption = read_empty_caption(encoded) if settings.caption_dropout > 0 else None
     transformer = load_frozen(base, settings.precision)
     scheduler = part_config(base, "scheduler")
     return prepare(transformer, scheduler, buckets, adapter, settings, run.work, empty_caption)
+
+
+def previews_of(run, trainer):
+    """What draws preview images of the training; None where parameters ask for none."""
+    from lab.data.encoded import read_empty_caption
+    from lab.training.preview import PreviewConfig, Previews, load_preview_pipeline, needs_empty_caption
+
+    settings = run.params.train
+    if settings.preview is None:
+        return None
+    base = Path("models/base") / run.params.base.name
+    config = PreviewConfig(**settings.preview.model_dump(), seed=settings.seed)
+    return Previews(
+        load_preview_pipeline(base, trainer.transformer, trainer.batches, settings.mixed_precision),
+        trainer.batches,
+        config,
+        trainer.taca_config,
+        settings.mixed_precision,
+        read_empty_caption(ENCODED) if needs_empty_caption(trainer.family, config.guidance) else None,
+        run.work / "previews",
+        lambda path: run.log_artifact(path, "previews"),
+    )
 
 
 def told(settings, guidance: float | None) -> dict[str, object]:

@@ -15,6 +15,18 @@ ROOT = Path(__file__).parent.parent
 TOY = Path(__file__).parent / "toy"
 STORE = "sqlite:///{root}/mlflow.db"
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of as many processes as there are cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are left out, so that the order is the same without them
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the files, those with long tests come first: the last one is then short."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        marks = ("first", "slow")
+        files = {mark: {item.path for item in items if item.get_closest_marker(mark)} for mark in marks}
+        items.sort(key=lambda item: [item.path not in files[mark] for mark in marks])
+
 
 class Toy:
     """The repository and the commands to run in it."""

@@ -130,6 +130,20 @@ def test_repro_hands_nothing_to_dvc_before_all_is_there(place):
     assert (place.root / "calls").read_text() == "-m lab.preflight\n-m lab.preflight\ndvc repro\n"
 
 
+def test_an_estimate_comes_after_what_is_missing_and_all_the_same(place):
+    place.make(".venv/.installed")
+    (place.root / "lacking").touch()
+    (place.root / "calls").unlink()
+    assert place.make("estimate", "PROFILE=flux-dev", "PRICE=2").returncode == 0
+    assert place.make("estimate").returncode == 0
+    assert (place.root / "calls").read_text().splitlines() == [
+        "-m lab.preflight --profile flux-dev",
+        "-m lab.estimate flux-dev --price 2",
+        "-m lab.preflight",
+        "-m lab.estimate",
+    ]
+
+
 def test_remote_without_address_says_what_to_say(place):
     done = place.make("remote")
     assert done.returncode != 0

@@ -24,11 +24,11 @@ class Base:
 
     Attributes:
         read: a JSON file by its path in the pipeline's folder.
-        download: bytes that stage `base` fetches.
+        size: bytes of all files from which it is loaded, as far as they are known.
     """
 
     read: Callable[[str], Mapping]
-    download: int = 0
+    size: int = 0
 
     @property
     def parts(self) -> dict[str, tuple[str, str]]:

@@ -10,6 +10,7 @@ from torch import nn
 from lab.estimate.base import Base
 from lab.estimate.kernels import Kernels
 from lab.estimate.meter import Meter
+from lab.estimate.one_step import one_step
 from lab.estimate.text import text_parts
 from lab.estimate.work import held
 from lab.generation.adapter import NAME
@@ -60,23 +61,10 @@ def draw(
     size = settings.height or side, settings.width or side
     early = NAME if adapter is not None and arm.adapter_scope == "early" else None
     config, embeddings = TacaConfig(gamma=arm.gamma, threshold=0.0, adapter=early), _embeddings(base, settings, arm)
-    meter, after_step = _held(transformer, vae, settings.offload), []
-
-    def note(*_: object) -> dict:
-        after_step.append(meter.flops)
-        return {}
-
+    meter = _held(transformer, vae, settings.offload)
     with taca(pipe, config), meter, Kernels(device=device):
-        pipe(
-            **embeddings,
-            height=size[0],
-            width=size[1],
-            num_inference_steps=1,
-            guidance_scale=arm.guidance,
-            output_type="pt",
-            callback_on_step_end=note,
-        )
-    return Drawing(meter.peak, after_step[0], meter.flops - after_step[0], size)
+        flops = one_step(pipe, meter, **embeddings, height=size[0], width=size[1], guidance_scale=arm.guidance)
+    return Drawing(meter.peak, *flops, size)
 
 
 @dataclass(frozen=True)

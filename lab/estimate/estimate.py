@@ -1,17 +1,19 @@
 """The estimate of a whole experiment, a row for each stage that takes a GPU, a download or much disk."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from compbench.parsing import RULES
 from lab.estimate import drawing, scoring, work
 from lab.estimate.base import Base
+from lab.generation.load import check_size
 from lab.generation.plan import PlannedImage, plan_images
 from lab.generation.precision import precision_of
 from lab.params.sections import Adapter, Arm, Params
-from lab.preflight.disk import PIXEL
 from lab.prompts import prompts_of
+
+PIXEL = 1.5  # bytes of a PNG: photographs take 1.3 to 1.7
 
 
 @dataclass(frozen=True)
@@ -44,27 +46,39 @@ class Row:
     work: Work | None = None
 
 
-def estimate(params: Params, base: Base) -> Iterator[Row]:
+def estimate(params: Params, base: Base, wanted: Callable[[str], bool] = lambda stage: True) -> Iterator[Row]:
     """The rows in the order in which stages run.
+
+    Args:
+        wanted: tells by a stage's name, such as `train@taca-r16`, whether its row is asked for.
 
     Raises:
         LabError: the base and the parameters do not go together.
     """
-    yield Row("base", disk=base.download, download=base.download)
-    for name in params.published_adapters:
-        yield Row(f"fetch@{name}", disk=None, download=None)
-    encoded = work.encode(base, params.encode)
-    yield _encoding(params, *encoded)
-    for name, adapter in params.adapters.items():
-        if adapter.rank > 0:
-            yield _training(params, base, name, adapter, encoded[1])
-    planned = _planned(params)
-    yield from _drawings(params, base, planned)
-    counts = Counter(image.category for image in planned)
-    if params.score.device == "cuda":
-        usage = scoring.score(params.score, counts)
-        yield Row("weights of the scorers", disk=usage.weights, download=usage.weights)
-        yield from (Row(f"score@{name}", usage.peak, usage.flops) for name in params.arms)
+    if wanted("base"):
+        download = base.size if params.base.source == "hub" else 0
+        yield Row("base", disk=download, download=download)
+    yield from (Row(name, disk=None, download=None) for name in _stages("fetch", params.published_adapters, wanted))
+    yield from _making_adapters(params, base, wanted)
+    yield from _drawings(params, base, wanted)
+    yield from _scorings(params, wanted)
+
+
+def _stages(program: str, keys: Iterable[str], wanted: Callable[[str], bool]) -> dict[str, str]:
+    """Keys by the names of their stages, as far as these are wanted."""
+    names = {f"{program}@{key}": key for key in keys}
+    return {name: key for name, key in names.items() if wanted(name)}
+
+
+def _making_adapters(params: Params, base: Base, wanted: Callable[[str], bool]) -> Iterator[Row]:
+    trained = _stages("train", (name for name, adapter in params.adapters.items() if adapter.rank > 0), wanted)
+    if not trained and not wanted("encode"):
+        return
+    usage, encoded = work.encode(base, params.encode)
+    if wanted("encode"):
+        yield _encoding(params, usage, encoded)
+    for stage, name in trained.items():
+        yield _training(params, base, stage, params.adapters[name], encoded)
 
 
 def _encoding(params: Params, usage: work.Usage, encoded: Mapping) -> Row:
@@ -74,26 +88,32 @@ def _encoding(params: Params, usage: work.Usage, encoded: Mapping) -> Row:
     return Row("encode", usage.peak, usage.flops * batches, disk)
 
 
-def _training(params: Params, base: Base, name: str, adapter: Adapter, encoded: Mapping) -> Row:
+def _training(params: Params, base: Base, stage: str, adapter: Adapter, encoded: Mapping) -> Row:
     settings = params.train
     usage = work.train(base, settings, adapter, encoded)
     evaluations = 1 + -(-settings.steps // settings.checkpoint_every)
     held_out = evaluations * -(-settings.held_out // settings.batch_size)
     flops = settings.steps * usage.step.flops + held_out * usage.held_out.flops
+    if settings.preview is not None:
+        flops += (1 + settings.steps // settings.preview.every) * usage.preview_flops
     kind = Work("train", _transformer(base), settings.precision, settings.compile)
     # In float32. The checkpoint has the optimizer's two moments besides.
     size = usage.parameters * 4
-    return Row(f"train@{name}", usage.step.peak, flops, size, passing=3 * size, work=kind)
+    return Row(stage, usage.peak, flops, size, passing=3 * size, work=kind)
 
 
-def _drawings(params: Params, base: Base, planned: list[PlannedImage]) -> Iterator[Row]:
-    settings = params.generate
-    text = drawing.embed(base, settings)
+def _drawings(params: Params, base: Base, wanted: Callable[[str], bool]) -> Iterator[Row]:
+    settings, stages = params.generate, _stages("generate", params.arms, wanted)
+    if not stages:
+        return
+    check_size(base.family, base.config("vae"), settings.height, settings.width)
+    planned, text = _planned(params), drawing.embed(base, settings)
     prompts, images = len({image.prompt for image in planned}), len(planned)
     text_flops = text.flops * -(-prompts // settings.batch_size)
     kind = Work("generate", _transformer(base), precision_of(settings.dtype, settings.quantization), settings.compile)
     seen: dict[tuple, drawing.Drawing] = {}
-    for name, arm in params.arms.items():
+    for stage, name in stages.items():
+        arm = params.arms[name]
         adapter = _adapter_of(params, arm)
         key = (adapter, arm.gamma, arm.guidance > 1, arm.adapter_scope)
         if key not in seen:
@@ -102,7 +122,16 @@ def _drawings(params: Params, base: Base, planned: list[PlannedImage]) -> Iterat
         batch = settings.num_inference_steps * found.step_flops + found.other_flops
         flops = text_flops + batch * -(-images // settings.batch_size)
         disk = round(images * found.size[0] * found.size[1] * PIXEL)
-        yield Row(f"generate@{name}", max(text.peak, found.peak), flops, disk, prompts * text.size, work=kind)
+        yield Row(stage, max(text.peak, found.peak), flops, disk, prompts * text.size, work=kind)
+
+
+def _scorings(params: Params, wanted: Callable[[str], bool]) -> Iterator[Row]:
+    stages = _stages("score", params.arms, wanted)
+    if not stages or params.score.device != "cuda":
+        return
+    usage = scoring.score(params.score, Counter(image.category for image in _planned(params)))
+    yield Row("weights of the scorers", disk=usage.weights, download=usage.weights)
+    yield from (Row(stage, usage.peak, usage.flops) for stage in stages)
 
 
 def _adapter_of(params: Params, arm: Arm) -> Adapter | None:

@@ -8,7 +8,9 @@ from lab.estimate.rates import Card, Rate, cards, prices, rate_for
 GIB, GB, PFLOP = 2**30, 1e9, 1e15
 NOT_MEASURED, TOO_SMALL = "not measured", "too small"
 NOT_COUNTED = (
-    "Memory is the peak of live tensors, counted on the meta device without compilation. Not in it are the CUDA "
+    "Memory is the peak of live tensors, counted on the meta device without compilation, which takes less: on an "
+    "H200 compiled blocks took 0.55 to 0.65 of it in drawing and 0.67 to 0.89 in training "
+    "[benchmarks/results/gpu-nvidia-h200.json], but what inductor fuses no shape tells. Not in it are the CUDA "
     "context, what the allocator loses by fragmentation, and the workspaces of cuBLAS, cuDNN and attention: leave a "
     "GiB or two.",
     "Disk: a PNG takes one and a half bytes a pixel; meanwhile: until the stage has ended. Outputs are counted once: "

@@ -12,11 +12,13 @@ from lab.data.encoded import KEYS
 from lab.estimate.base import Base
 from lab.estimate.kernels import Kernels
 from lab.estimate.meter import Meter
+from lab.estimate.previews import preview
 from lab.estimate.text import text_parts
 from lab.params.sections import Adapter, Encode, Train
 from lab.training.frozen import recompute_blocks
 from lab.training.lora import add_lora, keep_inputs
 from lab.training.loss import velocity_loss
+from lab.training.preview import autoencoder_dtype
 from taca.hooks import TacaConfig, taca
 
 Tensors = dict[str, torch.Tensor]
@@ -55,11 +57,18 @@ def encode(base: Base, settings: Encode) -> tuple[Usage, Tensors]:
 
 @dataclass(frozen=True)
 class Training:
-    """A step of the optimizer with all its passes, the forward pass of a held-out batch, and the adapter's numbers."""
+    """A step of the optimizer with all its passes, the forward pass of a held-out batch, and the adapter's numbers.
+
+    Attributes:
+        peak: the most bytes alive at once, previews included.
+        preview_flops: operations of a set of preview images.
+    """
 
     step: Usage
     held_out: Usage
     parameters: int
+    peak: int
+    preview_flops: int
 
 
 def train(base: Base, settings: Train, adapter: Adapter, encoded: Tensors, device: str = "cuda") -> Training:
@@ -82,6 +91,9 @@ def train(base: Base, settings: Train, adapter: Adapter, encoded: Tensors, devic
     # AdamW's moments, two for each parameter. Its fused kernel makes nothing besides.
     moments = [torch.empty_like(parameter) for parameter in parameters for _ in range(2)]
     meter.hold([*moments, *batch.values(), noise, timestep])
+    if settings.preview is not None:
+        vae = base.build("vae", autoencoder_dtype(encoded["prompt_embeds"].dtype, settings.mixed_precision))
+        meter.hold(chain(vae.parameters(), vae.buffers()))
 
     with taca(transformer, TacaConfig(gamma=adapter.gamma, threshold=0.0)), kernels, meter:
         with torch.no_grad():
@@ -92,7 +104,13 @@ def train(base: Base, settings: Train, adapter: Adapter, encoded: Tensors, devic
         for _ in range(passes):
             kernels.backward(velocity_loss(transformer, base.family, batch, noise, timestep, guidance))
     flops = (meter.flops - held_out.flops) // passes * settings.gradient_accumulation
-    return Training(Usage(meter.peak, flops), held_out, sum(parameter.numel() for parameter in parameters))
+    step, drawn = Usage(meter.peak, flops), 0
+    if settings.preview is not None:
+        for parameter in parameters:
+            parameter.grad = None
+        with kernels, meter:
+            drawn = preview(base, settings.preview, transformer, vae, adapter, encoded, mixed, meter)
+    return Training(step, held_out, sum(parameter.numel() for parameter in parameters), meter.peak, drawn)
 
 
 def _rows(tensor: torch.Tensor, count: int, dtype: torch.dtype | None) -> torch.Tensor:

@@ -9,9 +9,7 @@ from diffusers import DiffusionPipeline
 from lab.errors import LabError
 from lab.models.family import Family
 from lab.models.four_bits import check_four_bits, four_bits
-from lab.models.load import device_of, load_base, load_transformer, read_config
-
-TEXT = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
+from lab.models.load import device_of, load_base, load_transformer, load_without_text
 
 
 def load_text(folder: Path, dtype: str) -> DiffusionPipeline:
@@ -26,18 +24,17 @@ def load_drawing(folder: Path, dtype: str, quantization: str, offload: str = "no
         quantization: "none", or "nf4" for 4-bit weights of the transformer, which compute in `dtype`.
         offload: "none", or "group": the transformer stays in the computer's memory, for `offload_groups`.
     """
-    config = read_config(folder, "model_index.json")
-    options, number = {name: None for name in TEXT if name in config}, getattr(torch, dtype)
+    options, number = {}, getattr(torch, dtype)
     if offload == "group":
         # A pipeline brings all that it is loaded with to the GPU, which may not have room for the whole of it.
-        pipe = load_base(folder, dtype, **options, transformer=None)
+        pipe = load_without_text(folder, dtype, transformer=None)
         pipe.register_modules(transformer=load_transformer(folder, number))
         return pipe
     if quantization == "nf4":
         options["transformer"] = load_transformer(
             folder, number, quantization_config=four_bits(number), device_map={"": device_of(folder)}
         )
-    return load_base(folder, dtype, **options)
+    return load_without_text(folder, dtype, **options)
 
 
 def check_quantization(quantization: str) -> None:

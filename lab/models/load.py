@@ -13,6 +13,8 @@ from lab.models.device import device_for
 from lab.models.published.pin import find_pipeline, read_pin
 from lab.models.published.selection import INDEX, variant_of
 
+TEXT = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
+
 
 def load_base(folder: Path, dtype: str, **options: object) -> DiffusionPipeline:
     """The base in `folder`, all of it in `dtype` ("float32", "bfloat16", "float16"), on the GPU if there is one.
@@ -25,6 +27,12 @@ def load_base(folder: Path, dtype: str, **options: object) -> DiffusionPipeline:
         LabError: a file that the pin names is missing, or has changed; or as `device_of`.
     """
     return _load_pipeline(folder, dtype=getattr(torch, dtype), **options)
+
+
+def load_without_text(folder: Path, dtype: str, **options: object) -> DiffusionPipeline:
+    """The base without text encoders and tokenizers; else as `load_base`."""
+    index = read_config(folder, INDEX)
+    return load_base(folder, dtype, **{name: None for name in TEXT if name in index}, **options)
 
 
 def load_encoders(folder: Path, dtype: str) -> DiffusionPipeline:

@@ -173,7 +173,17 @@ def _training_faults(train: Train, encode: Encode) -> Iterator[str]:
             f"`encode.empty_caption` is False, but must be True, since `train.caption_dropout` is "
             f"{train.caption_dropout}."
         )
+    yield from _preview_faults(train)
     if train.warmup_steps >= train.steps:
         yield (
             f"`train.warmup_steps` is {train.warmup_steps}, but must be below `train.steps`, which is {train.steps}."
         )
+
+
+def _preview_faults(train: Train) -> Iterator[str]:
+    if train.preview is None:
+        return
+    for key, other in (("every", "steps"), ("images", "held_out")):
+        value, most = getattr(train.preview, key), getattr(train, other)
+        if value > most:
+            yield f"`train.preview.{key}` is {value}, but must be at most `train.{other}`, which is {most}."

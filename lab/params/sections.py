@@ -199,6 +199,15 @@ class Encode(Section):
     empty_caption: Flag
 
 
+class Preview(Section):
+    """Images of held-out captions, drawn while an adapter is trained."""
+
+    every: Positive
+    images: Positive = 4
+    num_inference_steps: Positive = 30
+    guidance: Guidance = 1.0
+
+
 class Train(Section):
     """Stage `train`: what all adapters share (Eq. 13)."""
 
@@ -226,6 +235,9 @@ class Train(Section):
     timesteps: one_of("uniform", "scheduled")
     guidance: Annotated[float | None, Field(ge=0, allow_inf_nan=False, description="a number of at least 0, or null")]
     deterministic: Flag
+    preview: Annotated[
+        Preview | None, Field(description=f"a mapping with the keys {', '.join(Preview.model_fields)}, or null")
+    ]
 
 
 class Adapter(Section):

@@ -20,9 +20,20 @@ def missing(params: Params, root: Path, targets: Collection[str] = ()) -> list[s
     if _is_built_in(params):
         return []
     # What follows imports torch and DVC, which takes seconds.
+    from lab.preflight.ahead import stages_ahead
     from lab.preflight.look import look
 
-    return look(params, root, targets)
+    return look(params, root, stages_ahead(root, targets))
+
+
+def missing_for(params: Params, root: Path) -> list[str]:
+    """What all stages of other parameters than those of `params.yaml` would stop for, as `missing`."""
+    if _is_built_in(params):
+        return []
+    from lab.preflight.ahead import all_stages
+    from lab.preflight.look import look
+
+    return look(params, root, all_stages(params))
 
 
 def _is_built_in(params: Params) -> bool:

@@ -6,13 +6,13 @@ from pathlib import Path
 from safetensors import safe_open
 
 from lab.errors import LabError
+from lab.estimate.base import Base
 from lab.generation.precision import check_same, precision_of
 from lab.models.hub_file import Header, ask_header, check_digest
 from lab.models.published.hashes import sha256
 from lab.params import Params
 from lab.params.sections import PublishedAdapter
 from lab.preflight.ahead import Ahead
-from lab.preflight.base import Base
 from lab.preflight.findings import Findings, Space
 
 
@@ -25,10 +25,10 @@ def check_adapters(params: Params, ahead: Ahead, base: Base | None, found: Findi
             check_digest(name, source.file, source.sha256, header.sha256)
             found.space.append(Space(Path("models"), header.size, f"the adapter {name}"))
             _check_trained_here(name, header.metadata, params)
-            if base is not None and base.read is not None:
+            if base is not None:
                 from lab.models.published_adapter import check_fit
 
-                check_fit(name, header.shapes, base.name, base.read)
+                check_fit(name, header.shapes, params.base.name, base.read)
     _check_precision(params, ahead, found)
 
 

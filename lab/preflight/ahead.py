@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from lab.params import Params
 from runtime.errors import StageError
 from runtime.execution.graph import Stage, overlap, read_stages
 
@@ -44,6 +45,18 @@ def stages_ahead(root: Path, targets: Collection[str]) -> Ahead:
         raise StageError(f"`dvc status` fails, so nobody knows what is to run: {error}") from error
     meant = [name for name in stages if not targets or {name, name.partition("@")[0]} & set(targets)]
     return Ahead([name for name in meant if name in _touched(stages, changed)])
+
+
+def all_stages(params: Params) -> Ahead:
+    """Every stage that these parameters make of dvc.yaml, as if none had run."""
+    single = ("base", "prompts", "sample", "caption", "encode", "report")
+    keyed = {
+        "train": params.adapters,
+        "fetch": params.published_adapters,
+        "generate": params.arms,
+        "score": params.arms,
+    }
+    return Ahead([*single, *(f"{program}@{key}" for program, keys in keyed.items() for key in keys)])
 
 
 def _touched(stages: Mapping[str, Stage], changed: Collection[str]) -> set[str]:

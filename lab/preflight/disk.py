@@ -1,38 +1,32 @@
 """Disks: what stages will write, and DVC's copy of it."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from compbench.scorers.interface import Prompt
 from lab.errors import LabError
-from lab.params import Params
-from lab.preflight.ahead import Ahead
-from lab.preflight.base import Base
+from lab.estimate.estimate import Row
 from lab.preflight.findings import Findings, Space
-from lab.preflight.fit import family_of
 
 GB = 1e9
-PIXEL = 1.5  # bytes of a PNG: photographs take 1.3 to 1.7
+# By program: what it writes that fills disks.
+OUTPUTS = {"encode": "data/encoded", "train": "models/adapters/{}", "generate": "results/images/{}"}
 LINKS = {"reflink", "hardlink", "symlink"}  # kinds of DVC's cache.type that take no place twice
 
 
 def check_disk(
-    params: Params,
     root: Path,
-    ahead: Ahead,
-    base: Base | None,
-    prompts: Sequence[Prompt],
+    figures: Sequence[Row],
     found: Findings,
 ) -> None:
     """Compares what is free on each disk with what will be written to it, downloads that were found before included."""
     cache, copies = _dvc_cache(root)
-    space = list(found.space)
-    if base is not None and base.read is not None:
-        outputs = list(_outputs(params, root, ahead, base, prompts))
-        space += outputs
-        if copies:
-            space += [Space(cache, each.size, f"DVC's copy of {each.what}") for each in outputs]
+    outputs = [_rest(root, row) for row in figures if row.stage.partition("@")[0] in OUTPUTS]
+    space = [*found.space, *outputs]
+    if copies:
+        space += [Space(cache, each.size, f"DVC's copy of {each.what}") for each in outputs]
+    passing = max((row.passing for row in figures), default=0)
+    space.append(Space(root / ".work", passing, "what a stage keeps until it ends"))
     disks: dict[int, list[Space]] = {}
     for each in space:
         disks.setdefault(_there(each.folder).stat().st_dev, []).append(each)
@@ -52,35 +46,13 @@ def _check(space: Sequence[Space]) -> None:
         )
 
 
-def _outputs(params: Params, root: Path, ahead: Ahead, base: Base, prompts: Sequence[Prompt]) -> Iterator[Space]:
-    """The two outputs that fill disks, as far as no killed stage has left them in its work folder."""
-    transformer = base.read("transformer/config.json")
-    scale = 2 ** (len(base.read("vae/config.json")["block_out_channels"]) - 1)
-    side = family_of(base).default_size * scale
-    if ahead.runs("encode"):
-        settings = params.encode
-        width = 4 if settings.dtype == "float32" else 2
-        text = settings.max_sequence_length * transformer["joint_attention_dim"] * width
-        latents = family_of(base).latent_channels * ((settings.resolution or side) // scale) ** 2 * 4
-        yield _rest(root, "encode", "data/encoded", params.sample.size * (text + latents))
-    generate = params.generate
-    pixels = (generate.height or side) * (generate.width or side)
-    for arm in ahead.keys("generate"):
-        images = _limited(prompts, generate.limit) * generate.images_per_prompt
-        yield _rest(root, f"generate-{arm}", f"results/images/{arm}", images * pixels * PIXEL)
-
-
-def _limited(prompts: Sequence[Prompt], limit: int | None) -> int:
-    """How many prompts are drawn: the first `limit` of each category."""
-    categories = [prompt.category for prompt in prompts]
-    return sum(min(categories.count(category), limit or len(categories)) for category in set(categories))
-
-
-def _rest(root: Path, stage: str, output: str, size: float) -> Space:
-    """What a stage has still to write of `size` bytes."""
-    begun = (root / ".work").glob(f"{stage}-{'[0-9a-f]' * 12}/outs/{output}/**/*")
+def _rest(root: Path, row: Row) -> Space:
+    """What a stage has still to write of its output, which may lie in the work folder of one that was killed."""
+    program, _, key = row.stage.partition("@")
+    output = OUTPUTS[program].format(key)
+    begun = (root / ".work").glob(f"{row.stage.replace('@', '-')}-{'[0-9a-f]' * 12}/outs/{output}/**/*")
     written = sum(path.stat().st_size for path in begun if path.is_file())
-    return Space(root / output, max(0.0, size - written), output)
+    return Space(root / output, max(0, row.disk - written), output)
 
 
 def _dvc_cache(root: Path) -> tuple[Path, bool]:

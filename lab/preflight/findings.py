@@ -27,17 +27,22 @@ class Findings:
     Attributes:
         sentences: what is missing and what to do.
         space: what will be written.
+        base_size: bytes of the base's files, as far as they are known.
     """
 
     sentences: list[str] = field(default_factory=list)
     space: list[Space] = field(default_factory=list)
+    base_size: int = 0
+    _said: set[str] = field(default_factory=set)
 
     @contextmanager
     def of(self, stage: str) -> Iterator[None]:
-        """Keeps what the block refuses as a sentence of `stage`, and goes on behind the block."""
+        """Keeps what the block refuses as a sentence of `stage`, once, and goes on behind the block."""
         try:
             yield
         except KNOWN as error:
             argument = getattr(error, "argument", None)
             key = f" (`{stage.partition('@')[0]}.{argument}` in params.yaml)" if argument else ""
-            self.sentences.append(f"{stage}: {error}{key}")
+            if str(error) not in self._said:
+                self._said.add(str(error))
+                self.sentences.append(f"{stage}: {error}{key}")

@@ -1,25 +1,22 @@
 """What a published base takes: sizes of images, layers and ranks of adapters, guidance. Its configuration says."""
 
-import diffusers
-import torch
-
 from lab.data.encode import sizes_for
+from lab.estimate.base import Base
 from lab.generation.load import check_size
-from lab.models.family import Family, family_named
-from lab.models.published.selection import INDEX, parts_of
+from lab.models.family import Family
 from lab.params import Params
 from lab.preflight.ahead import Ahead
-from lab.preflight.base import Base
 from lab.preflight.findings import Findings
 from lab.training.frozen import check_graphs
 from lab.training.lora import check_targets
+from lab.training.preview import check_preview
 
 
 def check_fit_of_params(params: Params, ahead: Ahead, base: Base | None, found: Findings) -> None:
     """Whether the base takes what the parameters of encoding, training and drawing ask of it."""
-    if base is None or base.read is None:
+    if base is None:
         return
-    family, vae = family_of(base), base.read("vae/config.json")
+    family, vae = base.family, base.config("vae")
     if ahead.runs("encode"):
         with found.of("encode"):
             sizes_for(family, vae, params.encode.resolution, params.encode.aspects)
@@ -31,17 +28,13 @@ def check_fit_of_params(params: Params, ahead: Ahead, base: Base | None, found: 
         _check_training(params, trained, family, base, found)
 
 
-def family_of(base: Base) -> Family:
-    """The family of a base that is not loaded."""
-    _, kind = parts_of(base.read(INDEX))["transformer"]
-    return family_named(kind, base.read("transformer/config.json"))
-
-
 def _check_training(params: Params, names: list[str], family: Family, base: Base, found: Findings) -> None:
     with found.of("train"):
         family.guidance(params.train.guidance)
-    with torch.device("meta"):
-        transformer = getattr(diffusers, family.transformer.__name__).from_config(dict(family.config))
+    if params.train.preview is not None:
+        with found.of("train"):
+            check_preview(family, params.train.preview.guidance, empty_caption=params.encode.empty_caption)
+    transformer = base.transformer("float32")
     if params.train.compile:
         with found.of("train"):
             check_graphs(transformer, len(set(params.encode.aspects)))

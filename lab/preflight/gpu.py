@@ -1,58 +1,59 @@
 """What encodes, trains and draws with a published base: a GPU that PyTorch can use, and its memory."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from lab.errors import LabError
+from lab.estimate.estimate import Row
 from lab.generation.acceleration import check_offload
 from lab.generation.load import check_quantization
 from lab.models.device import ALLOW, device_for
 from lab.params import Params
 from lab.preflight.ahead import Ahead
-from lab.preflight.base import Base
 from lab.preflight.driver import Gpu, listed_gpus, why_unusable
 from lab.preflight.findings import Findings
-from lab.preflight.memory import least_memory
 from lab.training.frozen import check_precision
 
 GB = 1e9
 
 
-def check_gpu(params: Params, ahead: Ahead, base: Base | None, found: Findings) -> None:
+def check_gpu(params: Params, ahead: Ahead, figures: Sequence[Row], found: Findings) -> None:
     """The driver, the GPU's memory and what a precision needs besides; or a CPU, where that was asked for."""
     gpus, allowed = listed_gpus(), os.environ.get(ALLOW) == "1"
-    programs = _programs(params, ahead) if base is not None else []
+    computes = _computes(params, ahead)
     scores = ahead.runs("score") and params.score.device == "cuda"
-    reason = why_unusable(gpus) if gpus and (programs or scores) else None
+    reason = why_unusable(gpus) if gpus and (computes or scores) else None
     if reason and (scores or not allowed):
         found.sentences.append(f"GPU: {reason}")
-    elif programs:
+    elif computes:
         with found.of("GPU"):
-            device_for(base.size)
+            device_for(found.base_size)
     if scores and not gpus and not torch.cuda.is_available():
         found.sentences.append("score: `score.device` is cuda, and no NVIDIA GPU is here: set it to cpu, or bring one.")
-    if programs and gpus and base.read is not None and not allowed:
+    if gpus and not allowed:
         with found.of("GPU"):
-            _check_memory(gpus, {name: size for name, size in least_memory(params, base).items() if name in programs})
+            _check_memory(gpus, figures)
     _check_precisions(params, ahead, found)
 
 
-def _programs(params: Params, ahead: Ahead) -> list[str]:
-    """Those that compute with the base."""
+def _computes(params: Params, ahead: Ahead) -> bool:
+    """Whether anything computes with a published base."""
     trains = any(params.adapters[name].rank > 0 for name in ahead.keys("train"))
-    return [name for name in ("encode", "generate") if ahead.runs(name)] + (["train"] if trains else [])
+    return params.base.source != "world" and (trains or ahead.runs("encode", "generate"))
 
 
-def _check_memory(gpus: Sequence[Gpu], needed: Mapping[str, float]) -> None:
-    """Raises: LabError if no GPU has room for the weights of the stage that has most of them."""
-    free = [gpu.free for gpu in gpus if gpu.free is not None]
-    program = max(needed, key=needed.get)
-    if free and needed[program] > max(free):
-        widest = max((gpu for gpu in gpus if gpu.free is not None), key=lambda gpu: gpu.free)
+def _check_memory(gpus: Sequence[Gpu], figures: Sequence[Row]) -> None:
+    """Raises: LabError if no GPU has room for the stage that takes most."""
+    with_memory = [gpu for gpu in gpus if gpu.free is not None]
+    needed = max(figures, key=lambda row: row.peak, default=None)
+    if needed is None or not with_memory:
+        return
+    widest = max(with_memory, key=lambda gpu: gpu.free)
+    if needed.peak > widest.free:
         raise LabError(
-            f"Stage {program} needs more than {needed[program] / GB:.1f} GB for weights alone, and {widest.name} has "
+            f"Stage {needed.stage} needs {needed.peak / GB:.1f} GB by the estimate, and {widest.name} has "
             f"{widest.free / GB:.1f} GB free of {widest.total / GB:.1f}: end what else is on it (`nvidia-smi`), take a "
             "larger one, or a profile for a smaller one (`make profile` with -24gb behind the name)."
         )

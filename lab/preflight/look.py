@@ -1,11 +1,12 @@
 """All checks, stage by stage, in the order in which stages run."""
 
-from collections.abc import Collection
 from pathlib import Path
 
+from lab.estimate.base import Base
+from lab.estimate.estimate import Row, estimate
 from lab.params import Params
 from lab.preflight.adapters import check_adapters
-from lab.preflight.ahead import stages_ahead
+from lab.preflight.ahead import Ahead
 from lab.preflight.base import check_base
 from lab.preflight.disk import check_disk
 from lab.preflight.findings import Findings
@@ -15,14 +16,24 @@ from lab.preflight.prompts import check_prompts
 from lab.preflight.scorers import check_scorers
 
 
-def look(params: Params, root: Path, targets: Collection[str]) -> list[str]:
-    """What `missing` returns, for parameters that need more than the repository."""
-    ahead, found = stages_ahead(root, targets), Findings()
+def look(params: Params, root: Path, ahead: Ahead) -> list[str]:
+    """What is missing for these stages, with parameters that need more than the repository."""
+    found = Findings()
     base = check_base(params, ahead, found)
     prompts = check_prompts(params, ahead, found)
     check_adapters(params, ahead, base, found)
     check_fit_of_params(params, ahead, base, found)
-    check_gpu(params, ahead, base, found)
+    figures = _figures(params, ahead, base, found)
+    check_gpu(params, ahead, figures, found)
     check_scorers(params, ahead, prompts, found)
-    check_disk(params, root, ahead, base, prompts, found)
+    check_disk(root, figures, found)
     return found.sentences
+
+
+def _figures(params: Params, ahead: Ahead, base: Base | None, found: Findings) -> list[Row]:
+    """What the stages take; nothing where the base is not known, or cannot do what the parameters ask of it."""
+    figures: list[Row] = []
+    if base is not None:
+        with found.of("estimate"):
+            figures += estimate(params, base, ahead.names.__contains__)
+    return figures

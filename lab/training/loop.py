@@ -16,7 +16,8 @@ from lab.training.batches import Batches, Tensors
 from lab.training.lora import keep_inputs
 from lab.training.loss import sample_timesteps, velocity_loss
 from lab.training.pace import Pace
-from taca.hooks import TacaConfig, taca
+from lab.training.preview import Previews
+from taca.hooks import TacaConfig, apply_taca, remove_taca, taca
 
 READ_EVERY = 10  # steps: reading a loss has the host wait for the device
 
@@ -91,28 +92,45 @@ class Trainer:
         self.history: list[dict[str, float | int | None]] = []
         self.unread: list[tuple[int, torch.Tensor]] = []
 
-    def run(self, log: Callable[[dict[str, float], int], None]) -> list[dict]:
+    def run(self, log: Callable[[dict[str, float], int], None], previews: Previews | None = None) -> list[dict]:
         """Trains to the end and returns the history: `step`, `loss`, `held_out_loss` (None on most steps).
 
         Raises:
             LabError: a loss is not finite.
         """
         first = self._resume()
-        # All timesteps that are drawn lie above the threshold. Said so, TACA need not ask the device in every pass.
-        with taca(self.transformer, TacaConfig(gamma=self.taca_config.gamma, threshold=0.0)):
+        with taca(self.transformer, self._in_passes):
             if first == 0:
                 self._note(log, 0, None)
+                if previews is not None:
+                    self._preview(previews, 0)
             drawn = Ahead(self._draw, range(first, self.config.steps))
             pace = Pace(drawn, self.config.batch_size * self.config.gradient_accumulation, self.device)
             bar = tqdm(drawn, total=self.config.steps, initial=first, desc="train", unit="step", disable=None)
             for step, batches in bar:
                 self.unread.append((step + 1, self._update(batches)))
-                if self._measured(step + 1) or len(self.unread) == READ_EVERY:
+                due = previews is not None and previews.due(step + 1)
+                if due or self._measured(step + 1) or len(self.unread) == READ_EVERY:
                     self._read_losses(log, pace)
+                    if due:
+                        self._preview(previews, step + 1)
                     if (step + 1) % self.config.checkpoint_every == 0:
                         self._save(step + 1)
                     pace.start()
         return self.history
+
+    @property
+    def _in_passes(self) -> TacaConfig:
+        # All timesteps that are drawn lie above the threshold. Said so, TACA need not ask the device in every pass.
+        return TacaConfig(gamma=self.taca_config.gamma, threshold=0.0)
+
+    def _preview(self, previews: Previews, step: int) -> None:
+        """Draws images, in which TACA acts as in an arm's and not as in a training pass."""
+        remove_taca(self.transformer)
+        try:
+            previews.draw(step)
+        finally:
+            apply_taca(self.transformer, self._in_passes)
 
     def _draw(self, step: int) -> list[Tensors]:
         """What one step needs of the CPU, for each of its passes: samples, noise and timesteps."""

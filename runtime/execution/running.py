@@ -95,6 +95,7 @@ def stage(
     name = "@".join([program, *argv])
     os.environ.update(quiet_waiting())
     with faults.told(name, known):
+        _check_alone()
         root = Path.cwd()
         params = load()
         stages = read_stages(root)
@@ -113,6 +114,16 @@ def stage(
         if finished:
             print(f"{name}: its outputs were finished before; they are in place now.")
             sys.exit(0)  # the block has nothing left to do
+
+
+def _check_alone() -> None:
+    """Refuses a launcher of several processes: each would do the whole work, and wait for the others' lock."""
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    if processes > 1:
+        raise StageError(
+            f"it is one process on one device, but WORLD_SIZE says that there are {processes}: start it without a "
+            "launcher, and use more GPUs by `make flow`, which runs one stage on each."
+        )
 
 
 def _usage(stages: Mapping[str, Stage], program: str) -> str:

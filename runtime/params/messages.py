@@ -91,7 +91,7 @@ def _node(location: Location, model: type[BaseModel]) -> tuple[type, str | None]
             (kind,) = get_args(kind)
             description = kind.__metadata__[0].description
         else:
-            kind, description = kind.model_fields[key].annotation, kind.model_fields[key].description
+            kind, description = _section(kind.model_fields[key].annotation), kind.model_fields[key].description
     return kind, description
 
 
@@ -103,6 +103,12 @@ def _written(location: Location, model: type[BaseModel]) -> list[str]:
 def _is_union(kind: type) -> bool:
     """Whether a section is of one of several kinds; a value or null is not."""
     return get_origin(kind) in (Union, UnionType) and all(hasattr(one, "model_fields") for one in get_args(kind))
+
+
+def _section(kind: type) -> type:
+    """The section of one that may be null; else the type as it is."""
+    sections = [one for one in get_args(kind) if hasattr(one, "model_fields")]
+    return sections[0] if get_origin(kind) in (Union, UnionType) and len(sections) == 1 else kind
 
 
 def _kind(union: type, name: str) -> type[BaseModel]:

@@ -169,6 +169,21 @@ def test_committed_parameters_are_the_defaults():
         ({"train__warmup_steps": 125}, "`train.warmup_steps` is 125, but must be below `train.steps`, which is 125."),
         ({"train__targets": []}, "`train.targets` is [], but must be a list of ends of layers' names, or null"),
         ({"train__precision": "int8"}, "`train.precision` is 'int8', but must be one of float32, bf16, nf4."),
+        ({"train__preview": {"every": 200}}, "`train.preview.every` is 200, but must be at most `train.steps`, which"),
+        (
+            {"train__preview": {"every": 5, "images": 129}},
+            "`train.preview.images` is 129, but must be at most `train.held_out`, which is 128.",
+        ),
+        ({"train__preview": {"every": 0}}, "`train.preview.every` is 0, but must be an integer of at least 1."),
+        ({"train__preview": {"images": 2}}, "`train.preview.every` is missing; it must be an integer of at least 1."),
+        (
+            {"train__preview": {"every": 5, "image": 2}},
+            "`train.preview.image` (2) is not a known key (did you mean `images`?); `train.preview` takes ",
+        ),
+        (
+            {"train__preview": 5},
+            "`train.preview` is 5, but must be a mapping with the keys every, images, num_inference_steps, guid",
+        ),
         ({"train__compile": "yes"}, "`train.compile` is 'yes', but must be true or false."),
         ({"encode__aspects": []}, "`encode.aspects` is [], but must be a list of at least one width / height."),
         ({"score__attribute": "blip"}, "`score.attribute` is 'blip', but must be one of detector, blip-vqa."),

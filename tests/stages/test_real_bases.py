@@ -24,12 +24,16 @@ ROOT = Path(__file__).parents[2]
 COPIED = ("compbench", "lab", "runtime", "stages", "taca", "dvc.yaml", "dvc.lock")
 # What a machine without a GPU, and a checkpoint that takes 64 pixels, cannot have of the profile (a layer is 16 wide).
 TINY = """
+prompts: {per_category: 2}
 encode: {max_sequence_length: 16, resolution: 64}
-train: {compile: false}
+train: {compile: false, steps: 4, checkpoint_every: 2, preview: {every: 2, images: 2, num_inference_steps: 2}}
 adapters: {taca-r16: {rank: 4, alpha: 4}, taca-r64: {rank: 16, alpha: 16}}
 generate: {max_sequence_length: 16, height: 64, width: 64, compile: false, num_inference_steps: 4}
 score: {device: cpu, dtype: float32}
 """
+
+
+pytestmark = [pytest.mark.first, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -48,10 +52,9 @@ def test_the_papers_profile_from_the_hub_to_the_report(name, hub, tmp_path, monk
     hub.add(params["base"]["repo"], checkpoint)
     files = [theirs["file"] for theirs in params["published_adapters"].values()]
     hub.add("ldiex/TACA", published_loras(checkpoint, tmp_path / "theirs", files))
-    repository.run_alone("check")
-    repository.run_alone("base")
-    for theirs in params["published_adapters"]:
-        repository.run_alone("fetch", theirs)
+    # Each of these two programs lifts the offline mode by itself, before it loads the hub's client.
+    repository.run("check", "base")
+    repository.run(*(f"fetch:{theirs}" for theirs in params["published_adapters"]))
     adapters = [f"train:{adapter}" for adapter in params["adapters"]]
     arms = [f"{stage}:{arm}" for arm in params["arms"] for stage in ("generate", "score")]
     repository.run("prompts", "sample", "caption", "encode", *adapters, *arms, "report")
@@ -61,8 +64,10 @@ def test_the_papers_profile_from_the_hub_to_the_report(name, hub, tmp_path, monk
     assert loaded
     assert not [path for path in loaded if "/" not in path], "a copy at the root, which no pipeline loads"
     images = {arm: images_of(repository.root, arm) for arm in params["arms"]}
-    assert {len(found) for found in images.values()} == {10}
+    assert {len(found) for found in images.values()} == {4}
     assert len({tuple(found) for found in images.values()}) == len(images), "two arms drew the same"
+    shown = {path.name for path in repository.root.rglob("previews/*.png")}
+    assert shown == {f"step-0000{step}-{number}.png" for step in ("00", "02", "04") for number in (0, 1)}
     facts = json.loads((repository.root / "models/adapters/authors-r16/adapter.json").read_text())
     assert (facts["rank"], facts["alpha"]) == ([2], [2.0])
     assert facts["difference"].startswith("Against adapters trained here, it leaves out ")
@@ -105,16 +110,9 @@ class Repository:
             "HF_HUB_OFFLINE": "1",
         }
 
-    def run_alone(self, stage: str, *key: str) -> None:
-        """As a program of its own, which lifts the offline mode before it loads the hub's client."""
-        self._run(f"stages.{stage}", *key, path=self.root)
-
     def run(self, *stages: str) -> None:
-        self._run("tests.stages.several", *stages, path=f"{self.root}:{ROOT}")
-
-    def _run(self, module: str, *arguments: str, path: object) -> None:
-        command = [sys.executable, "-m", module, *arguments]
-        env = self._env | {"PYTHONPATH": str(path)}
+        command = [sys.executable, "-m", "tests.stages.several", *stages]
+        env = self._env | {"PYTHONPATH": f"{self.root}:{ROOT}"}
         done = subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 

@@ -20,14 +20,16 @@ from lab.estimate import drawing, work
 from lab.estimate.configs import in_folder
 from lab.estimate.kernels import Kernels
 from lab.estimate.meter import Meter
+from lab.estimate.previews import preview
 from lab.estimate.work import held
 from lab.generation.load import load_drawing, load_text
 from lab.models.load import load_encoders, part_config
-from lab.params.sections import Adapter, Arm, Encode, Generate, Train
+from lab.params.sections import Adapter, Arm, Encode, Generate, Preview, Train
 from lab.training.batches import Batches
 from lab.training.frozen import load_frozen, recompute_blocks
 from lab.training.loop import TrainConfig, Trainer
-from lab.training.lora import add_lora
+from lab.training.lora import add_lora, keep_inputs
+from lab.training.preview import PreviewConfig, Previews, load_preview_pipeline, needs_empty_caption
 from runtime.params import read_yaml
 from taca.hooks import TacaConfig, taca
 from tests.memory_record import peak_of
@@ -117,6 +119,32 @@ def test_train(checkpoint, tmp_path, every):
     usage = work.train(base, settings, ADAPTER, encoded, device="cpu")
     assert usage.step.peak == pytest.approx(weights(transformer) + moments + batch + peak, rel=0.1)
     assert usage.parameters == sum(parameter.numel() for parameter in parameters)
+
+
+def test_previews(checkpoint, tmp_path):
+    base, settings = in_folder(checkpoint), Preview(every=1, images=1, num_inference_steps=2, guidance=3.0)
+    _, encoded = work.encode(base, ENCODE)
+    shapes = {key: (4, *encoded[key].shape[1:]) for key in KEYS}
+    samples = {key: torch.randn(shape).to(encoded[key].dtype) for key, shape in shapes.items()}
+    save_file(samples, tmp_path / "shard-00000.safetensors")
+    transformer, batches = load_frozen(checkpoint, "bf16"), Batches(read_buckets(tmp_path), 2)
+    add_lora(transformer, ADAPTER.rank, ADAPTER.alpha, None, 3)
+    keep_inputs(transformer)
+    pipe = load_preview_pipeline(checkpoint, transformer, batches, "bf16")
+    guided = needs_empty_caption(base.family, 3.0)
+    empty = {key: value[0] for key, value in samples.items() if key != "latents"} if guided else None
+    config = PreviewConfig(**settings.model_dump(), seed=0)
+    taca_config = TacaConfig(gamma=1.2, threshold=0.0)
+    previews = Previews(pipe, batches, config, taca_config, "bf16", empty, tmp_path / "images", print)
+    peak = peak_of(lambda: previews.draw(0))
+
+    model, vae = base.transformer("bf16"), base.build("vae", torch.bfloat16)
+    add_lora(model, ADAPTER.rank, ADAPTER.alpha, None, 3)
+    keep_inputs(model)
+    with Kernels(torch.bfloat16, "cpu"), held(model, vae) as meter:
+        flops = preview(base, settings, model, vae, ADAPTER, encoded, True, meter)
+    assert meter.peak == pytest.approx(weights(transformer, pipe.vae) + peak, rel=0.1)
+    assert flops > 0
 
 
 def test_generate(checkpoint):

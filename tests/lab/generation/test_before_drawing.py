@@ -1,7 +1,5 @@
 """What is refused before anything is loaded, and what a failing disk does."""
 
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,14 +78,6 @@ def test_a_size_that_the_base_cannot_take_is_refused(tmp_path, name, height, wid
     settings = SimpleNamespace(height=height, width=width, quantization="none", offload="none", other_precision=True)
     with pytest.raises(LabError, match=fault):
         generate.check(settings, base, None)
-
-
-def test_an_arm_of_several_processes_is_refused():
-    """One sentence from the stage itself, before it takes its work folder."""
-    environment = {"PATH": "/usr/bin:/bin", "WORLD_SIZE": "2"}
-    code = "from stages.generate import check_alone; check_alone()"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert "WORLD_SIZE says that there are more: use more GPUs by `make flow`" in done.stderr.splitlines()[-1]
 
 
 def test_a_failed_write_is_raised_and_leaves_no_image(tmp_path):

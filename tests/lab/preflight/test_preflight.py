@@ -2,13 +2,15 @@
 
 import json
 import os
+import shutil
 import stat
 
 import pytest
 import torch
+import yaml
 
 from tests.hub_server import TOKEN
-from tests.published_clone import ADAPTER, BASE, Clone
+from tests.published_clone import ADAPTER, BASE, ROOT, Clone
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU that PyTorch can use")
@@ -186,7 +188,7 @@ def test_too_little_memory_on_the_gpu_is_said_before_anything_is_loaded(clone, t
     unusable, full = clone.missing(PATH=new)
     assert "though the driver 580.65.06 is new enough (" in unusable
     assert full.startswith("GPU: Stage ")
-    assert "for weights alone, and NVIDIA A100-SXM4-80GB has 0.0 GB free of 85.9: end what else is on it" in full
+    assert "by the estimate, and NVIDIA A100-SXM4-80GB has 0.0 GB free of 85.9: end what else is on it" in full
 
 
 def test_sizes_layers_and_ranks_that_the_base_cannot_take_are_refused_together(clone):
@@ -242,3 +244,21 @@ def test_a_flow_says_what_is_missing_and_runs_no_stage(clone):
     )
     assert not (clone.root / "data" / "prompts.parquet").exists()
     assert clone.run("python", "-m", "lab.preflight", HF_HUB_OFFLINE="1").returncode == 1
+
+
+def test_of_a_profile_all_stages_are_looked_at_whatever_has_run(clone):
+    """`make estimate PROFILE=...` leaves params.yaml alone; faults of the profile have a status of their own."""
+    clone.missing()
+    (clone.root / "experiments/profiles").mkdir(parents=True, exist_ok=True)
+    clone.missing(changes={"base": {"revision": "gone"}})
+    wanted = (clone.root / "params.yaml").read_text()
+    shutil.copy2(ROOT / "experiments/defaults.yaml", clone.root / "experiments/defaults.yaml")
+    shutil.copy2(ROOT / "experiments/defaults.yaml", clone.root / "params.yaml")
+    profile = {key: value for key, value in yaml.safe_load(wanted).items() if key in ("base", "encode", "generate")}
+    profile["score"] = yaml.safe_load(wanted)["score"]
+    profile["prompts"] = yaml.safe_load(wanted)["prompts"]
+    (clone.root / "experiments/profiles/gone.yaml").write_text(yaml.safe_dump(profile))
+    done = clone.run("python", "-m", "lab.preflight", "--profile", "gone")
+    assert done.returncode == 1
+    assert "Nothing was run, since one thing is missing:\n- base: `base.revision` is 'gone'" in done.stderr
+    assert clone.run("python", "-m", "lab.preflight", "--profile", "none-such").returncode == 2

@@ -83,3 +83,13 @@ def test_help_answers_without_a_run(toy):
     assert done.returncode == 0
     assert "KEY one of a, b" in done.stdout
     assert toy.runs() == []
+
+
+def test_a_stage_of_several_processes_is_refused_before_it_takes_its_work_folder(toy):
+    """A launcher would start it several times; each would do the whole of it."""
+    done = toy.run("python", "-m", "stages.write", "a", WORLD_SIZE="2")
+    assert done.returncode == 1
+    assert done.stderr.startswith("write@a: it is one process on one device, but WORLD_SIZE says that there are 2: ")
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in (toy.root / ".work").iterdir()] == ["failures"]
+    assert toy.run("python", "-m", "stages.write", "a", WORLD_SIZE="1").returncode == 0
