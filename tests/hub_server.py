@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from tests.local_server import LocalServer
 
 TOKEN = "hf_who_has_accepted_the_licence"
-LARGE = (".safetensors", ".jpg", ".bin")  # these are stored by Git LFS
+LARGE = (".safetensors", ".jpg", ".bin", ".parquet", ".tar")  # these are stored by Git LFS
 
 Headers = dict[str, str]
 
@@ -44,6 +44,7 @@ class Behaviour:
     contents: dict[str, bytes] = field(default_factory=dict)  # what is sent, instead of the content
     cuts: dict[str, int] = field(default_factory=dict)  # so many transfers end in the middle
     asked: list[str] = field(default_factory=list)  # files that were sent, in part or in full
+    sent: int = 0  # bytes of them
 
 
 class HubServer(LocalServer, Behaviour):
@@ -61,9 +62,9 @@ class HubServer(LocalServer, Behaviour):
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         path = unquote(urlsplit(request.path).path)
         routes: dict[str, Callable] = {
-            r"/api/models/([^/]+/[^/]+)/revision/(.+)": self._about,
-            r"/api/models/([^/]+/[^/]+)/tree/([^/]+)": self._tree,
-            r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)": self._file,
+            r"/api/(?:models|datasets)/([^/]+/[^/]+)/revision/(.+)": self._about,
+            r"/api/(?:models|datasets)/([^/]+/[^/]+)/tree/([^/]+)/?": self._tree,
+            r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)": self._file,
             r"/store/([^/]+/[^/]+)/([^/]+)/(.+)": self._stored,
         }
         if self.status:
@@ -127,6 +128,7 @@ class HubServer(LocalServer, Behaviour):
         headers |= {"Content-Range": f"bytes {start}-{end - 1}/{len(content)}"} if partial else {}
         if request.command == "GET":
             self.asked.append(name)
+            self.sent += end - start
         rest = content[start:end]
         kept = len(rest)
         if self.cuts.get(name, 0) and request.command == "GET":

@@ -1,0 +1,73 @@
+"""Tables and shards on the hub: read in parts, at one commit, the same as from this machine."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.hub_server import HubServer
+from tests.lab.data.test_draw import write_tables
+
+# In a process of its own, since the hub's client reads its settings when it is imported.
+DRAW = """
+import json, sys
+from lab.data.tabular.draw import Draw
+from lab.data.tabular.files import find_files
+from lab.data.tabular.filters import Passing, conditions
+from lab.errors import LabError
+folder, repo, wanted = sys.argv[1:]
+try:
+    files = find_files(folder, repo or None, "main" if repo else None, None, "*.parquet")
+    passing = Passing(conditions({"WIDTH": {"min": 1024}, "HEIGHT": {"min": 1024}}))
+    draw = Draw(files, ["URL", "TEXT"], passing, 0)
+    rows = draw.rows(int(wanted))
+    print(json.dumps({"urls": [row["URL"] for row in rows], "said": files.said, "visits": draw.visits}))
+except (LabError, ConnectionError) as error:
+    print(json.dumps(f"{type(error).__name__}: {error}"))
+"""
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """The server with 200 tables, of whose rows 2 % pass."""
+    write_tables(tmp_path / "tables", 200, 600, share=0.02, group=600)
+    server = HubServer()
+    server.add("some/table", tmp_path / "tables")
+    yield server
+    server.close()
+
+
+def drawn(hub, tmp_path: Path, folder: str, repo: str, wanted: int = 1000):
+    env = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    env |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    command = [sys.executable, "-c", DRAW, folder, repo, str(wanted)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_hosted_draw_is_that_of_local_files_and_reads_what_it_needs(hub, tmp_path):
+    here = drawn(hub, tmp_path, str(tmp_path / "tables"), "")
+    there = drawn(hub, tmp_path, "lab/hosted", "some/table")
+    assert there["urls"] == here["urls"]
+    assert [visit["digest"] for visit in there["visits"]] == [visit["digest"] for visit in here["visits"]]
+    assert there["said"]["revision"] == hub.repositories["some/table"].commit
+    assert hub.sent <= 3 * sum(needed(tmp_path / "tables" / visit["file"]) for visit in there["visits"])
+
+
+def needed(path: Path) -> int:
+    about = pq.read_metadata(path).row_group(0)
+    columns = [about.column(number) for number in range(about.num_columns)]
+    wanted = ("URL", "TEXT", "WIDTH", "HEIGHT")
+    return sum(column.total_compressed_size for column in columns if column.path_in_schema in wanted)
+
+
+def test_a_data_set_that_is_not_there_and_a_hub_that_is_gone_are_told(hub, tmp_path):
+    assert drawn(hub, tmp_path, "lab/hosted", "no/such").startswith("LabError: `sample.repo` is 'no/such', but the hub")
+    hub.close()
+    assert drawn(hub, tmp_path, "lab/hosted", "some/table").startswith("ConnectionError: The hub cannot be reached")
+    hub.listen()
