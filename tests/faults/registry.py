@@ -1,12 +1,12 @@
 """All faults, in the order of the table."""
 
-from tests.faults import data, flows, models, parameters, scoring
+from tests.faults import of_data, of_flows, of_models, of_parameters, of_scoring
 
 GROUPS = {
-    "Parameters and pipeline": parameters.FAULTS,
-    "Prompts, images and captions": data.FAULTS,
-    "Bases, adapters, training and drawing": models.FAULTS,
-    "Scores and the report": scoring.FAULTS,
-    "Flows, sweeps, the record and what is published": flows.FAULTS,
+    "Parameters and pipeline": of_parameters.FAULTS,
+    "Prompts, images and captions": of_data.FAULTS,
+    "Bases, adapters, training and drawing": of_models.FAULTS,
+    "Scores and the report": of_scoring.FAULTS,
+    "Flows, sweeps, the record and what is published": of_flows.FAULTS,
 }
 FAULTS = [fault for group in GROUPS.values() for fault in group]
