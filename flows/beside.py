@@ -11,6 +11,7 @@ from typing import Any
 
 from flows.running.dvc import dvc
 from flows.running.graph import changed, read_graph
+from flows.running.process import end_left
 from flows.running.record import Record
 from flows.running.workspace import workspace
 from flows.sweeps import experiments
@@ -90,6 +91,8 @@ def place(
     with if_free(lock(home, name)) as free:
         if not free:
             raise StageError(f"This flow runs already on {branch} with the same parameters, as {name}: wait for it.")
+        for note in (home / ".work" / "groups").glob(f"{name}-*.txt"):
+            end_left(note)
         found = Place(home, home / BRANCHES / name, commit, name)
         with workspace(home, commit, found.root), chdir(found.root), _handed_over(found):
             if profile or overrides:

@@ -119,8 +119,10 @@ def end_noted(note: Path) -> bool:
 
 def end_left(note: Path) -> bool:
     """As `end_noted`, of a group that `run` noted, unless whoever runs it lives: a flow in another workspace."""
-    pid, started = note.read_text().split()[-2:]
-    return find_process(int(pid), float(started)) is None and end_noted(note)
+    with suppress(FileNotFoundError):  # that flow has removed it
+        pid, started = note.read_text().split()[-2:]
+        return find_process(int(pid), float(started)) is None and end_noted(note)
+    return False
 
 
 def _has_members(group: int) -> bool:
