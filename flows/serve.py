@@ -17,7 +17,8 @@ import psutil
 from flows.errors import told
 from flows.running.dvc import environment
 from flows.running.process import end_group, end_noted, leave_note
-from flows.services.deploy import POOL, deploy
+from flows.running.record import PAGES
+from flows.services.deploy import POOL, deploy, relink
 from flows.services.server import QUIET, check_port, mlflow_server, start_server, start_service, wait_for
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
@@ -115,13 +116,14 @@ def _started(root: Path, mlflow_port: int, prefect_port: int) -> Iterator[tuple[
     _log(root, "").parent.mkdir(exist_ok=True)
     # Of this process, whose Prefect client reads them, and so of those that it starts.
     os.environ.update(QUIET, PREFECT_API_URL=f"{url}/api", PREFECT_HOME=str(root / ".prefect"))
-    env = environment(root, TACA_ROOT=str(root), MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    env = environment(root, **{PAGES: pages}, TACA_ROOT=str(root), MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
     if not is_server(uri):
         mlflow = start_service(mlflow_server(root, uri, mlflow_port), root, env, _log(root, "mlflow"))
         yield "mlflow", mlflow
     yield "server", start_server(root, prefect_port, _log(root, "server"))
     deploy(root, env)
     if not is_server(uri):
+        relink(pages)
         # The worker only then: a stage that finds no database makes one, which MLflow does too.
         wait_for(mlflow, f"{pages}/health", "MLflow", _log(root, "mlflow"))
     worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--name", socket.gethostname()]

@@ -21,8 +21,13 @@ def left_workspaces(root: Path, days: float) -> Garbage:
 
     Not to be asked while a flow runs, since its cells have workspaces too.
     """
-    rebuilds = (root / ".work" / "rebuild").glob("*/")
-    idle = [found for found in rebuilds if _is_free(root / ".work" / "locks" / f"rebuild-{found.name}.lock")]
+    kinds = {"rebuild": "rebuild", "branches": "branch"}
+    idle = [
+        found
+        for folder, kind in kinds.items()
+        for found in (root / ".work" / folder).glob("*/")
+        if _is_free(root / ".work" / "locks" / f"{kind}-{found.name}.lock")
+    ]
     worktrees = [*(root / ".work" / "cells").glob("*"), *idle]
     temporary = [*(root / ".dvc" / "tmp" / "exps" / "standalone").glob("tmp*")]
     # What is called "gone" was being removed when its stage was killed.

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 from prefect import flow
@@ -11,6 +12,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
 
+from flows.beside import Place, place
 from flows.running.graph import Graph, chosen, read_graph
 from flows.running.housekeeping import noted_flow, only_flow
 from flows.running.leases import Leases
@@ -27,22 +29,35 @@ def _run_name() -> str:
 
 
 @flow(name="pipeline", flow_run_name=_run_name, task_runner=Threads())
-def pipeline(targets: list[str] | None = None) -> State:
-    """Runs stages of dvc.yaml and all that they need; without `targets`, all of them."""
-    return concluded(lambda: _pipeline(Path.cwd(), targets or []))
+def pipeline(
+    targets: list[str] | None = None,
+    branch: str | None = None,
+    profile: str | None = None,
+    overrides: dict[str, Any] | None = None,
+) -> State:
+    """Runs stages of dvc.yaml and all that they need.
+
+    Args:
+        targets: the stages, such as score@baseline; all without.
+        branch: a branch, tag or commit, whose workspace the flow makes and works in; the checkout itself without.
+        profile: of experiments/profiles, with its overlays, such as quick, in place of params.yaml; goes with branch.
+        overrides: values of params.yaml by key, such as {"train.steps": 200}; goes with branch.
+    """
+    return concluded(lambda: _pipeline(targets or [], branch, profile, overrides))
 
 
-def _pipeline(root: Path, targets: list[str]) -> State:
-    graph = read_graph(root)
-    names = chosen(graph, targets)
-    with only_flow(root), noted_flow(root):
-        lacking = preflight(root, names)
-        return Failed(message=lacking) if lacking else _run(root, graph, names)
+def _pipeline(targets: list[str], *asked: Any) -> State:
+    with place(Path.cwd(), "pipeline", *asked) as at:
+        graph = read_graph(at.root)
+        names = chosen(graph, targets)
+        with only_flow(at.root), noted_flow(at.home):
+            lacking = preflight(at.root, names)
+            return Failed(message=lacking) if lacking else _run(at, graph, names)
 
 
-def _run(root: Path, graph: Graph, names: list[str]) -> State:
-    leases, experiment = Leases(machine(root)), load().experiment
-    tags = {"flow": "pipeline", "prefect.flow_run_id": str(flow_run.id), "host.pid": str(os.getpid())}
+def _run(at: Place, graph: Graph, names: list[str]) -> State:
+    root, leases, experiment = at.root, Leases(machine(at.home)), load().experiment
+    tags = {**at.tags, "flow": "pipeline", "prefect.flow_run_id": str(flow_run.id), "host.pid": str(os.getpid())}
     with recorded(root, experiment, "pipeline", tags) as record:
         stages = Stages(root, graph, record, leases)
         try:
@@ -58,6 +73,8 @@ def _run(root: Path, graph: Graph, names: list[str]) -> State:
         failed = [row["stage"] for row in rows if row["state"] in ("failed", "not run")]
         message = f"{', '.join(failed)} failed or could not run." if failed else ""
         if not failed:
+            at.keep(record)
+        if not failed and not at.experiment:  # its models are nobody's newest before it is applied
             record.register({md5 for _, outs in read_recorded(root).values() for md5 in outs.values()})
         record.end("FAILED" if failed else "FINISHED", message)
         table = root / "results" / "report" / "table1.md"

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from flows.running.process import end_noted, leave_note, lives
+from flows.running.process import end_left, leave_note, lives
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
 
@@ -34,7 +34,7 @@ def only_flow(root: Path) -> Iterator[None]:
                 "(`git worktree add`)."
             )
         for note in (root / ".work" / "groups").glob("*.txt"):
-            if end_noted(note):
+            if end_left(note):
                 print(f"Ended what a killed flow had left running of {note.stem}.")
         drop_temporary(root)
         if drop_stale_locks(root):

@@ -53,7 +53,8 @@ def run(
     reader.start()
     try:
         if note is not None:
-            leave_note(note, process.pid)
+            me = psutil.Process()
+            leave_note(note, process.pid, str(me.pid), str(me.create_time()))
         while process.poll() is None and not stop.wait(LOOK):
             pass
         stopped = process.poll() is None
@@ -114,6 +115,14 @@ def end_noted(note: Path) -> bool:
         end_group(group)
     note.unlink(missing_ok=True)
     return found
+
+
+def end_left(note: Path) -> bool:
+    """As `end_noted`, of a group that `run` noted, unless whoever runs it lives: a flow in another workspace."""
+    with suppress(FileNotFoundError):  # that flow has removed it
+        pid, started = note.read_text().split()[-2:]
+        return find_process(int(pid), float(started)) is None and end_noted(note)
+    return False
 
 
 def _has_members(group: int) -> bool:

@@ -14,6 +14,8 @@ from runtime.tracking.place import is_server, shown
 from runtime.tracking.store import RunLog
 from runtime.tracking.system import BEAT
 
+PAGES = "TACA_PAGES"  # the address of MLflow's pages, where `make serve` has them
+
 
 class Record(RunLog):
     """One run that is open until `end`, and what it knows of others."""
@@ -59,17 +61,18 @@ class Record(RunLog):
         """Adds one point to each metric's curve."""
         self.add_metrics(values, step=0, time_ms=int(time.time() * 1000))
 
-    def tag_all(self, values: Mapping[str, object]) -> None:
-        """Adds tags to this run and to those below it."""
-        self.tag(values)
+    def belongs(self, name: str, commit: str) -> None:
+        """Tags this run, and those below it that belong to the experiment `name` too, with its commit."""
+        self.tag({"dvc.exp_rev": commit})
         for run in self.children():
-            for key, value in values.items():
-                self._client.set_tag(run.info.run_id, key, value)
+            if run.data.tags.get("dvc.exp_name") == name:
+                self._client.set_tag(run.info.run_id, "dvc.exp_rev", commit)
 
     def page(self, run_id: str) -> str:
         """Where a run is seen."""
         path = f"#/experiments/{self.experiment_id}/runs/{run_id}"
-        return f"{shown(self.uri).rstrip('/')}/{path}" if is_server(self.uri) else f"http://127.0.0.1:5000/{path}"
+        local = os.environ.get(PAGES, "http://127.0.0.1:5000")
+        return f"{shown(self.uri).rstrip('/') if is_server(self.uri) else local}/{path}"
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """What a Prefect server has to know before flows run on it: a work pool, prefect.yaml, how to notice a dead flow."""
 
+import itertools
+import json
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +15,8 @@ POOL = "taca"  # as in prefect.yaml
 ZOMBIES = "crash flow runs without heartbeat"
 # Of a flow that lives a heartbeat comes every 180 s; one that is late is no death.
 SILENCE = timedelta(minutes=10)
+PAGE = 200  # artifacts that the server gives at once
+RUNS_PAGE = re.compile(r"http://127\.0\.0\.1:\d+/#/experiments/")
 
 
 def deploy(root: Path, env: Mapping[str, str]) -> None:
@@ -38,6 +43,31 @@ def deploy(root: Path, env: Mapping[str, str]) -> None:
         for deployment, schedule in _schedules(client):
             if _named(deployment, schedule) in active:
                 client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+
+
+def relink(pages: str) -> None:
+    """Has links to runs in Prefect's artifacts lead to where MLflow's pages are now, also on another port.
+
+    Args:
+        pages: the address of MLflow on this machine.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import ArtifactUpdate
+
+    with get_client(sync_client=True) as client:
+        for artifact in _artifacts(client):
+            before = json.dumps(artifact.data)
+            after = RUNS_PAGE.sub(f"{pages}/#/experiments/", before)
+            if after != before:
+                client.update_artifact(artifact.id, ArtifactUpdate(data=json.loads(after)))
+
+
+def _artifacts(client) -> Iterator:
+    for offset in itertools.count(step=PAGE):
+        found = client.read_artifacts(sort="ID_DESC", limit=PAGE, offset=offset)
+        yield from found
+        if len(found) < PAGE:
+            return
 
 
 def _make_pool(client) -> None:

@@ -21,8 +21,8 @@ def head(root: Path) -> str:
     return git(root, "rev-parse", "--verify", "HEAD")
 
 
-def save(workspace: Path, baseline: str, name: str, digest: str, metrics: Iterable[str]) -> str:
-    """Makes an experiment of what the workspace has now; its commit.
+def save(workspace: Path, baseline: str, name: str, message: str, metrics: Iterable[str]) -> str:
+    """Makes an experiment on `baseline` of what the workspace has now; its commit, on the one checked out there.
 
     Args:
         metrics: files below `METRICS` that were made with its parameters; the commit has no others.
@@ -30,7 +30,7 @@ def save(workspace: Path, baseline: str, name: str, digest: str, metrics: Iterab
     git(workspace, "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", METRICS)
     git(workspace, "add", "--force", "params.yaml", "dvc.lock", *metrics)
     tree = git(workspace, "write-tree")
-    commit = git(workspace, "commit-tree", tree, "-p", baseline, "-m", f"taca-cell {digest} {name}")
+    commit = git(workspace, "commit-tree", tree, "-p", head(workspace), "-m", message)
     git(workspace, "update-ref", reference(baseline, name), commit)
     return commit
 

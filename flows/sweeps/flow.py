@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 from prefect import flow
@@ -10,6 +11,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
 
+from flows.beside import Place, place
 from flows.running.graph import read_graph
 from flows.running.housekeeping import noted_flow, only_flow
 from flows.running.leases import Leases
@@ -34,15 +36,33 @@ def _run_name() -> str:
 
 
 @flow(name="sweep", flow_run_name=_run_name, task_runner=Threads())
-def sweep(name: str) -> State:
-    """Runs the cells of a sweep that are missing or failed."""
-    return concluded(lambda: _sweep(Path.cwd(), name))
+def sweep(
+    name: str,
+    branch: str | None = None,
+    profile: str | None = None,
+    overrides: dict[str, Any] | None = None,
+) -> State:
+    """Runs the cells of a sweep that are missing or failed.
+
+    Args:
+        name: of a file in experiments/sweeps, without .yaml.
+        branch: a branch, tag or commit that the cells start from, in a workspace of it; the checkout itself without.
+        profile: of experiments/profiles, with its overlays, such as quick, in place of params.yaml; goes with branch.
+        overrides: values of params.yaml by key, such as {"train.steps": 200}; goes with branch.
+    """
+    return concluded(lambda: _placed(name, branch, profile, overrides))
 
 
-def _sweep(root: Path, name: str) -> State:
-    definition, leases, experiment = read_sweep(root, name), Leases(machine(root)), load().experiment
-    tags = {"flow": "sweep", "sweep": name, "prefect.flow_run_id": str(flow_run.id)}
-    with only_flow(root), noted_flow(root), recorded(root, experiment, f"sweep {name}", tags) as record:
+def _placed(name: str, *asked: Any) -> State:
+    with place(Path.cwd(), f"sweep-{name}", *asked) as at:
+        return _sweep(at, name)
+
+
+def _sweep(at: Place, name: str) -> State:
+    root = at.root
+    definition, leases, experiment = read_sweep(root, name), Leases(machine(at.home)), load().experiment
+    tags = {**at.tags, "flow": "sweep", "sweep": name, "prefect.flow_run_id": str(flow_run.id)}
+    with only_flow(root), noted_flow(at.home), recorded(root, experiment, f"sweep {name}", tags) as record:
         progress = Progress(root, name, definition, get_run_logger().info)
         with runner_of(Jobs(root, name, experiment, record.run_id), leases) as runner:
             # Elsewhere others may have made what cells build on.
@@ -52,6 +72,7 @@ def _sweep(root: Path, name: str) -> State:
             if definition.search is not None:
                 search(root, definition, progress, schedule.run)
         drop_recorded(root, root / ".work")
+        at.keep(record)
         _conclude(record, progress)
     if progress.failed:
         return Failed(message=f"{', '.join(progress.failed)} failed: {next(iter(progress.failed.values()))}")

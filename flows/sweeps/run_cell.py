@@ -5,6 +5,7 @@ the cache that workspaces share, or the DVC remote and git.
 """
 
 import base64
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ruamel.yaml import YAML
 from flows.running.dvc import dvc
 from flows.running.graph import CHECK
 from flows.running.leases import Leases
-from flows.running.process import end_noted
+from flows.running.process import end_left
 from flows.running.record import Record, recorded
 from flows.running.repro import Fault, State
 from flows.running.workspace import workspace
@@ -21,7 +22,7 @@ from flows.sweeps import experiments
 from flows.sweeps.job import Job
 from lab.params.variation import OWN
 from runtime.errors import StageError
-from runtime.execution.execution import EXPERIMENT
+from runtime.execution.execution import EXPERIMENT, WORK
 from runtime.execution.graph import Stage, read_stages
 from runtime.execution.work import drop_recorded
 
@@ -42,8 +43,8 @@ class CellRun:
     ):
         self._root, self._job, self._leases, self._on_line = root, job, leases, on_line
         self._repository = repository
-        self._work = root / ".work"
-        self._folder = self._work / "cells" / job.name
+        self._work = Path(os.environ.get(WORK, root / ".work"))
+        self._folder = root / ".work" / "cells" / job.name
 
     def __call__(self) -> str:
         """Runs the cell; the commit of its experiment.
@@ -54,7 +55,7 @@ class CellRun:
         """
         job, cell, folder = self._job, self._job.cell, self._folder
         for note in (self._work / "groups").glob(f"{job.name}-*.txt"):
-            end_noted(note)  # of a process that was killed
+            end_left(note)  # of a process that was killed
         tags = {"flow": "cell", "sweep": job.sweep, "cell": cell.name, "cell.label": cell.label, **self._experiment()}
         with recorded(self._root, job.experiment, cell.name, tags, job.parent) as record:
             record.log_params(cell.overrides)
@@ -65,7 +66,7 @@ class CellRun:
                 for stage in stages:
                     self._run_stage(stage, record)
                 commit = self._save([out for stage in stages for out in stage.outs])
-            record.tag_all({"dvc.exp_rev": commit})
+            record.belongs(job.name, commit)
             record.sum_costs()
             record.end("FINISHED")
         return commit
@@ -92,7 +93,7 @@ class CellRun:
     def _run_stage(self, stage: Stage, record: Record) -> None:
         env = {"TACA_PARENT_RUN_ID": record.run_id, "MLFLOW_TRACKING_URI": record.uri}
         env |= {EXPERIMENT[tag]: value for tag, value in self._experiment().items()}
-        env["TACA_WORK"] = str(self._work.absolute())  # what it leaves unfinished outlives the workspace
+        env[WORK] = str(self._work.absolute())  # what it leaves unfinished outlives the workspace
         if self._job.earlier:
             env["TACA_EARLIER_IMAGES"] = str(self._folder / EARLIER)
         # Another machine may have run it on the same inputs.
@@ -108,7 +109,8 @@ class CellRun:
     def _save(self, made: list[str]) -> str:
         job = self._job
         metrics = [*job.metrics, *(out for out in made if out.startswith(experiments.METRICS))]
-        commit = experiments.save(self._folder, job.commit, job.name, job.cell.digest, metrics)
+        message = f"taca-cell {job.cell.digest} {job.name}"
+        commit = experiments.save(self._folder, job.commit, job.name, message, metrics)
         if self._repository:
             experiments.publish(self._folder, self._repository, job.commit, job.name)
         drop_recorded(self._folder, self._work)

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from lab.params import Params, validate
+from lab.params.variation import set_value
 from runtime.errors import StageError
 from runtime.params import ParamsError, read_yaml
 
@@ -70,6 +71,25 @@ def compose(*overlays: Path) -> str:
 def profile_params(name: str) -> Params:
     """The parameters of a profile, overlays behind its name included; raises as `compose`."""
     return validate(_round_trip("safe").load(compose(*_named([name]))), f"profile {name}")
+
+
+def varied_text(profile: str | None, overrides: Mapping[str, object]) -> str:
+    """The text of `params.yaml` for a profile, or as it is without one, with other values of some keys.
+
+    Args:
+        overrides: by key, such as `train.steps`.
+
+    Raises:
+        StageError, LabError: there is no such profile or key, or a value is out of range.
+    """
+    yaml = _round_trip()
+    document = yaml.load(compose(*_named([profile])) if profile else PARAMS.read_text())
+    for key, value in overrides.items():
+        set_value(document, key, _in_one_line(value), "overrides")
+    text = io.StringIO()
+    yaml.dump(document, text)
+    validate(_round_trip("safe").load(text.getvalue()), "params.yaml with overrides" if overrides else "params.yaml")
+    return text.getvalue()
 
 
 def _named(arguments: list[str]) -> list[Path]:

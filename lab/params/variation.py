@@ -50,7 +50,7 @@ def varied(params: Mapping, like: str, overrides: Mapping[str, object], name: st
     arms[OWN] = {**arms[like], "adapter": OWN}
     for key, value in overrides.items():
         for path in SHORT.get(key, (re.sub(r"^(arm|adapter)[.]", rf"\1s.{OWN}.", key),)):
-            _set(params, path, value, name)
+            set_value(params, path, value, name)
     adapter = adapters[OWN]
     if adapter.get("rank") == 0:
         adapters[OWN] = {"rank": 0}
@@ -64,7 +64,12 @@ def varied(params: Mapping, like: str, overrides: Mapping[str, object], name: st
     return {**params, **alone, "report": {**params["report"], "baseline": arm}}, arm
 
 
-def _set(params: dict, path: str, value: object, name: str) -> None:
+def set_value(params: dict, path: str, value: object, name: str) -> None:
+    """Sets a value of the document of params.yaml by its key, such as `train.steps`; `name` is said in messages.
+
+    Raises:
+        LabError: there is no such key.
+    """
     *parents, last = path.split(".")
     section = params
     for parent in parents:

@@ -292,17 +292,18 @@ def test_nothing_goes_while_dvc_works(toy):
     assert done.stderr == f"DVC works in {toy.root}: wait until it has ended.\n"
 
 
-def test_workspaces_of_killed_rebuilds_go_and_those_of_living_ones_stay(toy):
+@pytest.mark.parametrize(("folder", "lock"), [("rebuild", "rebuild"), ("branches", "branch")])
+def test_workspaces_of_killed_rebuilds_and_flows_go_and_those_of_living_ones_stay(toy, folder, lock):
     for name in ("dead", "living"):
-        add_workspace(toy.root, "HEAD", toy.root / ".work" / "rebuild" / name)
+        add_workspace(toy.root, "HEAD", toy.root / ".work" / folder / name)
     temporary = toy.root / ".dvc" / "tmp" / "exps" / "standalone" / "tmp01"
     temporary.mkdir(parents=True)
-    with if_free(toy.root / ".work" / "locks" / "rebuild-living.lock"):
+    with if_free(toy.root / ".work" / "locks" / f"{lock}-living.lock"):
         garbage = left_workspaces(toy.root, 30)
         garbage.remove()
-    assert garbage.items == (".work/rebuild/dead", ".dvc/tmp/exps/standalone/tmp01")
+    assert garbage.items == (f".work/{folder}/dead", ".dvc/tmp/exps/standalone/tmp01")
     assert garbage.size > 1000
-    assert [path.name for path in (toy.root / ".work" / "rebuild").iterdir()] == ["living"]
+    assert [path.name for path in (toy.root / ".work" / folder).iterdir()] == ["living"]
     assert not temporary.exists()
     assert "dead" not in toy.run("git", "worktree", "list").stdout
 

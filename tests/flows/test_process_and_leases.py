@@ -8,7 +8,7 @@ import time
 import psutil
 
 from flows.running.leases import Leases
-from flows.running.process import end_noted
+from flows.running.process import end_left, end_noted
 from flows.running.process import run as run_process
 from flows.running.repro import State
 from flows.settings import Machine
@@ -139,3 +139,24 @@ def test_a_stop_ends_the_wait_for_a_place_and_nothing_runs_then(tmp_path):
             assert time.monotonic() - began < 5
         outcome = leases.run(stage(), tmp_path, {}, print)
     assert outcome.state is State.STOPPED
+
+
+def test_what_a_living_flow_runs_is_not_taken_for_what_a_killed_one_left(tmp_path):
+    """Flows in workspaces of one repository leave their notes in one folder."""
+    stop, note = threading.Event(), tmp_path / "note.txt"
+    command, results = [sys.executable, "-c", "import time; time.sleep(60)"], []
+    thread = threading.Thread(target=lambda: results.append(run(command, cwd=tmp_path, stop=stop, note=note)))
+    thread.start()
+    while not note.exists():
+        time.sleep(0.02)
+    assert not end_left(note)
+    assert note.exists()
+    group, started, *_ = note.read_text().split()
+    assert lives(int(group))
+    orphan = tmp_path / "orphan.txt"
+    orphan.write_text(f"{group} {started} {os.getpid()} 1.0")  # the number of its flow is someone else's by now
+    assert end_left(orphan)
+    assert not lives(int(group))
+    stop.set()
+    thread.join(timeout=20)
+    assert not end_left(note)  # which is gone

@@ -89,7 +89,11 @@ def served(toy):
 @pytest.mark.slow
 @pytest.mark.timeout(800)
 def test_services_come_run_a_deployment_and_go(served):
-    """Schedules are inactive until switched on, and then survive a restart; a stop in the middle of a flow is told."""
+    """Schedules are inactive until switched on, and then survive a restart; a stop in the middle of a flow is told.
+
+    A deployed flow works on branch main, beside the checkout, whose code is half edited meanwhile.
+    """
+    served.toy.run("git", "branch", "-M", "main")
     served.start(TOY_SECONDS="0.3")
     again = served.toy.run(*COMMAND, *served.arguments)
     assert again.returncode == 1
@@ -108,17 +112,26 @@ def test_services_come_run_a_deployment_and_go(served):
     assert f"ok     Prefect          {served.url} answers\n" in found.stdout
     assert f"ok     MLflow           {pages} answers\n" in found.stdout
 
-    served.prefect("deployment", "run", "pipeline/nightly", "--watch")
+    code = served.toy.root / "stages" / "write.py"
+    text = code.read_text()
+    code.write_text("half edited (\n")
+    served.prefect("deployment", "run", "pipeline/nightly", "--param", 'overrides={"train.seed": 8}', "--watch")
+    code.write_text(text)
     assert served.flow_states() == ["COMPLETED"]
-    assert (served.toy.root / "out" / "joined.txt").exists()
+    (flow,) = served.ask("flow_runs/filter")
+    assert flow["tags"] == ["pipeline"]
+    assert not (served.toy.root / "out").exists()
+    assert "pipeline-" in served.toy.run("dvc", "exp", "list").stdout
+    assert {run.data.tags["git.dirty"] for run in served.toy.runs()} == {"false"}
+    (table,) = [found["data"] for found in served.ask("artifacts/filter") if found["key"] == "stages"]
+    assert f"{pages}/#/experiments/" in table
     assert {run.info.run_name for run in served.toy.runs()} >= {"pipeline", "write@a", "write@b", "join"}
 
     (schedule,) = deployments["nightly"]["schedules"]
     served.prefect("deployment", "schedule", "resume", "pipeline/nightly", schedule["id"])
-    shutil.rmtree(served.toy.root / "out")
     shutil.rmtree(served.toy.root / ".dvc" / "cache")
     made = len(served.toy.made())
-    served.prefect("deployment", "run", "pipeline/nightly")
+    served.prefect("deployment", "run", "pipeline/nightly", "--param", "branch=null")
     served.toy.until(lambda: len(served.toy.made()) > made, seconds=400)
     assert served.stop() < 25
     assert list((served.toy.root / ".work").glob("serve/*")) == []
