@@ -135,7 +135,7 @@ def test_cells_of_sweeps_and_their_workspaces_refer_too(toy):
         make(cell, seed)
         delete_newest_run(toy)
         if saves:
-            experiments.save(folder, base, "sweep-0123", "digest")
+            experiments.save(folder, base, "sweep-0123", "digest", [])
     assert [cached(toy, seed) for seed in (41, 42)] == [3, 3]
     remove_objects(toy)
     assert [cached(toy, seed) for seed in (41, 42)] == [3, 3]

@@ -86,7 +86,7 @@ def test_clean_run_is_identical_and_the_users_workspace_untouched(toy, store):
     assert not (toy.root / "out").exists()
     assert toy.run("git", "status", "--porcelain").stdout == ""
     assert toy.run("git", "worktree", "list").stdout.count("\n") == 1
-    assert list((toy.root / ".work" / "rebuild").iterdir()) == []
+    assert not (toy.root / ".work" / "rebuild").exists()
 
 
 @slow
