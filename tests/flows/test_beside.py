@@ -48,9 +48,9 @@ def test_workspace_is_the_branch_and_not_the_edited_checkout(toy, tmp_path):
 def test_parameters_are_a_commit_that_is_always_the_same(toy, tmp_path):
     commits = set()
     for _ in range(2):
-        with place(toy.root, "pipeline", "HEAD", "quick", {"train.seed": 8, "arms.taca.gamma": 1.3}) as at:
+        with place(toy.root, "pipeline", "HEAD", "quick", {"train.seed": 8, "arms.baseline.guidance": 4.0}) as at:
             params = read_yaml(at.root / "params.yaml")
-            assert (params["train"]["seed"], params["arms"]["taca"]["gamma"]) == (8, 1.3)
+            assert (params["train"]["seed"], params["arms"]["baseline"]["guidance"]) == (8, 4.0)
             tags = keep_tree(at.root, [], tmp_path)
             assert tags["git.dirty"] == "false"
             commits.add(tags["git.commit"])
@@ -101,9 +101,9 @@ def test_flow_of_a_branch_leaves_a_clean_record_and_an_experiment(toy):
             done = toy.run(sys.executable, "-c", NIGHT, PREFECT_API_URL=url)
             assert done.returncode == 0, done.stdout + done.stderr
             assert len(toy.made()) == 0
-            assert len(toy.runs()) == (4 if time == 1 else 5)
+            assert len(toy.runs()) == (5 if time == 1 else 6)  # with that of `check`
         page = json.dumps(artifacts(toy, url, "http://127.0.0.1:6001"))
-    runs = toy.ended_runs(5)
+    runs = toy.ended_runs(6)
     head = git(toy, "rev-parse", "HEAD")
     (made,) = git(toy, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
     name = made.rpartition("/")[2]
