@@ -1,4 +1,4 @@
-"""`python -m tests.faults.table`: writes docs/faults.md, a row for each test of `test_faults`."""
+"""`python -m tests.faults.table`: writes docs/faults.md, a row for each test of `test_what_is_said`."""
 
 from pathlib import Path
 
