@@ -10,7 +10,8 @@ HOSTED = "lab/hosted"  # `folder` of what lies elsewhere
 
 def sample_faults(sample: Sample) -> Iterator[str]:
     """One sentence for each fault."""
-    if isinstance(sample, (FolderSample, Hosted)) and not Path(sample.folder).is_dir():
+    own = isinstance(sample, (FolderSample, Hosted)) and sample.folder != HOSTED
+    if own and not Path(sample.folder).is_dir():
         yield f"`sample.folder` is {sample.folder!r}, but must be a folder that exists (there is none of that path)."
     if isinstance(sample, Hosted):
         yield from _place_faults(sample)

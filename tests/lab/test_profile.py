@@ -161,6 +161,6 @@ def test_unknown_profile_leaves_the_file_and_names_the_known_ones(repository, mo
     choices = ", ".join(["default", *PROFILES])
     assert str(caught.value) == (
         f"There is no profile 'qick'; say `make profile PROFILE=...` with {choices}, and behind it what is to be laid "
-        "over it: -24gb, -smoke, -standard."
+        f"over it: {', '.join(f'-{overlay}' for overlay in OVERLAYS)}."
     )
     assert (repository / "params.yaml").read_text() == "edited: by hand\n"
