@@ -71,7 +71,7 @@ class Store:
         """
         answer = _read(self._record("answers", url))
         if answer is not None and self._is_whole(answer["sha256"]):
-            return Answer(**answer)
+            return Answer(answer["sha256"], answer["bytes"], answer["opt_out"])
         refused = _read(self._record("refused", url))
         if refused is not None and refused["settings"] == _hanging(refused["reason"], settings):
             raise Denied(refused["reason"], refused["detail"])
@@ -90,7 +90,7 @@ class Store:
     def keep(self, part: Path, url: str, answer: Answer) -> None:
         """Puts a whole file in its place and notes the answer."""
         _move(part, self.path(answer.sha256))
-        self._write(self._record("answers", url), asdict(answer))
+        self._write(self._record("answers", url), {"url": url} | asdict(answer))
 
     def refuse(self, url: str, denied: Denied, settings: Settings) -> None:
         """Notes that the URL gives nothing."""
