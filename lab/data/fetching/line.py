@@ -47,8 +47,13 @@ class Line:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _begin(self) -> None:
-        """Sets candidates on their way while there is room and too few images are in sight."""
-        while self._has_room():
+        """Sets candidates on their way while there is room and too few images are in sight.
+
+        Not more than are under way at once: where answers come as fast as candidates, room would never end.
+        """
+        for _ in range(self.settings.concurrency):
+            if not self._has_room():
+                return
             # In a thread, since a table may have to be read for it.
             candidate = await asyncio.to_thread(next, self.candidates, None)
             if candidate is None:

@@ -31,7 +31,7 @@ def _with_length(extra: int) -> Callable[[int], bytes]:
 
     def make(number):
         body = encoded(picture(number))
-        return JPEG_HEAD + f"Content-Length: {len(body) + extra}\r\nConnection: close\r\n\r\n".encode() + body
+        return JPEG_HEAD + f"Content-Length: {len(body) + extra}\r\n\r\n".encode() + body
 
     return make
 
@@ -129,6 +129,7 @@ BAD_SERVED: dict[str, tuple[str, Callable]] = {
     "not-http": ("protocol", raw(lambda _: b"220 ftp.example.com ready\r\n")),
     "endless-header": ("protocol", raw(lambda _: JPEG_HEAD + b"X-Long: " + b"a" * 100_000 + b"\r\n\r\n")),
     "two-lengths": ("protocol", raw(lambda _: JPEG_HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcde")),
+    "announced-too-short": ("protocol", raw(_with_length(-500))),
     "empty": ("empty", file(lambda _: b"")),
     "html": ("not-an-image", file(lambda _: HTML)),
     "json": ("not-an-image", file(lambda _: json.dumps({"error": "gone"}).encode())),
@@ -149,7 +150,6 @@ BAD_SERVED: dict[str, tuple[str, Callable]] = {
     "pages": ("animated", file(_animation("TIFF"))),
     "truncated-jpeg": ("broken", file(lambda number: encoded(picture(number))[:-500])),
     "truncated-png": ("broken", file(lambda number: encoded(picture(number), "PNG")[:-2000])),
-    "announced-too-short": ("broken", raw(_with_length(-500))),
     "damaged": ("broken", file(_damaged)),
     "claims-pixels": ("broken", file(lambda _: png((900, 900), 8, RGB, []))),
     "floats": ("colours", file(_floats)),
