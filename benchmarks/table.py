@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.downloading_table import downloading_lines
 from benchmarks.gpu_table import parts_lines
 from benchmarks.markdown import line
 from benchmarks.scoring_table import blip_lines, unidet_lines
@@ -16,7 +17,7 @@ INTRODUCTION = """\
 # What TACA and its scorers cost
 
 Written by `python -m benchmarks.table` from `benchmarks/results/`; `python -m benchmarks.attention`, `.steps`,
-`.blip_vqa` and `.unidet` measure; `make gpu-check` tests and measures on an NVIDIA GPU.
+`.blip_vqa`, `.unidet` and `.downloading` measure; `make gpu-check` tests and measures on an NVIDIA GPU.
 
 For TACA, a figure is a median: of seconds for `plain`, the attention or the model without TACA, and of ratios to
 `plain`, each to the call of the same turn, for all others; the quartiles of the ratio are in brackets. All variants are
@@ -57,6 +58,8 @@ def _section(report: dict) -> list[str]:
         return [*head, *unidet_lines(report)]
     if "questions_per_image" in report:
         return [*head, *blip_lines(report)]
+    if "img2dataset" in report:
+        return [*head, *downloading_lines(report)]
     if "parts" in report:
         return [*head, *parts_lines(report), *_ways_lines(report["parts"])]
     if "error" in report:
@@ -108,7 +111,8 @@ def _error_table(rows: list[dict]) -> list[str]:
 def _provenance(report: dict) -> str:
     made = report["provenance"]
     state = " and changes since" if made["changed_since"] else ""
-    parts = [made["device"], _counted(made["threads"], "thread"), report["dtype"].removeprefix("torch.")]
+    parts = [made["device"], _counted(made["threads"], "thread")]
+    parts += [report["dtype"].removeprefix("torch.")] if "dtype" in report else []
     parts += [_counted(report["heads"], "head")] if "heads" in report else []
     parts += [_counted(report["repeats"], "turn")] if "repeats" in report else []
     return f"{', '.join(parts)}; torch {made['torch']}, commit {made['commit'][:10]}{state}."
@@ -119,6 +123,8 @@ def _counted(count: int, what: str) -> str:
 
 
 def _title(report: dict) -> str:
+    if "img2dataset" in report:
+        return "Downloading"
     if "parts" in report:
         return f"Training and drawing on a GPU: {report['provenance']['device']}"
     if "error" in report:

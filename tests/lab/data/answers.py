@@ -59,7 +59,7 @@ def _animation(kind: str) -> Callable[[int], bytes]:
 def _archive(number: int) -> bytes:
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
-        archive.writestr("a.jpg", encoded(picture(number)))
+        archive.writestr(zipfile.ZipInfo("a.jpg"), encoded(picture(number)))
     return held.getvalue()
 
 

@@ -1,18 +1,25 @@
 """Images from the web: which are kept, which refused and why, and that nothing is fetched twice."""
 
+import asyncio
+import errno
 import json
+import os
+import random
 import subprocess
 import sys
+import time
 from collections import Counter
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from answers import BAD_SERVED, BAD_URLS, GOOD
 from fetching import Names, names, settings
-from web import Web, encoded, file, picture
+from web import Web, encoded, file, picture, turned
 
 from lab.data.fetching.fetch import fetch
 from lab.data.fetching.outcomes import REASONS, Candidate, Kept
+from lab.data.fetching.store import Store
 from lab.data.fetching.tally import Tally
 from lab.data.shown import read_shown
 
@@ -68,14 +75,8 @@ def test_every_good_answer_is_kept_however_odd(web, tmp_path):
 
 def test_original_bytes_are_kept(web, tmp_path):
     [outcome] = fetched(web, tmp_path, [f"{web.url}/turned/5"])
-    assert outcome.path.read_bytes() == web_bytes("turned", 5)
+    assert outcome.path.read_bytes() == turned(5)
     assert outcome.path.name == outcome.sha256
-
-
-def web_bytes(_kind, number):
-    from web import turned
-
-    return turned(number)
 
 
 def test_a_rerun_with_the_server_off_gives_the_same(web, tmp_path):
@@ -123,7 +124,6 @@ def test_a_bound_that_does_not_matter_asks_for_no_dead_link_again(web, tmp_path)
 
 def test_the_lowest_ranks_are_kept_whichever_answer_comes_first(web, tmp_path):
     """The slowest answers have the lowest ranks."""
-    import asyncio
 
     async def slow(request, number):
         await asyncio.sleep(0.5 - number / 20)
@@ -136,7 +136,6 @@ def test_the_lowest_ranks_are_kept_whichever_answer_comes_first(web, tmp_path):
 
 def test_of_near_duplicates_the_lowest_rank_is_kept(web, tmp_path):
     """Though it comes last, and those that it drops make room for others."""
-    import asyncio
 
     async def alike(request, number):
         await asyncio.sleep(0.4 - number / 10)
@@ -157,8 +156,6 @@ def test_the_same_bytes_count_once_and_a_url_is_asked_once(web, tmp_path):
 
 
 def test_bytes_are_checked_against_the_expected_hash(web, tmp_path):
-    from hashlib import sha256
-
     right = sha256(encoded(picture(1))).hexdigest()
     given = [Candidate(0, f"{web.url}/good/1", "a", right), Candidate(1, f"{web.url}/good/2", "b", right)]
     first, second = fetched(web, tmp_path, given)
@@ -172,8 +169,6 @@ def test_no_more_is_fetched_than_is_needed(web, tmp_path):
 
 
 def test_hosts_and_the_whole_are_asked_for_so_many_at_once(web, tmp_path):
-    import asyncio
-
     under_way, most = Counter(), Counter()
 
     async def counted(request, number):
@@ -217,10 +212,6 @@ def test_without_a_network_no_link_is_called_dead(web, tmp_path):
 
 
 def test_a_full_disk_ends_the_download_with_the_systems_words(web, tmp_path, monkeypatch):
-    import errno
-
-    from lab.data.fetching.store import Store
-
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -264,6 +255,11 @@ def test_the_tally_has_shares_and_reasons(web, tmp_path):
     assert tally.commonest() == "status (2), opt-out (1)"
 
 
+def test_the_guide_explains_every_reason():
+    guide = (PROGRAM.parents[3] / "docs/downloading.md").read_text()
+    assert [line.split("`")[1] for line in guide.splitlines() if line.startswith("| `")] == list(REASONS)
+
+
 def mixed(web: Web, number: int) -> list[dict]:
     """Of so many candidates, two in five are bad, all kinds in turn."""
     kinds = list(bad_urls(web, 0))
@@ -280,8 +276,6 @@ def start(web: Web, store: Path, rows: list[dict], wanted: int) -> subprocess.Po
     lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [sys.executable, str(PROGRAM), str(store), str(web.port), str(wanted)]
     paths = {"PYTHONPATH": f"{PROGRAM.parents[3]}"}
-    import os
-
     with lines.open() as stdin:
         return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, text=True, env=os.environ | paths)
 
@@ -309,9 +303,6 @@ def test_of_two_thousand_the_same_thousand_are_kept_twice_in_bounded_memory(web,
 @pytest.mark.slow
 def test_killed_at_ten_moments_nothing_is_fetched_twice_and_the_result_is_the_same(web, tmp_path):
     """Of what the store had when a process was killed, the next asks for nothing."""
-    import random
-    import time
-
     rows = mixed(web, 700)
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()

@@ -1,6 +1,7 @@
 """No address is reached but the public internet's, by whatever way it comes."""
 
 import pytest
+from aiohttp.web import Response
 from answers import GOOD
 from fetching import Names, settings
 from web import Web
@@ -75,10 +76,8 @@ def test_a_name_that_changes_between_look_ups_is_checked_at_the_socket(web, tmp_
     names = Names(a=["127.0.0.1", "10.0.0.7"])
 
     async def again(request, number):
-        from aiohttp import web as server
-
         # Another port, so that the connection is made anew; the name's answer is kept for a host and port.
-        return server.Response(status=302, headers={"Location": f"http://a.test:{web.port + 1}/good/1"})
+        return Response(status=302, headers={"Location": f"http://a.test:{web.port + 1}/good/1"})
 
     web.answers = GOOD | {"again": again}
     assert reason(web, tmp_path, f"http://a.test:{web.port}/again/1", names) == "address"
@@ -90,9 +89,7 @@ def test_a_redirect_from_a_public_name_to_this_machine_is_refused(web, tmp_path)
         secret.answers = GOOD
 
         async def leads_in(request, number):
-            from aiohttp import web as server
-
-            return server.Response(status=302, headers={"Location": f"{secret.url}/good/1"})
+            return Response(status=302, headers={"Location": f"{secret.url}/good/1"})
 
         web.answers = GOOD | {"leads": leads_in}
         assert reason(web, tmp_path, f"http://127.0.0.1:{web.port}/leads/1") == "address"
