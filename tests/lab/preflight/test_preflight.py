@@ -254,7 +254,8 @@ def test_of_a_profile_all_stages_are_looked_at_whatever_has_run(clone):
     wanted = (clone.root / "params.yaml").read_text()
     shutil.copy2(ROOT / "experiments/defaults.yaml", clone.root / "experiments/defaults.yaml")
     shutil.copy2(ROOT / "experiments/defaults.yaml", clone.root / "params.yaml")
-    profile = {key: value for key, value in yaml.safe_load(wanted).items() if key in ("base", "encode", "generate", "train")}
+    kept = ("base", "encode", "generate", "train")
+    profile = {key: value for key, value in yaml.safe_load(wanted).items() if key in kept}
     profile["score"] = yaml.safe_load(wanted)["score"]
     profile["prompts"] = yaml.safe_load(wanted)["prompts"]
     (clone.root / "experiments/profiles/gone.yaml").write_text(yaml.safe_dump(profile))
