@@ -23,6 +23,8 @@ DEFAULTS = Path("experiments/defaults.yaml")
 DEFAULT = "default"
 PROFILES = Path("experiments/profiles")
 OVERLAYS = Path("experiments/overlays")
+# By section: the key that says its kind, and those that each kind has.
+KINDS = {"base": ("source", ()), "caption": ("captioner", ("table",))}
 REMOVABLE = ("adapters", "arms")
 
 
@@ -51,7 +53,7 @@ def compose(*overlays: Path) -> str:
     document = yaml.load(text)
     for overlay in overlays:
         overlaid = read_yaml(overlay)
-        _drop_other_base(document, overlaid)
+        _drop_other_kinds(document, overlaid)
         _merge(document, overlaid, str(overlay))
     composed = io.StringIO()
     yaml.dump(document, composed)
@@ -80,12 +82,13 @@ def _named(arguments: list[str]) -> list[Path]:
     return stacked if name == DEFAULT else [PROFILES / f"{name}.yaml", *stacked]
 
 
-def _drop_other_base(document: CommentedMap, overlay: Mapping) -> None:
-    """Empties section `base` for an overlay with another source: what one source is told, no other knows."""
-    base = overlay.get("base")
-    if isinstance(base, Mapping) and base.get("source", document["base"]["source"]) != document["base"]["source"]:
-        document["base"] = CommentedMap()
-        document.yaml_set_comment_before_after_key(list(document)[list(document).index("base") + 1], before="\n")
+def _drop_other_kinds(document: CommentedMap, overlay: Mapping) -> None:
+    """Empties a section for an overlay with another kind of it: what one kind is told, no other knows."""
+    for name, (key, kept) in KINDS.items():
+        section = overlay.get(name)
+        if isinstance(section, Mapping) and section.get(key, document[name][key]) != document[name][key]:
+            document[name] = CommentedMap((other, document[name][other]) for other in kept)
+            document.yaml_set_comment_before_after_key(list(document)[list(document).index(name) + 1], before="\n")
 
 
 def _merge(document: CommentedMap, overlay: Mapping, path: str, section: str = "") -> None:
