@@ -18,6 +18,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from ruamel.yaml import YAML
 
+from runtime.tracking.place import home
 from runtime.tracking.store import RunLog
 from runtime.tracking.system import BEAT, CLOCK_ERROR, find_process, pid_space
 
@@ -36,7 +37,7 @@ class Above(RunLog):
         program = next((place for place, word in enumerate(words) if os.path.basename(word) == "dvc"), 0)
         said = words[program + 1 :]
         # An experiment in a temporary workspace: DVC names the repository that it was started in.
-        self._apart = Path(os.environ.get("DVC_ROOT") or begin["root"]).resolve() != Path(begin["root"]).resolve()
+        self._apart = home(Path(begin["root"])) != Path(begin["root"]).resolve()
         if "exec-run" in said:  # as `dvc queue` starts it
             said = ["exp", "run", experiment["dvc.exp_name"]]
         own = {"name": " ".join(["dvc", *said]), "parent": None, "params": {}, "inputs": []}
