@@ -135,6 +135,6 @@ def _bring(found: Place) -> None:
     """What an earlier flow of the same commit and parameters left, and of all outputs those that the cache has."""
     earlier = experiments.reference(found.commit, found.experiment)
     if git(found.root, "for-each-ref", earlier):
-        made = git(found.root, "ls-tree", "-r", "-z", "--name-only", earlier, "dvc.lock", experiments.METRICS)
+        made = git(found.root, "ls-tree", "-r", "-z", "--name-only", earlier, "dvc.lock", *experiments.METRICS)
         git(found.root, "restore", f"--source={earlier}", "--", *filter(None, made.split("\0")))
     dvc(found.root, "checkout", "--quiet", "--allow-missing")
