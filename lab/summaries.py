@@ -14,4 +14,5 @@ DECIMALS = 3
 def write_summary(path: Path, values: Mapping[str, float]) -> None:
     """Writes values by category."""
     # Adding zero makes -0.0 plain.
-    path.write_text("".join(f"{category}: {round(value, DECIMALS) + 0.0}\n" for category, value in values.items()))
+    lines = [f"{category}: {round(value, DECIMALS) + 0.0}\n" for category, value in values.items()]
+    path.write_text("".join(lines) or "{}\n")

@@ -51,11 +51,11 @@ def report(run) -> None:
 
 
 def write_gains(folder: Path, results) -> None:
-    """Writes each arm's paired differences to the baseline."""
+    """Writes each arm's paired differences to the baseline, which has a file too: git keeps no empty folder."""
     folder.mkdir(exist_ok=True)
-    for arm in results.compared:
-        found = {category: results.of(arm, category).difference.mean for category in results.categories}
-        write_summary(folder / arm.name, found)
+    for arm in results.arms:
+        categories = results.categories if arm in results.compared else []
+        write_summary(folder / arm.name, {name: results.of(arm, name).difference.mean for name in categories})
 
 
 def description(folder: Path) -> str:

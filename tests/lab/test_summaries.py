@@ -38,8 +38,9 @@ def test_metrics_are_shown_in_80_columns(pipeline):
     assert max(map(len, lines)) <= 80
     assert lines[0].split() == ["Path", "color", "complex", "non_spatial", "shape", "spatial", "texture"]
     rows = {path: values for path, *values in map(str.split, lines[1:])}
-    assert set(rows) == {f"{MEANS}/{arm}" for arm in arms} | {f"{GAINS}/{arm}" for arm in arms[1:]}
-    assert {len(values) for values in rows.values()} == {6}
+    assert set(rows) == {f"{folder}/{arm}" for folder in (MEANS, GAINS) for arm in arms}
+    assert rows.pop(f"{GAINS}/baseline") == ["-"] * 6
+    assert {len(list(map(float, values))) for values in rows.values()} == {6}
 
 
 def test_means_are_those_of_the_committed_metrics():
