@@ -1,8 +1,6 @@
 """Stage `sample`: images with the words they came with."""
 
-import os
 import sys
-from pathlib import Path
 
 from compbench.errors import CompbenchError
 from lab.errors import LabError
@@ -11,7 +9,6 @@ from runtime.execution import stage
 
 OUTPUT = "data/sample"
 CODE = ("lab/world", "lab/hosted")  # `sample.folder` of sources that read no folder of the user's
-STORE = "TACA_FETCHED"  # the folder of what was fetched, if not beside what the hub's client keeps
 
 
 def main() -> None:
@@ -22,6 +19,7 @@ def main() -> None:
 def sample(run) -> None:
     """Writes `images/`, `index.parquet` and what the source says of itself."""
     from compbench.tables import write_table
+    from lab.data.fetching.store import place
     from lab.data.sample import SCHEMA, Places, Record
     from lab.data.sample import sample as sample_images
 
@@ -29,18 +27,11 @@ def sample(run) -> None:
     if settings.folder not in CODE:
         run.log_input("sample.folder", settings.folder)
     folder, record = run.fresh(OUTPUT), Record()
-    rows = sample_images(settings.model_dump(), Places(folder, run.work, store()), record)
+    rows = sample_images(settings.model_dump(), Places(folder, run.work, place()), record)
     write_table(folder / "index.parquet", rows, SCHEMA)
     for name, address, digest in record.inputs:
         run.log_hosted_input(name, address, digest)
     run.log_metrics({"images": len(rows), **record.metrics})
-
-
-def store() -> Path:
-    """One for all copies of the repository on this machine."""
-    from huggingface_hub import constants
-
-    return Path(os.environ.get(STORE) or Path(constants.HF_HOME) / "taca" / "fetched")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Source:
 
     def images(self, places, record) -> Iterator[tuple[Image.Image, str, str]]:
         """Images by the rank of their rows in the draw, until there are enough."""
-        files = find_files(self.folder, self.repo, self.revision, self.address, self.files)
+        files = find_files(self.folder, self.repo, self.revision, self.address, self.files, places.store)
         names = [self.columns["image"], self.columns["caption"]]
         draw = Draw(files, names, Passing(conditions(self.filters)), self.seed, batch=BATCH)
         try:

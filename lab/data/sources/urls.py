@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 from PIL import Image
@@ -60,7 +61,7 @@ class Source:
 
         Writes what was read of the tables, and which candidates were drawn, kept and refused.
         """
-        draw = self._draw()
+        draw = self._draw(places.store)
         drawn = draw_rows(draw, math.ceil(self.size * self.candidates), DRAWN_SCHEMA, self._named, places.store)
         note_draw(draw, record, places.target)
         write_table(places.target / "drawn.parquet", drawn, DRAWN_SCHEMA)
@@ -86,8 +87,8 @@ class Source:
                 f"{places.target} says more, and what was fetched is kept."
             )
 
-    def _draw(self) -> Draw:
-        files = find_files(self.folder, self.repo, self.revision, self.address, self.files)
+    def _draw(self, store: Path) -> Draw:
+        files = find_files(self.folder, self.repo, self.revision, self.address, self.files, store)
         return Draw(files, self._read(), self._passing(), self.seed, self.columns["sha256"] is not None)
 
     def _read(self) -> list[str]:

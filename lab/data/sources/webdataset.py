@@ -41,7 +41,7 @@ class Source:
 
     def images(self, places, record) -> Iterator[tuple[Image.Image, str, str]]:
         """Images in the order of their shards and in these, until there are enough."""
-        files = find_files(self.folder, self.repo, self.revision, self.address, self.files)
+        files = find_files(self.folder, self.repo, self.revision, self.address, self.files, places.store)
         read: dict[str, str] = {}
         items = (item for file in files.in_order(self.seed) for item in self._of_shard(file, read))
         try:
