@@ -4,11 +4,13 @@ import sys
 
 from compbench.errors import CompbenchError
 from lab.errors import LabError
+from lab.online import go_online
 from lab.params import load
 from runtime.execution import stage
 
 OUTPUT = "data/sample"
-CODE = ("lab/world", "lab/hosted")  # `sample.folder` of sources that read no folder of the user's
+# `sample.folder` of sources that read no folder of the user's.
+WORLD, HOSTED = "lab/world", "lab/hosted"
 
 
 def main() -> None:
@@ -18,13 +20,16 @@ def main() -> None:
 
 def sample(run) -> None:
     """Writes `images/`, `index.parquet` and what the source says of itself."""
+    settings = run.params.sample
+    if settings.folder == HOSTED:
+        # Naming a place elsewhere is the consent to ask it. Before all that loads the hub's client.
+        go_online()
     from compbench.tables import write_table
     from lab.data.fetching.store import place
     from lab.data.sample import SCHEMA, Places, Record
     from lab.data.sample import sample as sample_images
 
-    settings = run.params.sample
-    if settings.folder not in CODE:
+    if settings.folder not in (WORLD, HOSTED):
         run.log_input("sample.folder", settings.folder)
     folder, record = run.fresh(OUTPUT), Record()
     rows = sample_images(settings.model_dump(), Places(folder, run.work, place()), record)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from PIL import Image
 
 from compbench.tables import write_table
+from lab.data.fetching.contact import contact_of
 from lab.data.fetching.fetch import checked_where, fetch
 from lab.data.fetching.outcomes import KEPT_SCHEMA, REFUSED_SCHEMA, Candidate, Kept
 from lab.data.fetching.settings import Settings
@@ -52,7 +53,7 @@ class Source:
     filters: Mapping[str, Mapping]
     max_aspect: float | None
     candidates: float
-    contact: str
+    contact: str | None
     honour_opt_outs: bool
     loopback_port: int | None
 
@@ -61,6 +62,7 @@ class Source:
 
         Writes what was read of the tables, and which candidates were drawn, kept and refused.
         """
+        settings = self._settings()
         draw = self._draw(places.store)
         drawn = draw_rows(draw, math.ceil(self.size * self.candidates), DRAWN_SCHEMA, self._named, places.store)
         note_draw(draw, record, places.target)
@@ -68,7 +70,7 @@ class Source:
         if len(drawn) < self.size:
             raise LabError(too_few(self.size, draw, len(drawn)))
         kept, refused, tally = [], [], Tally()
-        outcomes = fetch(map(_candidate, drawn), self.size, self._settings(), places.store)
+        outcomes = fetch(map(_candidate, drawn), self.size, settings, places.store)
         for outcome in outcomes:
             tally.add(outcome)
             if isinstance(outcome, Kept):
@@ -117,8 +119,10 @@ class Source:
         return {"rank": rank, **texts, **{key: row[key] for key in ("file", "row_group", "row")}}
 
     def _settings(self) -> Settings:
-        names = ("contact", "min_side", "max_pixels", "max_bytes", "duplicate_distance", "honour_opt_outs")
-        return Settings(loopback_port=self.loopback_port, **{name: getattr(self, name) for name in names})
+        names = ("min_side", "max_pixels", "max_bytes", "duplicate_distance", "honour_opt_outs")
+        return Settings(
+            contact_of(self.contact), loopback_port=self.loopback_port, **{name: getattr(self, name) for name in names}
+        )
 
 
 def _candidate(row: Mapping) -> Candidate:

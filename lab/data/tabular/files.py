@@ -78,10 +78,6 @@ def find_files(
     if repo is None and address is None:
         found = _local_files(Path(folder), pattern)
     else:
-        from lab.online import go_online
-
-        # Naming a place elsewhere is the consent to ask it.
-        go_online()
         # Not imported by name, so that DVC takes it for a dependency where it is one alone: `sample.folder`.
         hosted = import_module("lab.hosted.files")
         if repo is None:
