@@ -89,6 +89,11 @@ class Source:
                 f"{places.target} says more, and what was fetched is kept."
             )
 
+    def look(self, store: Path) -> None:
+        """Sees that the tables can be read and have these columns. Raises as `images` does before it draws."""
+        contact_of(self.contact)
+        self._draw(store).look()
+
     def _draw(self, store: Path) -> Draw:
         files = find_files(self.folder, self.repo, self.revision, self.address, self.files, store)
         return Draw(files, self._read(), self._passing(), self.seed, self.columns["sha256"] is not None)
