@@ -130,8 +130,10 @@ class Execution:
     def _abort(self, error: BaseException) -> None:
         self.work.release_reserve()
         status = "KILLED" if isinstance(error, Stopped) else "FAILED"
-        traceback = "".join(format_exception(error))[-TRACEBACK_CHARACTERS:]
-        self.recorder.abort(status, str(error) if faults.is_known(error, self._known) else traceback, self._costs())
+        said = faults.sentence(error, self.stage.name)
+        if not faults.is_known(error, self._known):
+            said = "".join(format_exception(error))[-TRACEBACK_CHARACTERS:]
+        self.recorder.abort(status, said, self._costs())
 
     def _gone(self, error: BaseException) -> StageError | None:
         """Says so where `error` is that part of a dependency is not there, such as one file of a folder."""
