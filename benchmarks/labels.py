@@ -19,14 +19,14 @@ from lab.world.geometry import CANVAS
 FOLDER = Path(__file__).parent / "labelled"
 FIELDS = ("shape", "color", "texture")
 UNCLEAR = "?"
-# Labelled centres are estimates; two objects of one picture are at least 15 pixels apart unless one stands in the other.
+# Labelled centres are estimates; two objects are at least 15 pixels apart unless one stands in the other.
 NEAR = 8.0
 HELD_OUT = range(200, 300)
 
 
 @dataclass(frozen=True)
 class Label:
-    """One object that an eye sees: about where its centre is, in pixels, and its look, `UNCLEAR` where it cannot tell."""
+    """One object that an eye sees: about where its centre is, in pixels, and its look, `UNCLEAR` where in doubt."""
 
     x: float
     y: float
@@ -121,9 +121,9 @@ class Share:
 class Comparison:
     """Answers against labels.
 
-    `missed`: clear objects that no answer stands on. `wrong`: answers that name a clear object falsely or stand where no
-    object is; answers on unclear objects are neither right nor wrong. `kappa` is Cohen's, of each attribute, over all
-    objects found whose attribute is clear.
+    `missed`: clear objects that no answer stands on. `wrong`: answers that name a clear object falsely or stand where
+    no object is; answers on unclear objects are neither right nor wrong. `kappa` is Cohen's, of each attribute, over
+    all objects found whose attribute is clear.
     """
 
     missed: Share
