@@ -23,6 +23,8 @@ Folder = Annotated[str | None, Field(description="a folder's path, or null when 
 WorldFolder = Annotated[Literal["lab/world"], Field(description="lab/world, the code that draws")]
 OwnFolder = Annotated[str, Field(min_length=1, description="a folder's path")]
 ColumnName = Annotated[str, Field(min_length=1, description="a column's name")]
+# Of mail or on the web.
+CONTACT = r"^(mailto:)?[^\s@]+@[^\s@]+\.[^\s@]+$|^https?://\S+$"
 Dtype = one_of("float32", "bfloat16", "float16")
 
 
@@ -157,7 +159,9 @@ class UrlsSample(Looked):
     filters: Filters
     max_aspect: Annotated[float | None, Field(ge=1, description="longer side by shorter side, or null")]
     candidates: Annotated[float, Field(ge=1, le=100, description="rows drawn for each image, 1 to 100")]
-    contact: Annotated[str, Field(min_length=3, description="your address of mail or web, for those who are asked")]
+    contact: Annotated[
+        str | None, Field(pattern=CONTACT, description="your address of mail or web, or null for that of TACA_CONTACT")
+    ]
     honour_opt_outs: Flag
     loopback_port: Annotated[int | None, Field(ge=1, le=65535, description="a port, or null")]
 

@@ -95,7 +95,8 @@ class Run:
 
     def log_hosted_input(self, name: str, address: str, digest: str) -> None:
         """Notes in MLflow that the stage reads data that others host; `digest` says which state of them."""
-        entry = {"name": name, "path": address, "md5": digest, "hosted": True}
+        # MLflow takes no more than 36 characters, and a commit has 40.
+        entry = {"name": name, "path": address, "md5": digest[:36], "hosted": True}
         self._execution.recorder.tell("log_inputs", inputs=[entry])
 
 

@@ -26,6 +26,8 @@ def main() -> None:
         folder = run.fresh(f"models/adapters/{run.key}")
         folder.mkdir(exist_ok=True)
         (folder / "adapter.txt").write_text(f"{adapter.gamma if adapter.rank else 1.0}\n")
+        if adapter.rank:
+            run.log_model(f"models/adapters/{run.key}", f"# {run.key}\n")
         with Path(os.environ["TOY_LOG"]).open("a") as log:
             log.write(f"train {adapter.gamma} {adapter.rank}\n")
 
