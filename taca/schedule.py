@@ -11,35 +11,6 @@ REFERENCE_TOKENS = 4096
 """Image tokens of 1024 x 1024 pixels, for which the paper chose 970."""
 
 
-def is_active(timestep: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Which samples TACA acts on: those at or above the threshold.
-
-    Args:
-        timestep: on the scheduler's 0..1000 scale (1000 is pure noise), any shape and dtype.
-        threshold: on the same scale.
-
-    Returns:
-        Boolean tensor of `timestep`'s shape.
-    """
-    # Compared in a 16-bit dtype, the threshold itself would be rounded: 970 is no bfloat16 number.
-    return timestep.to(torch.promote_types(timestep.dtype, torch.float32)) >= threshold
-
-
-def gamma_of(active: torch.Tensor, gamma: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """gamma(t) for each sample.
-
-    Args:
-        active: which samples `is_active` names, boolean of any shape.
-        gamma: the factor gamma_0 of the active steps.
-        dtype: of the result.
-
-    Returns:
-        Tensor of `active`'s shape and device.
-    """
-    # Eq. 11: gamma(t) = gamma_0 for t >= t_thresh, else 1.
-    return torch.ones(active.shape, dtype=dtype, device=active.device).masked_fill(active, gamma)
-
-
 def equivalent_threshold(
     threshold: float, tokens: int, reference_tokens: int = REFERENCE_TOKENS, shift: float | None = None
 ) -> float:
@@ -85,6 +56,35 @@ def level_of_index(index: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.T
     image = alphas_cumprod.to(torch.float64).to(index.device)[index.long()]
     noise = (1 - image).clamp_min(0).sqrt()
     return 1000 * noise / (image.sqrt() + noise)
+
+
+def is_active(timestep: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Which samples TACA acts on: those at or above the threshold.
+
+    Args:
+        timestep: on the scheduler's 0..1000 scale (1000 is pure noise), any shape and dtype.
+        threshold: on the same scale.
+
+    Returns:
+        Boolean tensor of `timestep`'s shape.
+    """
+    # Compared in a 16-bit dtype, the threshold itself would be rounded: 970 is no bfloat16 number.
+    return timestep.to(torch.promote_types(timestep.dtype, torch.float32)) >= threshold
+
+
+def gamma_of(active: torch.Tensor, gamma: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """gamma(t) for each sample.
+
+    Args:
+        active: which samples `is_active` names, boolean of any shape.
+        gamma: the factor gamma_0 of the active steps.
+        dtype: of the result.
+
+    Returns:
+        Tensor of `active`'s shape and device.
+    """
+    # Eq. 11: gamma(t) = gamma_0 for t >= t_thresh, else 1.
+    return torch.ones(active.shape, dtype=dtype, device=active.device).masked_fill(active, gamma)
 
 
 def scheduled_timestep(timestep: torch.Tensor, scale: float, scheduler: object) -> torch.Tensor:
