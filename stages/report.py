@@ -20,6 +20,8 @@ def main() -> None:
 
 def report(run) -> None:
     """Reads scores, thumbnails and loss histories of the arms in the parameters; writes the report and the gains."""
+    from lab.report.contrasts import ask
+    from lab.report.questions import read_questions
     from lab.report.results import compare, load_arm
     from lab.report.runs import result_runs, view
     from lab.report.write import write_report
@@ -28,6 +30,7 @@ def report(run) -> None:
     score_paths = {name: f"results/scores/{name}.parquet" for name in params.arms}
     arms = [load_arm(name, arm_settings(params, name), Path(score_paths[name])) for name in params.arms]
     results = compare(arms, params.report.baseline, params.report.bootstrap, params.report.seed)
+    contrasts = ask(read_questions(), results, params.report.bootstrap, params.report.seed)
     write_report(
         folder,
         results,
@@ -36,6 +39,7 @@ def report(run) -> None:
         score_paths=score_paths,
         histories=loss_histories(params),
         grid_prompts=params.report.grid_prompts,
+        contrasts=contrasts,
     )
     write_gains(run.fresh(GAINS), results)
     run.log_metrics(

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from compbench.scorers.interface import SCORE_METRICS
 from compbench.scorers.three_in_one import PARTS
 from lab.report import provenance, words
+from lab.report.contrasts import NOTE, Contrasts
 from lab.report.findings import chance, findings
 from lab.report.paper import PaperTable
 from lab.report.results import ALL, Results
@@ -24,6 +25,7 @@ def render_page(
     protocol: Mapping[str, object],
     figures: Mapping[str, Path],
     score_paths: Mapping[str, str],
+    contrasts: Contrasts,
 ) -> str:
     """The page's HTML.
 
@@ -44,6 +46,8 @@ def render_page(
         corrections=provenance.corrections(results.manifest),
         figures={name: data_address(path) for name, path in figures.items()},
         score_paths=score_paths,
+        contrasts=contrasts,
+        contrasts_note=NOTE,
         cells=[(category, SCORE_METRICS[category]) for category in results.categories],
         complex_cells=[("complex", metric) for metric in (*PARTS, "complex")],
         all_categories=ALL,

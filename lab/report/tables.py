@@ -3,6 +3,7 @@
 import csv
 import io
 
+from lab.report.contrasts import NOTE, Contrasts
 from lab.report.paper import PaperTable
 from lab.report.provenance import Manifest, corrections, never_scored, parsers, scored_by, scorer_of
 from lab.report.results import ALL, Result, Results
@@ -51,6 +52,25 @@ def results_markdown(results: Results, paper: PaperTable | None) -> str:
             *(_published("Model", paper) if paper else []),
         ]
     )
+
+
+def contrasts_markdown(contrasts: Contrasts) -> str:
+    """Every question with its answer, whatever its sign, and the questions that could not be asked."""
+    head = ["Question", "Arms", "Difference", "Standard error", "p", "Seen with power .8", "Scores"]
+    rows = [
+        [
+            f"**{answer.question.name}** (primary)" if answer.question.primary else answer.question.name,
+            answer.question.arms,
+            f"{signed(answer.interval.mean)} {signed_bounds(answer.interval)}",
+            number(answer.error),
+            f"{answer.p_value:.3f}",
+            number(answer.detectable),
+            ", ".join(f"`{digest}`" for digest in answer.hashes.values()),
+        ]
+        for answer in contrasts.answers
+    ]
+    missing = [f"Not asked, since an arm was not drawn: {contrasts.not_asked}.\n"] if contrasts.unasked else []
+    return "\n".join([f"{NOTE}\n", _markdown(head, rows), *missing])
 
 
 def quality_markdown(results: Results, paper: PaperTable) -> str:

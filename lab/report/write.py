@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from lab.report.contrasts import Contrasts
 from lab.report.figures import differences_figure, loss_figure, means_figure
 from lab.report.grid import write_grid
 from lab.report.page import render_page
 from lab.report.paper import PaperTable, paper_table
 from lab.report.results import Results
-from lab.report.tables import quality_markdown, results_csv, results_markdown
+from lab.report.tables import contrasts_markdown, quality_markdown, results_csv, results_markdown
 
 
 def write_report(
@@ -20,9 +21,10 @@ def write_report(
     score_paths: Mapping[str, str],
     histories: Mapping[str, Path],
     grid_prompts: int,
+    contrasts: Contrasts,
 ) -> None:
-    """Writes index.html, table1.csv, table1.md, grid.png and the figures as SVG into `folder`, and table2.md if image
-    quality was scored.
+    """Writes index.html, table1.csv, table1.md, contrasts.md, grid.png and the figures as SVG into `folder`, and
+    table2.md if image quality was scored.
 
     Args:
         protocol: what a reader needs to repeat the run, by label.
@@ -33,6 +35,7 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     paper, paper_quality = paper_table("table1"), paper_table("table2")
     figures = write_results(folder, results, paper, csv="table1.csv", markdown="table1.md")
+    (folder / "contrasts.md").write_text(contrasts_markdown(contrasts), encoding="utf-8")
     if results.quality:
         (folder / "table2.md").write_text(quality_markdown(results, paper_quality), encoding="utf-8")
     figures["grid"] = folder / "grid.png"
@@ -40,7 +43,7 @@ def write_report(
     if histories:
         figures["loss"] = folder / "loss.svg"
         loss_figure(histories, figures["loss"])
-    page = render_page(results, paper, paper_quality, protocol, figures, score_paths)
+    page = render_page(results, paper, paper_quality, protocol, figures, score_paths, contrasts)
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 

@@ -13,6 +13,8 @@ from compbench.scorers.choice import Choice
 from compbench.scorers.interface import SCORE_METRICS, Prompt
 from compbench.scorers.three_in_one import PARTS
 from compbench.table import ScoreRow, Scores, write_scores
+from lab.report.contrasts import ask
+from lab.report.questions import Question
 from lab.report.results import Results, compare, load_arm
 from lab.report.words import QUALITY_NAMES
 from lab.report.write import write_report
@@ -22,6 +24,11 @@ GAIN = {"baseline": 0.0, "taca-free": 0.0, "taca-r16": 0.1}
 SETTINGS = {"gamma": 1.2, "threshold": 970.0, "guidance": 1.0, "adapter": "none", "rank": 0, "adapter scope": "early"}
 
 
+QUESTIONS = [
+    Question("training", {"taca-r16": 1.0, "baseline": -1.0}, primary=True),
+    Question("gamma alone", {"taca-free": 1.0, "baseline": -1.0}, primary=False),
+    Question("more training", {"taca-r64": 1.0, "taca-r16": -1.0}, primary=False),
+]
 CATEGORIES = ("color", "shape", "texture", "spatial", "non_spatial", "complex")
 BENCHMARK = (*CATEGORIES[:4], "3d_spatial", "numeracy", *CATEGORIES[4:])
 
@@ -98,6 +105,7 @@ def write(experiment, results):
             score_paths={arm.name: f"results/scores/{arm.name}.parquet" for arm in results.arms},
             histories={name: experiment / "models" / "adapters" / name / "history.csv" for name in histories},
             grid_prompts=grid,
+            contrasts=ask(QUESTIONS, results, 200, 0),
         )
         return folder
 

@@ -10,7 +10,8 @@ from compbench.table import Scores
 from lab.report.grid import grid_prompts
 from lab.report.results import compare
 
-FILES = {"index.html", "table1.csv", "table1.md", "grid.png", "means.svg", "differences.svg", "loss.svg"}
+TABLES = {"table1.csv", "table1.md", "contrasts.md"}
+FILES = {"index.html", "grid.png", "means.svg", "differences.svg", "loss.svg", *TABLES}
 
 
 class Tags(HTMLParser):
@@ -54,7 +55,7 @@ def test_every_number_carries_the_hash_of_its_score_file(write, results):
     """Each measured cell says how to find its run, and each row shows the hash."""
     page = (write("report") / "index.html").read_text()
     cells = re.findall(r'<td[^>]*title="make run HASH=(\w{8})[^"]*">[+−]?\d\.\d{4}<small>', page)
-    assert len(cells) == 3 * 6 + 2 * 6 + 3 * 4
+    assert len(cells) == 3 * 6 + 2 * 6 + 3 * 4 + 2  # means, differences, parts of complex, questions
     assert len(re.findall(r"<td[^>]*>[+−]?\d\.\d{4}<small>", page)) == len(cells)
     for arm in results.arms:
         assert f"<code>make run HASH={arm.hash}</code>" in page

@@ -50,7 +50,7 @@ def test_every_table_says_who_scored_in_which_mode_and_with_which_parser(results
     )
     page = (write("report", results=other) / "index.html").read_text()
     own = page[: page.index('<section class="paper">')]
-    assert own.count(sentence) == own.count("<table>") == 3
+    assert own.count(sentence) == own.count("<table>") == 4
     assert "<tr><td>scoring protocol</td><td>not the official protocol</td></tr>" in page
     assert sentence.replace("&#39;", "'") in results_markdown(other, None)
     for line in csv.DictReader(io.StringIO(results_csv(other))):
