@@ -27,7 +27,7 @@ from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideo
 from diffusers.models.transformers.transformer_qwenimage import QwenDoubleStreamAttnProcessor2_0
 from torch import nn
 
-from taca import processors
+import taca.processors as processors
 from taca.errors import TacaError
 from taca.processors.base import TacaProcessor
 
@@ -38,8 +38,8 @@ class AttentionSite:
 
     Attributes:
         modules: regular expression for the whole names of its attention modules.
-        stock: the processor classes that diffusers puts there, fused projections included; TACA stands in for no other.
-        processor: the stand-in's class.
+        stock: the processor classes that diffusers puts there, fused projections included; TACA replaces no other.
+        processor: the class of its replacement.
     """
 
     modules: str
@@ -188,7 +188,7 @@ def attention_modules(transformer: nn.Module, family: Family) -> dict[nn.Module,
 
 
 def check_stock(modules: dict[nn.Module, AttentionSite]) -> None:
-    """Makes sure that TACA would take the place of nothing but stock processors.
+    """Makes sure that TACA replaces nothing but stock processors.
 
     Raises:
         TacaError: a module has another processor.
@@ -197,6 +197,6 @@ def check_stock(modules: dict[nn.Module, AttentionSite]) -> None:
         # Subclasses too are refused: what they add would be lost.
         if type(module.processor) not in site.stock:
             raise TacaError(
-                f"TACA stands in for {site.stock[0].__name__} and found {type(module.processor).__name__}: unload IP "
+                f"TACA replaces {site.stock[0].__name__} and found {type(module.processor).__name__}: unload IP "
                 "adapters, or put the stock processor back with `set_attn_processor`."
             )

@@ -189,7 +189,7 @@ def test_other_text_lengths_are_taken_as_they_come(case):
 
 @torch.no_grad()
 def test_every_site_acts_and_nothing_else(case):
-    """All joint attention runs a stand-in in an active pass; all other attention runs what it has."""
+    """All joint attention runs a replacement processor in an active pass; all other attention runs what it has."""
     model, seen = case.model(), {}
     sites = attention_modules(model, family_of(model))
     attentions = {module for module in model.modules() if hasattr(module, "processor")}
