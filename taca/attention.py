@@ -73,6 +73,27 @@ def _scaled_keys(image_query, key, gamma, text_first: bool, token_dim: int) -> t
     return torch.cat([image_key, scale_text_keys(text_key, gamma)], dim=token_dim)
 
 
+def split_image_text(
+    joint: torch.Tensor, num_text_tokens: int, text_first: bool, dim: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The image tokens and the text tokens of a joint sequence."""
+    num_image_tokens = joint.shape[dim] - num_text_tokens
+    if text_first:
+        text, image = joint.split_with_sizes([num_text_tokens, num_image_tokens], dim=dim)
+    else:
+        image, text = joint.split_with_sizes([num_image_tokens, num_text_tokens], dim=dim)
+    return image, text
+
+
+def split_mask(
+    mask: torch.Tensor | None, num_text_tokens: int, text_first: bool
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """A mask's rows for image queries and for text queries; one row, or none, serves both."""
+    if mask is None or mask.ndim < 3 or mask.shape[-2] == 1:
+        return mask, mask
+    return split_image_text(mask, num_text_tokens, text_first, -2)
+
+
 def explicit_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, is_text: torch.Tensor, gamma: float | torch.Tensor
 ) -> torch.Tensor:

@@ -22,10 +22,9 @@ from taca.branches import Branches
 from taca.combinations import check_combinations, check_gradients
 from taca.config import TacaConfig, config_of
 from taca.errors import TacaError
-from taca.families import Family, attention_modules, check_stock, family_of, transformer_of
-from taca.processors.base import share_of
+from taca.families import Family, attention_modules, check_stock, family_of, latents_of, transformer_of
 from taca.processors.swap import Processors, swapped, swapped_in_recomputation
-from taca.schedule import gamma_of, is_active, scheduled_timestep
+from taca.schedule import gamma_of, is_active
 from taca.series import Series
 
 _TACA_HOOK = "_taca_hook"
@@ -87,8 +86,8 @@ class TacaHook:
         gamma_active = self._gamma_active(above_threshold, arguments)
         if self.config.gamma != 1 and any(gamma_active):
             check_stock(self.sites)
-            check_gradients(transformer, arguments["hidden_states"])
-            self._put(transformer, self._processors(gamma_active, arguments))
+            check_gradients(transformer, latents_of(arguments, self.family))
+            self._put(transformer, self._processors(transformer, gamma_active, arguments))
 
     @torch.compiler.disable
     def post_forward(self, transformer: nn.Module, args: tuple, output: object) -> None:
@@ -110,24 +109,24 @@ class TacaHook:
 
     def _above_threshold(self, arguments: dict) -> list[bool]:
         """Which samples of a pass with these arguments are at or above the threshold; one may stand for all."""
-        if arguments.get("timestep") is None:
-            raise TacaError("TACA acts by `timestep`, and this forward pass got none: pass it.")
+        timestep = self.family.timestep
+        given = timestep.given(arguments)
         if self.config.threshold == 0:
             # No timestep is below it. To read them, the host would have to wait for the GPU.
             return [True]
-        timestep = torch.as_tensor(arguments["timestep"]).flatten()
-        scale = self.family.timestep_scale
-        scheduler = self.scheduler if self.pipeline is None else getattr(self.pipeline(), "scheduler", None)
-        if scheduler is not None:
-            timestep, scale = scheduled_timestep(timestep, scale, scheduler), 1.0
         # One transfer from a GPU serves the decision and the warning.
-        timestep = timestep.cpu()
-        self.series.note(timestep.to(torch.float32) * scale)
-        return is_active(timestep, self.config.threshold / scale).tolist()
+        given = given.cpu()
+        scheduler = self.scheduler if self.pipeline is None else getattr(self.pipeline(), "scheduler", None)
+        if scheduler is None:
+            self.series.note(timestep.level(given))
+            return timestep.above(given, self.config.threshold).tolist()
+        level = timestep.scheduled(given, scheduler)
+        self.series.note(level)
+        return is_active(level, self.config.threshold).tolist()
 
     def _gamma_active(self, above_threshold: list[bool], arguments: dict) -> list[bool]:
         """Which samples of the batch gamma acts on."""
-        batch = len(arguments["hidden_states"])
+        batch = len(arguments[self.family.image])
         above_threshold = above_threshold * batch if len(above_threshold) == 1 else above_threshold
         if self.branches is None:
             return above_threshold
@@ -152,27 +151,22 @@ class TacaHook:
         self.undo.enter_context(swapped(processors))
         self.undo.enter_context(swapped_in_recomputation(transformer, processors))
 
-    def _num_text_tokens(self, encoder_hidden_states: torch.Tensor) -> int:
-        """This rank's share of the text tokens: all of them, but under context parallelism."""
-        parallel = getattr(next(iter(self.sites)).processor, "_parallel_config", None)
-        return share_of(encoder_hidden_states.shape[1], parallel)
-
-    def _processors(self, gamma_active: list[bool], arguments: dict) -> Processors:
+    def _processors(self, transformer: nn.Module, gamma_active: list[bool], arguments: dict) -> Processors:
         """A replacement processor for each site.
 
         gamma is a tensor (B, 1, 1, 1) also where all samples share it, so that compiled blocks are compiled once for
         batches of any timesteps.
         """
-        hidden_states = arguments["hidden_states"]
-        num_text_tokens = self._num_text_tokens(arguments["encoder_hidden_states"])
-        dtype = torch.promote_types(hidden_states.dtype, torch.float32)
-        made_for = (tuple(gamma_active), num_text_tokens, hidden_states.device, dtype)
+        latents = latents_of(arguments, self.family)
+        tokens = self.family.tokens(transformer, arguments)
+        dtype = torch.promote_types(latents.dtype, torch.float32)
+        made_for = (tuple(gamma_active), tokens, latents.device, dtype)
         if self.processors[0] != made_for:
             # A tensor made under `torch.inference_mode` could not serve a training pass later.
             with torch.inference_mode(False):
-                active = torch.tensor(gamma_active, device=hidden_states.device)
+                active = torch.tensor(gamma_active, device=latents.device)
                 gamma = gamma_of(active, self.config.gamma, dtype).reshape(-1, 1, 1, 1)
-            processors = {module: site.processor(gamma, num_text_tokens) for module, site in self.sites.items()}
+            processors = {module: site.replacement(module)(gamma, tokens) for module, site in self.sites.items()}
             self.processors = (made_for, processors)
         return self.processors[1]
 

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 
-from taca.attention import taca_attention
+from taca.attention import split_image_text, split_mask, taca_attention
+from taca.tokens import Tokens
 
 
 class TacaProcessor:
@@ -19,17 +20,21 @@ class TacaProcessor:
 
     Args:
         gamma: a factor for each sample, (B, 1, 1, 1).
-        num_text_tokens: text tokens of the pass (this rank's share of them), for attention that is given the joint
-            sequence alone.
+        tokens: where the text tokens of the pass are (this rank's share of them).
     """
 
     _attention_backend = None
     _parallel_config = None
     fused = False
 
-    def __init__(self, gamma: torch.Tensor, num_text_tokens: int):
+    def __init__(self, gamma: torch.Tensor, tokens: Tokens):
         self.gamma = gamma
-        self.num_text_tokens = num_text_tokens
+        self.tokens = tokens
+
+    @property
+    def num_text_tokens(self) -> int:
+        """Of the pass, for attention that is given the joint sequence alone."""
+        return self.tokens.num_text_tokens
 
     def follow(self, attn: torch.nn.Module) -> None:
         """Takes over what `set_attention_backend` and `enable_parallelism` wrote into a module's stock processor."""
@@ -113,27 +118,6 @@ class TacaProcessor:
             token_dim=-2,
             text_attention=partial(F.scaled_dot_product_attention, attn_mask=text_mask, scale=scale),
         )
-
-
-def split_image_text(
-    joint: torch.Tensor, num_text_tokens: int, text_first: bool, dim: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The image tokens and the text tokens of a joint sequence."""
-    num_image_tokens = joint.shape[dim] - num_text_tokens
-    if text_first:
-        text, image = joint.split_with_sizes([num_text_tokens, num_image_tokens], dim=dim)
-    else:
-        image, text = joint.split_with_sizes([num_image_tokens, num_text_tokens], dim=dim)
-    return image, text
-
-
-def split_mask(
-    mask: torch.Tensor | None, num_text_tokens: int, text_first: bool
-) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """A mask's rows for image queries and for text queries; one row, or none, serves both."""
-    if mask is None or mask.ndim < 3 or mask.shape[-2] == 1:
-        return mask, mask
-    return split_image_text(mask, num_text_tokens, text_first, -2)
 
 
 def share_of(num_text_tokens: int, parallel_config: object | None) -> int:
