@@ -59,7 +59,7 @@ _COUNTS: dict[str, Count] = {
 }
 
 
-def count_of(diffusion_model: object) -> Count:
+def count_of(diffusion_model: Any) -> Count:
     """How the tokens of a model are counted.
 
     Raises:
