@@ -24,6 +24,7 @@ from taca.combinations import check_combinations, check_gradients
 from taca.config import TacaConfig, config_of
 from taca.errors import TacaError
 from taca.families import Family, attention_modules, check_stock, family_of, latents_of, transformer_of
+from taca.noise import noise_of
 from taca.processors.base import TacaProcessor
 from taca.processors.swap import swapped, swapped_in_recomputation
 from taca.schedule import gamma_of, is_active
@@ -127,6 +128,8 @@ class TacaHook:
             self.series.note(timestep.level(given))
             return timestep.above(given, self.config.threshold).tolist()
         level = timestep.scheduled(given, scheduler)
+        if self.config.threshold_of == "noise":
+            level = noise_of(level, scheduler)
         self.series.note(level)
         return is_active(level, self.config.threshold).tolist()
 
