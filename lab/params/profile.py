@@ -27,7 +27,7 @@ PROFILES = Path("experiments/profiles")
 OVERLAYS = Path("experiments/overlays")
 KEPT = Path(".work")  # git ignores it
 # By section: the key that says its kind, and those that each kind has.
-KINDS = {"base": ("source", ()), "sample": ("source", ("size", "seed"))}
+KINDS = {"base": ("source", ()), "sample": ("source", ("size", "seed")), "caption": ("captioner", ("table",))}
 REMOVABLE = ("adapters", "arms")
 WHOLE = ("sample.filters",)  # an overlay's table has other columns than the profile's
 
