@@ -194,16 +194,13 @@ class TestTypes:
         applied: bool = is_applied(pipe)
         steps: list[tuple[int, float]] = active_steps(pipe, 28, 1024, 1024)
         remove_taca(pipe)
+        active_steps(pipe, 28)  # type: ignore[call-arg]
     """
 
     @pytest.mark.slow
     def test_the_public_api_is_clean(self, tmp_path):
-        """Modules that [tool.mypy] names, and a program that uses them, under --strict."""
-        mypy = (sys.executable, "-m", "mypy", f"--cache-dir={tmp_path / 'cache'}")
-        run(*mypy, cwd=ROOT)
+        """Modules that [tool.mypy] names, and a program that uses them under --strict, where an idle ignore is an error."""
+        run(sys.executable, "-m", "mypy", cwd=ROOT)
         (tmp_path / "use.py").write_text(textwrap.dedent(self.USE))
         flags = ("--strict", "--follow-imports=silent", "--config-file=")
-        run(*mypy, *flags, tmp_path / "use.py", cwd=ROOT)
-        (tmp_path / "use.py").write_text(textwrap.dedent(self.USE.replace("28, 1024, 1024", '"28"')))
-        done = subprocess.run([*mypy, *flags, tmp_path / "use.py"], cwd=ROOT, capture_output=True, text=True)
-        assert "error: Missing positional arguments" in done.stdout
+        run(sys.executable, "-m", "mypy", *flags, tmp_path / "use.py", cwd=ROOT)
