@@ -1,8 +1,7 @@
 """Thresholds of pipelines at other sizes than the one that they were chosen for."""
 
 import math
-
-from diffusers import CogVideoXPipeline, DiffusionPipeline, HunyuanVideoPipeline, StableDiffusion3Pipeline
+from typing import Any
 
 from taca.errors import TacaError
 from taca.schedule import REFERENCE_TOKENS, equivalent_threshold
@@ -13,7 +12,7 @@ _STEPS_MATTER = ("Flux2Pipeline", "Flux2KleinPipeline")
 
 
 def threshold_for(
-    pipe: DiffusionPipeline, height: int, width: int, threshold: float, num_inference_steps: int | None = None
+    pipe: Any, height: int, width: int, threshold: float, num_inference_steps: int | None = None
 ) -> float:
     """A threshold of 4,096 image tokens, taken to what a pipeline draws. See `TacaConfig.for_pipeline`."""
     schedule = schedule_of(pipe)
@@ -35,10 +34,12 @@ def threshold_for(
     return equivalent_threshold(threshold, tokens, shift=mu / reference if linear else math.exp(mu - reference))
 
 
-def _pixels_of_token(pipe: DiffusionPipeline) -> int:
+def _pixels_of_token(pipe: Any) -> int:
     """Pixels a side of what one image token shows, in one latent frame of a video."""
-    if isinstance(pipe, StableDiffusion3Pipeline):
+    name = type(pipe).__name__
+    if name == "StableDiffusion3Pipeline":
         return pipe.vae_scale_factor * pipe.transformer.config.patch_size
-    if isinstance(pipe, CogVideoXPipeline | HunyuanVideoPipeline):
+    if name in ("CogVideoXPipeline", "HunyuanVideoPipeline"):
         return pipe.vae_scale_factor_spatial * pipe.transformer.config.patch_size
+    # Pipelines that pack latents make one token of two by two.
     return 2 * pipe.vae_scale_factor

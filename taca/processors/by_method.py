@@ -74,6 +74,6 @@ class MethodProcessor(TacaProcessor):
 
 
 @cache
-def by_method(kind: type[TacaProcessor]) -> type[MethodProcessor]:
+def by_method(kind: type) -> type[MethodProcessor]:
     """A family's replacement processor, with a method in the place of gamma."""
     return type(f"{kind.__name__}ByMethod", (MethodProcessor, kind), {})
