@@ -1,6 +1,6 @@
 """Replacement processors in which another method than TACA's gamma acts."""
 
-from functools import cache, partial
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +73,11 @@ class MethodProcessor(TacaProcessor):
         )
 
 
-@cache
-def by_method(kind: type) -> type[MethodProcessor]:
+_MADE: dict[type[TacaProcessor], type[MethodProcessor]] = {}
+
+
+def by_method(kind: type[TacaProcessor]) -> type[MethodProcessor]:
     """A family's replacement processor, with a method in the place of gamma."""
-    return type(f"{kind.__name__}ByMethod", (MethodProcessor, kind), {})
+    if kind not in _MADE:
+        _MADE[kind] = type(f"{kind.__name__}ByMethod", (MethodProcessor, kind), {})
+    return _MADE[kind]
