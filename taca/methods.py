@@ -8,7 +8,7 @@ methods here come down to one attention call over other keys, with a number for 
 
 from dataclasses import dataclass
 from math import inf, log
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -35,6 +35,7 @@ class Keys:
     bias: torch.Tensor | None = None
 
 
+@runtime_checkable
 class Method(Protocol):
     """What happens to the text side of joint attention in the steps in which it acts."""
 
