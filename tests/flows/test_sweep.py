@@ -14,7 +14,10 @@ import pytest
 import sweep_toy
 import yaml
 from local_servers import prefect_server
+from mlflow.tracking import MlflowClient
 from sweep_toy import log, sweep
+
+from tests.conftest import STORE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -84,6 +87,8 @@ def test_cells_run_once_and_share_what_they_have_in_common(toy):
     assert (found.params["adapter_gamma"], found.metrics["gamma"]) == ("1.2", 1.2)
     assert found.metrics["difference_low/color"] == pytest.approx(0.22)
     assert "difference/color" not in results["baseline"].data.metrics
+    models = {model.name for model in MlflowClient(STORE.format(root=toy.root)).search_registered_models()}
+    assert models == {"taca", *(f"{name}-cell" for name in names if re.match("gamma-(lora|gamma-1.[14])", name))}
     assert left(toy) == []
     edited = {line.split()[-1] for line in toy.run("git", "status", "--porcelain").stdout.splitlines()}
     assert edited <= {"dvc.lock", "results/"}
