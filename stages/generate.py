@@ -61,8 +61,19 @@ def draw(run, planned, work, folder: Path) -> None:
     )
     with attention_order(settings.attention):
         embeddings = embed(run, family, base, planned, work)
-        with arm_pipeline(base, lora, setup, arm.gamma, arm.threshold, arm.adapter_scope) as pipe:
+        threshold = threshold_of(arm, family, base, settings)
+        with arm_pipeline(base, lora, setup, arm.gamma, threshold, arm.adapter_scope) as pipe:
             make_images(pipe, embeddings, work, sampling, folder)
+
+
+def threshold_of(arm, family, base: Path, settings) -> float:
+    """The arm's threshold, taken to the size of its images if it was chosen at another."""
+    from lab.generation.load import vae_scale_of
+    from lab.models.load import part_config
+    from lab.models.thresholds import threshold_at, tokens_of
+
+    tokens = tokens_of(family, vae_scale_of(part_config(base, "vae")), settings.height, settings.width)
+    return threshold_at(arm.threshold, arm.threshold_tokens, part_config(base, "scheduler"), tokens)
 
 
 def adapter_of(arm) -> Path | None:

@@ -68,12 +68,19 @@ def arm_settings(params, name: str) -> dict[str, object]:
     arm = params.arms[name]
     return {
         "gamma": arm.gamma,
-        "threshold": arm.threshold,
+        "threshold": threshold_of(arm),
         "guidance": arm.guidance,
         "adapter": arm.adapter,
         "rank": rank_of(params, arm.adapter),
         "adapter scope": arm.adapter_scope,
     }
+
+
+def threshold_of(arm) -> object:
+    """With the number of image tokens that it was chosen at, if the arm says so."""
+    if arm.threshold_tokens is None:
+        return arm.threshold
+    return f"{arm.threshold:g} at {arm.threshold_tokens:,} tokens"
 
 
 def rank_of(params, adapter: str) -> object:

@@ -10,6 +10,11 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite n
 Decay = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
 Gamma = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0 (1 changes nothing)")]
 Threshold = Annotated[float, Field(ge=0, le=1000, description="a number from 0 to 1000, the scheduler's scale")]
+# The number of image tokens that a threshold was chosen at; it is taken to that of the pictures.
+ChosenAt = Annotated[
+    int | None,
+    Field(ge=1, description="the image tokens that `threshold` was chosen at, or null: it is meant as it is"),
+]
 Guidance = Annotated[float, Field(ge=1, allow_inf_nan=False, description="a finite number of at least 1 (1 is off)")]
 Count = Annotated[int, Field(ge=0, description="an integer of at least 0")]
 Flag = Annotated[bool, Field(description="true or false")]
@@ -285,6 +290,7 @@ class Adapter(Section):
     alpha: Annotated[float | None, Field(gt=0, allow_inf_nan=False, description="a finite number above 0")] = None
     gamma: Gamma = 1.0
     threshold: Threshold = 970.0
+    threshold_tokens: ChosenAt = None
 
 
 class PublishedAdapter(Section):
@@ -328,6 +334,7 @@ class Arm(Section):
     guidance: Guidance
     adapter: Name
     adapter_scope: one_of("early", "all")
+    threshold_tokens: ChosenAt = None
 
 
 class Score(Section):

@@ -14,6 +14,7 @@ def arm_settings(params: Params, name: str) -> dict[str, object]:
         "method": _method(arm.gamma),
         "gamma": arm.gamma,
         "threshold": arm.threshold,
+        **_chosen_at(arm),
         "guidance": arm.guidance,
         "protocol": f"{prompts.source}, split {prompts.split}, images per prompt {images}",
     }
@@ -25,7 +26,7 @@ def training_settings(params: Params, name: str) -> dict[str, object]:
     if adapter.rank == 0:
         return settings
     trained = {"method": _method(adapter.gamma), "gamma": adapter.gamma, "threshold": adapter.threshold}
-    return {**settings, **trained}
+    return {**settings, **trained, **_chosen_at(adapter)}
 
 
 def adapter_settings(params: Params, name: str) -> dict[str, object]:
@@ -36,6 +37,10 @@ def adapter_settings(params: Params, name: str) -> dict[str, object]:
         return known
     trained = {"adapter_gamma": adapter.gamma} if adapter.rank else {}
     return {**known, **trained, "rank": adapter.rank}
+
+
+def _chosen_at(section) -> dict[str, object]:
+    return {} if section.threshold_tokens is None else {"threshold_tokens": section.threshold_tokens}
 
 
 def _method(gamma: float) -> str:

@@ -1,11 +1,11 @@
 """Puts processors in place for a while."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import nn
 
-Processors = dict[nn.Module, object]
+Processors = Mapping[nn.Module, object]
 """Attention modules and the processor that each is to have."""
 
 
@@ -53,4 +53,5 @@ def swapped_in_recomputation(transformer: nn.Module, processors: Processors) -> 
 
 def _put(processors: Processors) -> None:
     for module, processor in processors.items():
-        module.set_processor(processor)
+        # Not every class has a `set_processor`.
+        module.processor = processor

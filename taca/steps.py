@@ -1,0 +1,44 @@
+"""In which steps of a pipeline TACA will act, before anything is drawn."""
+
+import copy
+from typing import Any
+
+import torch
+
+from taca.config import TacaConfig, config_of
+from taca.hooks import applied_config
+from taca.noise import noise_of
+from taca.schedule import is_active
+from taca.schedules import schedule_of
+
+
+def active_steps(
+    pipe: Any,
+    num_inference_steps: int,
+    height: int,
+    width: int,
+    config: TacaConfig | None = None,
+    **fields: Any,
+) -> list[tuple[int, float]]:
+    """The steps in which TACA acts, and their noise levels; nothing is drawn and the pipeline stays as it is.
+
+    Args:
+        pipe: a pipeline of diffusers that draws images or videos from a prompt alone.
+        num_inference_steps, height, width: as the pipeline is to be called with; height and width in pixels.
+        config, **fields: as in `apply_taca`; without them the configuration that is applied, or else the default.
+
+    Returns:
+        (step, timestep) of each, steps counted from 0, timesteps on the scheduler's 0..1000 scale.
+
+    Raises:
+        TacaError: a pipeline that makes its schedule in another way, such as from an image.
+    """
+    schedule = schedule_of(pipe)
+    if config is None and not fields:
+        config = applied_config(pipe)
+    config = config_of(config, fields)
+    scheduler = copy.deepcopy(pipe.scheduler)
+    scheduler.set_timesteps(**schedule(pipe, num_inference_steps, height, width))
+    timesteps = torch.as_tensor(scheduler.timesteps)
+    levels = noise_of(timesteps, scheduler) if config.threshold_of == "noise" else timesteps
+    return [(step, timesteps[step].item()) for step in is_active(levels, config.threshold).nonzero().flatten().tolist()]
