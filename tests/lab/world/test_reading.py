@@ -1,6 +1,7 @@
 """Captions from pixels are in the language that the world's own are in."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,3 +68,41 @@ def test_more_objects_than_a_caption_names_are_not_all_named():
     scene = scene_of(found, np.random.default_rng(0))
     assert [item.shape for item in scene.objects] == ["circle", "square", "star"]
     assert token_count(caption(scene, np.random.default_rng(0))) <= MAX_TOKENS
+
+
+@pytest.mark.slow
+def test_the_base_understands_captions_from_pixels_as_well_as_exact_ones():
+    """Its loss on them is at most 2 % above that on exact captions of the same images, noise and timesteps."""
+    import torch
+    from diffusers import StableDiffusion3Pipeline
+
+    pipe = StableDiffusion3Pipeline.from_pretrained(Path(__file__).parents[3] / "models/base/builtin")
+    rng = np.random.default_rng(11)
+    scenes = [sample_scene(rng) for _ in range(640)]
+    images = [render(scene) for scene in scenes]
+    read = [scene_of(detect(image), np.random.default_rng(i)) for i, image in enumerate(images)]
+    # The same attributes are mentioned in both, where both are of one kind.
+    exact, found = ([caption(s, np.random.default_rng([9, i])) for i, s in enumerate(side)] for side in (scenes, read))
+
+    @torch.no_grad()
+    def losses(pixels: torch.Tensor, *captions: list[str]) -> list[float]:
+        latents = pipe.vae.encode(pixels.permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mode()
+        latents = (latents - (pipe.vae.config.shift_factor or 0)) * pipe.vae.config.scaling_factor
+        noise, sigma = torch.randn(latents.shape), torch.rand(len(latents))
+        noisy = torch.lerp(latents, noise, sigma[:, None, None, None])
+        found = []
+        for texts in captions:
+            prompt, _, pooled, _ = pipe.encode_prompt(
+                texts, None, None, do_classifier_free_guidance=False, max_sequence_length=8
+            )
+            velocity = pipe.transformer(noisy, prompt, pooled, sigma * 1000, return_dict=False)[0]
+            found.append((velocity - noise + latents).square().mean().item())
+        return found
+
+    torch.manual_seed(0)
+    total = np.zeros(2)
+    for start in range(0, len(images), 64):
+        part = slice(start, start + 64)
+        total += losses(torch.from_numpy(np.stack(images[part])), exact[part], found[part])
+    print(f"loss on captions from pixels over that on exact ones: {total[1] / total[0]:.4f}")
+    assert total[1] <= 1.02 * total[0]
