@@ -71,7 +71,14 @@ FAULTS = [
         place="toy",
         status=255,
     ),
-    Fault("a flow with an experiment that was deleted", "python -m flows.pipeline", DELETED, deleted, place="toy"),
+    Fault(
+        "a flow with an experiment that was deleted",
+        "python -m flows.pipeline",
+        f"The pipeline did not finish: {DELETED}",
+        deleted,
+        place="toy",
+        among=True,
+    ),
     *(
         Fault(
             f"the mark of a conflict in {name}",
