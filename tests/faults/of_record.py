@@ -4,7 +4,6 @@ import socket
 import time
 from collections.abc import Callable
 
-from runtime.execution.work import remove
 from tests.conftest import STORE
 from tests.faults.fault import Fault, Place, removed, written
 
@@ -54,11 +53,6 @@ def closed(*names: str) -> Callable[[Place], None]:
                 path.chmod(path.stat().st_mode & ~0o222)
 
     return arrange
-
-
-def no_commit(place: Place) -> None:
-    remove(place.root / ".git")
-    assert place.run("git", "init", "-q").returncode == 0
 
 
 FAULTS = [
@@ -117,13 +111,6 @@ FAULTS = [
             among="doctor" in command,
         )
         for command in (PLAN, "python -m flows.gc", "python -m flows.doctor")
-    ),
-    Fault(
-        "gc in a repository without a commit",
-        "python -m flows.gc",
-        "…`git init && git add -A && git commit -m start` makes one…",
-        no_commit,
-        place="toy",
     ),
     *(
         Fault(
