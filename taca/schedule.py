@@ -85,35 +85,3 @@ def gamma_of(active: torch.Tensor, gamma: float, dtype: torch.dtype = torch.floa
     """
     # Eq. 11: gamma(t) = gamma_0 for t >= t_thresh, else 1.
     return torch.ones(active.shape, dtype=dtype, device=active.device).masked_fill(active, gamma)
-
-
-def scheduled_timestep(timestep: torch.Tensor, scale: float, scheduler: object) -> torch.Tensor:
-    """The scheduler's own timesteps behind those that a forward pass was given.
-
-    Pipelines round them to the latents' dtype. A timestep may lie within that rounding of several of the schedule's
-    points; it then is the scheduler's current one, or else the nearest.
-
-    Args:
-        timestep: as the pass was given it, shape (B,).
-        scale: takes it to the scheduler's 0..1000 scale.
-        scheduler: of a pipeline, with its `timesteps` set.
-
-    Returns:
-        float32 (B,), on the 0..1000 scale; a timestep near none of the schedule's points is returned as it came.
-    """
-    given = timestep.to(torch.float32) * scale
-    # The division by `scale` rounds a second time: half a unit in the last place each.
-    coarsest = timestep.dtype if timestep.dtype in (torch.float16, torch.bfloat16) else torch.float32
-    tolerance = torch.finfo(coarsest).eps * given
-    points = torch.as_tensor(scheduler.timesteps).to(given.device, torch.float32)
-    nearest = points[(points - given[:, None]).abs().argmin(dim=1)]
-    current = points[_current_index(scheduler, len(points))]
-    found = torch.where((current - given).abs() <= tolerance, current, nearest)
-    return torch.where((found - given).abs() <= tolerance, found, given)
-
-
-def _current_index(scheduler: object, points: int) -> int:
-    index = getattr(scheduler, "step_index", None)
-    if index is None:
-        index = getattr(scheduler, "begin_index", None) or 0
-    return min(index, points - 1)
