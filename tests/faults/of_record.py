@@ -56,7 +56,7 @@ def closed(*names: str) -> Callable[[Place], None]:
 
 
 FAULTS = [
-    Fault("an experiment that was deleted in MLflow", WRITE, f"write@b: {DELETED}", deleted, place="toy"),
+    Fault("an experiment that was deleted in MLflow", WRITE, f"write@b: {DELETED}", deleted, place="toy", quick=True),
     Fault(
         "dvc repro with an experiment that was deleted",
         "dvc repro -q -s write@b",
@@ -80,6 +80,7 @@ FAULTS = [
             f"…{name}: line 3 is the mark of a conflict…",
             conflict(name),
             place="toy",
+            quick=True,
         )
         for name in ("dvc.lock", "dvc.yaml", "params.yaml")
     ),
@@ -97,6 +98,7 @@ FAULTS = [
             "…correct .dvc/config.local…",
             written(".dvc/config.local", "[cache\n"),
             place="toy",
+            quick=True,
             among="doctor" in command,
         )
         for command in ("python -m flows.pipeline", "python -m flows.gc", "python -m flows.doctor")
@@ -108,6 +110,7 @@ FAULTS = [
             "…`git init && git add -A && git commit -m start` makes one…",
             removed(".git"),
             place="toy",
+            quick=True,
             among="doctor" in command,
         )
         for command in (PLAN, "python -m flows.gc", "python -m flows.doctor")
@@ -118,6 +121,7 @@ FAULTS = [
             WRITE,
             f"write@b: MLFLOW_TRACKING_URI is {uri}{NO_STORE}",
             place="toy",
+            quick=True,
             environment={"MLFLOW_TRACKING_URI": uri},
         )
         for what, uri in {
@@ -141,6 +145,7 @@ FAULTS = [
             "…`chmod…",
             closed(),
             place="toy",
+            quick=True,
             nobody=True,
         )
         for what, command in {"a stage": WRITE, "a flow": "python -m flows.pipeline"}.items()
@@ -158,6 +163,7 @@ FAULTS = [
         "python -m flows.ui --port {port}",
         "Port … is taken: stop what has it, or choose another (make ui PORT=...).",
         place="toy",
+        quick=True,
     ),
     Fault(
         "make ui where MLflow does not answer",
