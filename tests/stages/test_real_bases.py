@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from mlflow.tracking import MlflowClient
 
 from compbench.tables import read_table
 from lab.errors import LabError
@@ -19,6 +20,7 @@ from lab.params import profile
 from lab.training.lora import WEIGHTS, add_lora, save_lora
 from runtime.params import read_yaml
 from tests.compbench.command.tiny_published import write_weights
+from tests.conftest import STORE
 from tests.hub_server import HubServer
 from tests.lab.data.web import Web, encoded, file, picture, status
 from tests.published import make_checkpoint
@@ -87,6 +89,8 @@ def test_the_papers_profile_from_the_hub_to_the_report(name, hub, web, tmp_path,
     facts = json.loads((repository.root / "models/adapters/authors-r16/adapter.json").read_text())
     assert (facts["rank"], facts["alpha"]) == ([2], [2.0])
     assert facts["difference"].startswith("Against adapters trained here, it leaves out ")
+    models = MlflowClient(STORE.format(root=repository.root)).search_logged_models(["1"])
+    assert {model.name for model in models} >= set(params["published_adapters"])
     report = (repository.root / "results/report/index.html").read_text()
     for said in (facts["sha256"], "spacy 3.6.1 en_core_web_sm 3.6.0", *params["arms"]):
         assert said in report
