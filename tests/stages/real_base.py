@@ -1,4 +1,7 @@
-"""The paper's profiles from the hub to the report, on random checkpoints and adapters in the published layouts."""
+"""A profile of the paper from the hub to the report, on random checkpoints and adapters in the published layouts.
+
+Each profile's test is a file of its own, since a file's tests run in one process.
+"""
 
 import json
 import os
@@ -33,18 +36,7 @@ score: {device: cpu, dtype: float32}
 """
 
 
-pytestmark = [pytest.mark.first, pytest.mark.timeout(900)]
-
-
-@pytest.fixture
-def hub():
-    server = HubServer()
-    yield server
-    server.close()
-
-
-@pytest.mark.parametrize("name", ["sd35-medium", "flux-dev"])
-def test_the_papers_profile_from_the_hub_to_the_report(name, hub, tmp_path, monkeypatch):
+def run_to_the_report(name: str, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every stage of `make profile PROFILE=<name>-smoke`; what the profile says is as it is, but for sizes."""
     checkpoint = make_checkpoint(name, tmp_path / "checkpoint")
     repository = Repository(tmp_path, name, hub)
@@ -55,9 +47,11 @@ def test_the_papers_profile_from_the_hub_to_the_report(name, hub, tmp_path, monk
     # Each of these two programs lifts the offline mode by itself, before it loads the hub's client.
     repository.run("check", "base")
     repository.run(*(f"fetch:{theirs}" for theirs in params["published_adapters"]))
+    theirs = [arm for arm, settings in params["arms"].items() if settings["adapter"] in params["published_adapters"]]
+    ours = [arm for arm in params["arms"] if arm not in theirs]
     adapters = [f"train:{adapter}" for adapter in params["adapters"]]
-    arms = [f"{stage}:{arm}" for arm in params["arms"] for stage in ("generate", "score")]
-    repository.run("prompts", "sample", "caption", "encode", *adapters, *arms, "report")
+    # What others trained is judged before there is anything to train on.
+    repository.run("prompts", *drawn(theirs), "sample", "caption", "encode", *adapters, *drawn(ours), "report")
 
     pin = json.loads((repository.root / "models/base" / name / "pin.json").read_text())
     loaded = {path for path in pin["files"] if path.endswith(".safetensors")}
@@ -115,6 +109,10 @@ class Repository:
         env = self._env | {"PYTHONPATH": f"{self.root}:{ROOT}"}
         done = subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def drawn(arms: list[str]) -> list[str]:
+    return [f"{stage}:{arm}" for arm in arms for stage in ("generate", "score")]
 
 
 def published_loras(checkpoint: Path, folder: Path, files: list[str]) -> Path:
