@@ -46,7 +46,7 @@ def run_to_the_report(name: str, hub: HubServer, tmp_path: Path, monkeypatch: py
     hub.add("ldiex/TACA", published_loras(checkpoint, tmp_path / "theirs", files))
     # Each of these two programs lifts the offline mode by itself, before it loads the hub's client.
     repository.run("check", "base")
-    repository.run(*(f"fetch:{theirs}" for theirs in params["published_adapters"]))
+    told = repository.run(*(f"fetch:{theirs}" for theirs in params["published_adapters"]))
     theirs = [arm for arm, settings in params["arms"].items() if settings["adapter"] in params["published_adapters"]]
     ours = [arm for arm in params["arms"] if arm not in theirs]
     adapters = [f"train:{adapter}" for adapter in params["adapters"]]
@@ -66,7 +66,9 @@ def run_to_the_report(name: str, hub: HubServer, tmp_path: Path, monkeypatch: py
     assert (facts["rank"], facts["alpha"]) == ([2], [2.0])
     assert facts["difference"].startswith("Against adapters trained here, it leaves out ")
     report = (repository.root / "results/report/index.html").read_text()
-    for said in (facts["sha256"], "spacy 3.6.1 en_core_web_sm 3.6.0", *params["arms"]):
+    assert f"authors-r16: {facts['difference']}\n" in told
+    edition, parser = "edition before-2025-09, split train+val", "spacy 3.6.1 en_core_web_sm 3.6.0"
+    for said in (facts["sha256"], facts["difference"], edition, parser, *params["arms"]):
         assert said in report
 
     change_a_byte(next((checkpoint / "transformer").glob("*.safetensors")), tmp_path / "home")
@@ -104,11 +106,13 @@ class Repository:
             "HF_HUB_OFFLINE": "1",
         }
 
-    def run(self, *stages: str) -> None:
+    def run(self, *stages: str) -> str:
+        """What the stages print."""
         command = [sys.executable, "-m", "tests.stages.several", *stages]
         env = self._env | {"PYTHONPATH": f"{self.root}:{ROOT}"}
         done = subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+        return done.stdout
 
 
 def drawn(arms: list[str]) -> list[str]:
