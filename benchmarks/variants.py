@@ -71,10 +71,10 @@ class FluxVariant(TacaFluxAttnProcessor):
         super().__init__(None, text_tokens)
         self.variant = variant
 
-    def dispatch(self, query, key, value, text_tokens, mask, *, text_first):
+    def dispatch(self, query, key, value, num_text_tokens, mask, *, text_first):
         """The variant on the joint sequence (B, L, H, D)."""
         output = self.variant(*(x.transpose(1, 2) for x in (query, key, value))).transpose(1, 2).flatten(2)
-        text, image = output.split_with_sizes([text_tokens, output.shape[1] - text_tokens], dim=1)
+        text, image = output.split_with_sizes([num_text_tokens, output.shape[1] - num_text_tokens], dim=1)
         return image, text
 
 
@@ -85,14 +85,11 @@ class Sd3Variant(TacaJointAttnProcessor):
         super().__init__(None, text_tokens)
         self.variant = variant
 
-    def attend(self, image_query, text_query, key, value, attention, *, text_first, token_dim):
-        """The variant on the joint sequence (B, H, L, D)."""
-        sizes = [image_query.shape[-2], key.shape[-2] - image_query.shape[-2]]
-        # The stock processor computes the text queries' output in the last block too: other queries cost the same.
-        last_block = text_query is None
-        joint = torch.cat([image_query, image_query[..., : sizes[1], :] if last_block else text_query], dim=-2)
-        image, text = self.variant(joint, key, value).split_with_sizes(sizes, dim=-2)
-        return image, None if last_block else text
+    def scaled_dot_product(self, query, key, value, num_text_tokens, *, text_first, text_is_read):
+        """The variant on the joint sequence (B, H, L, D); as the stock processor, also in the last block."""
+        sizes = [query.shape[-2] - num_text_tokens, num_text_tokens]
+        image, text = self.variant(query, key, value).split_with_sizes(sizes, dim=-2)
+        return image, text if text_is_read else None
 
 
 def with_variant(model: torch.nn.Module, variant: Variant, text_tokens: int) -> Processors:

@@ -27,7 +27,10 @@ class ScopedAdapter:
 
     def _layers(self, transformer: nn.Module) -> list:
         """The adapter's layers, found anew each time: it may have been unloaded and loaded again."""
-        from peft.tuners.tuners_utils import BaseTunerLayer
+        try:
+            from peft.tuners.tuners_utils import BaseTunerLayer
+        except ImportError:
+            raise TacaError(f"`adapter` is {self.name!r}, and peft is not installed: install it with pip.") from None
 
         tuned = [module for module in transformer.modules() if isinstance(module, BaseTunerLayer)]
         layers = [layer for layer in tuned if self.name in layer._get_available_adapters()]

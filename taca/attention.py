@@ -39,8 +39,9 @@ def taca_attention(
     *,
     text_first: bool,
     token_dim: int,
+    text_attention: Attention | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Eq. 10 as two calls of `attention`. All projections come after QK-norm and rotary embedding, heads apart.
+    """Eq. 10 as two calls of `attention`, on projections after QK-norm and rotary embedding, already split into heads.
 
     Args:
         image_query: queries of the N_vis image tokens, in the layout that `attention` takes.
@@ -50,6 +51,7 @@ def taca_attention(
         attention: called on N_vis (or N_txt) queries and all keys and values.
         text_first: order of the two modalities among the keys.
         token_dim: dimension of the tokens: -2 in (B, H, L, D), -3 in (B, L, H, D).
+        text_attention: called on the text queries in the place of `attention`, where their rows of a mask differ.
 
     Returns:
         What image queries and text queries read, shaped like the queries; None for absent text queries.
@@ -57,18 +59,39 @@ def taca_attention(
     image_output = attention(image_query, _scaled_keys(image_query, key, gamma, text_first, token_dim), value)
     if text_query is None:
         return image_output, None
-    return image_output, attention(text_query, key, value)
+    return image_output, (text_attention or attention)(text_query, key, value)
 
 
 def _scaled_keys(image_query, key, gamma, text_first: bool, token_dim: int) -> torch.Tensor:
     """[gamma * K_txt ; K_vis] in the order of `key`: the only copy that TACA makes."""
-    image_tokens = image_query.shape[token_dim]
-    text_tokens = key.shape[token_dim] - image_tokens
+    num_image_tokens = image_query.shape[token_dim]
+    num_text_tokens = key.shape[token_dim] - num_image_tokens
     if text_first:
-        text_key, image_key = key.split_with_sizes([text_tokens, image_tokens], dim=token_dim)
+        text_key, image_key = key.split_with_sizes([num_text_tokens, num_image_tokens], dim=token_dim)
         return torch.cat([scale_text_keys(text_key, gamma), image_key], dim=token_dim)
-    image_key, text_key = key.split_with_sizes([image_tokens, text_tokens], dim=token_dim)
+    image_key, text_key = key.split_with_sizes([num_image_tokens, num_text_tokens], dim=token_dim)
     return torch.cat([image_key, scale_text_keys(text_key, gamma)], dim=token_dim)
+
+
+def split_image_text(
+    joint: torch.Tensor, num_text_tokens: int, text_first: bool, dim: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The image tokens and the text tokens of a joint sequence."""
+    num_image_tokens = joint.shape[dim] - num_text_tokens
+    if text_first:
+        text, image = joint.split_with_sizes([num_text_tokens, num_image_tokens], dim=dim)
+    else:
+        image, text = joint.split_with_sizes([num_image_tokens, num_text_tokens], dim=dim)
+    return image, text
+
+
+def split_mask(
+    mask: torch.Tensor | None, num_text_tokens: int, text_first: bool
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """A mask's rows for image queries and for text queries; one row, or none, serves both."""
+    if mask is None or mask.ndim < 3 or mask.shape[-2] == 1:
+        return mask, mask
+    return split_image_text(mask, num_text_tokens, text_first, -2)
 
 
 def explicit_attention(

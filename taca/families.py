@@ -1,35 +1,28 @@
-"""Where MM-DiTs differ, as far as TACA is concerned: one row for each transformer class.
+"""Where transformers with joint attention differ, as far as TACA is concerned: one row for each class.
 
-A new family is one row here and, if its attention is not yet covered, one processor in `taca.processors`.
+Classes are named and not imported, so that one that an installed diffusers lacks costs nothing.
 """
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from diffusers import (
-    CogVideoXTransformer3DModel,
-    DiffusionPipeline,
-    Flux2Transformer2DModel,
-    FluxTransformer2DModel,
-    HunyuanVideoTransformer3DModel,
-    QwenImageTransformer2DModel,
-    SD3Transformer2DModel,
-)
-from diffusers.models.attention_processor import (
-    CogVideoXAttnProcessor2_0,
-    FusedCogVideoXAttnProcessor2_0,
-    FusedJointAttnProcessor2_0,
-    JointAttnProcessor2_0,
-)
-from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
-from diffusers.models.transformers.transformer_flux2 import Flux2AttnProcessor, Flux2ParallelSelfAttnProcessor
-from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoAttnProcessor2_0
-from diffusers.models.transformers.transformer_qwenimage import QwenDoubleStreamAttnProcessor2_0
+import torch
+from diffusers import DiffusionPipeline
 from torch import nn
 
-from taca import processors
+import taca.processors as processors
+import taca.token_layouts as layouts
 from taca.errors import TacaError
+from taca.noise import Timestep
 from taca.processors.base import TacaProcessor
+from taca.processors.derived import derived
+from taca.tokens import Tokens
+
+ATTN1 = r"transformer_blocks\.\d+\.attn1"
+AURA_FLOW = ("AuraFlowAttnProcessor2_0", "FusedAuraFlowAttnProcessor2_0")
+# A scheduler's timestep as it is, one from 1 to 0, and one from 0, which is noise, to 1.
+RAW, THOUSANDTHS, BACKWARDS = Timestep(), Timestep(scale=1000.0), Timestep(scale=1000.0, backwards=True)
 
 
 @dataclass(frozen=True)
@@ -38,13 +31,17 @@ class AttentionSite:
 
     Attributes:
         modules: regular expression for the whole names of its attention modules.
-        stock: the processor classes that diffusers puts there, fused projections included; TACA stands in for no other.
-        processor: the stand-in's class.
+        stock: the processor classes that diffusers puts there, fused projections included; TACA replaces no other.
+        processor: the class of its replacement; None if it is derived from the stock one.
     """
 
     modules: str
-    stock: tuple[type, ...]
-    processor: type[TacaProcessor]
+    stock: tuple[str, ...]
+    processor: type[TacaProcessor] | None = None
+
+    def replacement(self, module: nn.Module) -> type[TacaProcessor]:
+        """The class of what replaces a module's stock processor."""
+        return self.processor or derived(type(module.processor))
 
 
 @dataclass(frozen=True)
@@ -54,75 +51,207 @@ class Family:
     Attributes:
         transformer: the class; its subclasses belong to the family too.
         sites: every kind of attention that image and text tokens share.
-        timestep_scale: takes the `timestep` that pipelines pass to the scheduler's 0..1000 scale.
+        layout: the order of tokens in the joint sequence, for readers.
+        timestep: the argument that says how noisy the input is.
+        tokens: where text and image tokens are, from the transformer and the arguments of its forward pass.
+        image, text: the names of the arguments that bring the latents and the prompt.
     """
 
-    transformer: type[nn.Module]
+    transformer: str
     sites: tuple[AttentionSite, ...]
-    timestep_scale: float
+    layout: str
+    timestep: Timestep = RAW
+    tokens: Callable[[nn.Module, Mapping], Tokens] = layouts.text_first
+    image: str = "hidden_states"
+    text: str = "encoder_hidden_states"
 
 
 DOUBLE, SINGLE = r"transformer_blocks\.\d+\.attn", r"single_transformer_blocks\.\d+\.attn"
 
 FAMILIES = (
-    # The second attention of SD3.5-medium's first blocks (`attn2`) sees image tokens alone and is no site.
     Family(
-        transformer=SD3Transformer2DModel,
+        transformer="SD3Transformer2DModel",
         sites=(
             AttentionSite(
-                DOUBLE, (JointAttnProcessor2_0, FusedJointAttnProcessor2_0), processors.TacaJointAttnProcessor
+                DOUBLE, ("JointAttnProcessor2_0", "FusedJointAttnProcessor2_0"), processors.TacaJointAttnProcessor
             ),
         ),
-        timestep_scale=1.0,
+        layout="image, text; the image-only second attention is left alone",
+        tokens=layouts.text_last,
     ),
     Family(
-        transformer=FluxTransformer2DModel,
+        transformer="FluxTransformer2DModel",
         sites=(
-            AttentionSite(DOUBLE, (FluxAttnProcessor,), processors.TacaFluxAttnProcessor),
-            AttentionSite(SINGLE, (FluxAttnProcessor,), processors.TacaFluxAttnProcessor),
+            AttentionSite(DOUBLE, ("FluxAttnProcessor",), processors.TacaFluxAttnProcessor),
+            AttentionSite(SINGLE, ("FluxAttnProcessor",), processors.TacaFluxAttnProcessor),
         ),
-        timestep_scale=1000.0,
+        layout="text, image; double and single blocks",
+        timestep=THOUSANDTHS,
     ),
     # Reference images are image tokens: they read the prompt with gamma too.
     Family(
-        transformer=Flux2Transformer2DModel,
+        transformer="Flux2Transformer2DModel",
         sites=(
-            AttentionSite(DOUBLE, (Flux2AttnProcessor,), processors.TacaFlux2AttnProcessor),
-            AttentionSite(SINGLE, (Flux2ParallelSelfAttnProcessor,), processors.TacaFlux2ParallelSelfAttnProcessor),
+            AttentionSite(DOUBLE, ("Flux2AttnProcessor",), processors.TacaFlux2AttnProcessor),
+            AttentionSite(SINGLE, ("Flux2ParallelSelfAttnProcessor",), processors.TacaFlux2ParallelSelfAttnProcessor),
         ),
-        timestep_scale=1000.0,
+        layout="text, reference images, image; double and single blocks",
+        timestep=THOUSANDTHS,
     ),
     Family(
-        transformer=QwenImageTransformer2DModel,
+        transformer="QwenImageTransformer2DModel",
         sites=(
-            AttentionSite(DOUBLE, (QwenDoubleStreamAttnProcessor2_0,), processors.TacaQwenDoubleStreamAttnProcessor),
+            AttentionSite(DOUBLE, ("QwenDoubleStreamAttnProcessor2_0",), processors.TacaQwenDoubleStreamAttnProcessor),
         ),
-        timestep_scale=1000.0,
+        layout="text (padding masked), image",
+        timestep=THOUSANDTHS,
     ),
     Family(
-        transformer=CogVideoXTransformer3DModel,
+        transformer="CogVideoXTransformer3DModel",
         sites=(
             AttentionSite(
                 r"transformer_blocks\.\d+\.attn1",
-                (CogVideoXAttnProcessor2_0, FusedCogVideoXAttnProcessor2_0),
+                ("CogVideoXAttnProcessor2_0", "FusedCogVideoXAttnProcessor2_0"),
                 processors.TacaCogVideoXAttnProcessor,
             ),
         ),
-        timestep_scale=1.0,
+        layout="text, video",
     ),
-    # The refiner of the text (`context_embedder.token_refiner`) sees text tokens alone and is no site.
     Family(
-        transformer=HunyuanVideoTransformer3DModel,
+        transformer="HunyuanVideoTransformer3DModel",
         sites=(
-            AttentionSite(DOUBLE, (HunyuanVideoAttnProcessor2_0,), processors.TacaHunyuanVideoAttnProcessor),
-            AttentionSite(SINGLE, (HunyuanVideoAttnProcessor2_0,), processors.TacaHunyuanVideoAttnProcessor),
+            AttentionSite(DOUBLE, ("HunyuanVideoAttnProcessor2_0",), processors.TacaHunyuanVideoAttnProcessor),
+            AttentionSite(SINGLE, ("HunyuanVideoAttnProcessor2_0",), processors.TacaHunyuanVideoAttnProcessor),
         ),
-        timestep_scale=1.0,
+        layout="video, text (padding masked); the text-only refiner is left alone",
+        tokens=layouts.text_last,
+    ),
+    Family(
+        transformer="ZImageTransformer2DModel",
+        sites=(AttentionSite(r"layers\.\d+\.attention", ("ZSingleStreamAttnProcessor",)),),
+        layout="image, text, both padded to multiples of 32; the refiners are left alone",
+        timestep=Timestep("t", scale=1000.0, backwards=True),
+        tokens=layouts.z_image,
+        image="x",
+        text="cap_feats",
+    ),
+    Family(
+        transformer="ChromaTransformer2DModel",
+        sites=(AttentionSite(DOUBLE, ("FluxAttnProcessor",)), AttentionSite(SINGLE, ("FluxAttnProcessor",))),
+        layout="text (padding masked), image; double and single blocks",
+        timestep=THOUSANDTHS,
+    ),
+    Family(
+        transformer="QwenImage21Transformer2DModel",
+        sites=(AttentionSite(DOUBLE, ("QwenImage21AttnProcessor",)),),
+        layout="text and reference images interleaved, image; cached keys are scaled when they are read",
+        timestep=THOUSANDTHS,
+        tokens=layouts.qwen_image_21,
+    ),
+    Family(
+        transformer="HunyuanImageTransformer2DModel",
+        sites=(
+            AttentionSite(DOUBLE, ("HunyuanImageAttnProcessor",)),
+            AttentionSite(SINGLE, ("HunyuanImageAttnProcessor",)),
+        ),
+        layout="image, text of both encoders (padding masked); the refiner of the text is left alone",
+        tokens=layouts.hunyuan_image,
+    ),
+    Family(
+        transformer="HunyuanVideo15Transformer3DModel",
+        sites=(AttentionSite(DOUBLE, ("HunyuanVideo15AttnProcessor2_0",)),),
+        layout="video, first frame's embedding, text of both encoders (padding masked)",
+        tokens=layouts.hunyuan_video_15,
+    ),
+    Family(
+        transformer="BriaTransformer2DModel",
+        sites=(AttentionSite(DOUBLE, ("BriaAttnProcessor",)), AttentionSite(SINGLE, ("BriaAttnProcessor",))),
+        layout="text, image; double and single blocks",
+    ),
+    Family(
+        transformer="BriaFiboTransformer2DModel",
+        sites=(AttentionSite(DOUBLE, ("BriaFiboAttnProcessor",)), AttentionSite(SINGLE, ("BriaAttnProcessor",))),
+        layout="text, reference images, image; double and single blocks",
+    ),
+    Family(
+        transformer="BriaFibo2Transformer2DModel",
+        sites=(AttentionSite(r"layers\.\d+\.attention", ("BriaFibo2AttnProcessor",)),),
+        layout="resampled text, image, reference images; text last where its length differs in a batch",
+        timestep=THOUSANDTHS,
+        tokens=layouts.bria_fibo_2,
+    ),
+    Family(
+        transformer="OvisImageTransformer2DModel",
+        sites=(AttentionSite(DOUBLE, ("OvisImageAttnProcessor",)), AttentionSite(SINGLE, ("OvisImageAttnProcessor",))),
+        layout="text, image; double and single blocks",
+        timestep=THOUSANDTHS,
+    ),
+    Family(
+        transformer="LongCatImageTransformer2DModel",
+        sites=(
+            AttentionSite(DOUBLE, ("LongCatImageAttnProcessor",)),
+            AttentionSite(SINGLE, ("LongCatImageAttnProcessor",)),
+        ),
+        layout="text, image, reference image; double and single blocks",
+        timestep=THOUSANDTHS,
+    ),
+    Family(
+        transformer="Lumina2Transformer2DModel",
+        sites=(AttentionSite(r"layers\.\d+\.attn", ("Lumina2AttnProcessor2_0",)),),
+        layout="each sample's text without padding, image; the refiners are left alone",
+        timestep=BACKWARDS,
+        tokens=layouts.lumina_2,
+    ),
+    Family(
+        transformer="CogView4Transformer2DModel",
+        sites=(AttentionSite(ATTN1, ("CogView4AttnProcessor",)),),
+        layout="text, image",
+    ),
+    Family(
+        transformer="AuraFlowTransformer2DModel",
+        sites=(
+            AttentionSite(r"joint_transformer_blocks\.\d+\.attn", AURA_FLOW),
+            AttentionSite(SINGLE, AURA_FLOW),
+        ),
+        layout="registers, text, image; double and single blocks",
+        timestep=THOUSANDTHS,
+        tokens=layouts.registers_first,
+    ),
+    Family(
+        transformer="HiDreamImageTransformer2DModel",
+        sites=(AttentionSite(r"(double|single)_stream_blocks\.\d+\.block\.attn1", ("HiDreamAttnProcessor",)),),
+        layout="image, text of T5 and of two of Llama's layers; double and single blocks",
+        timestep=Timestep("timesteps"),
+        tokens=layouts.hidream_image,
+        text="encoder_hidden_states_llama3",
+    ),
+    Family(
+        transformer="MochiTransformer3DModel",
+        sites=(AttentionSite(ATTN1, ("MochiAttnProcessor2_0",)),),
+        layout="video, each sample's text without padding",
+        timestep=Timestep(backwards=True),
+        tokens=layouts.mochi,
+    ),
+    Family(
+        transformer="CogView3PlusTransformer2DModel",
+        sites=(AttentionSite(ATTN1, ("CogVideoXAttnProcessor2_0",)),),
+        layout="text, image",
+    ),
+    Family(
+        transformer="ConsisIDTransformer3DModel",
+        sites=(AttentionSite(ATTN1, ("CogVideoXAttnProcessor2_0",)),),
+        layout="text, video; what blocks read of a face is left alone",
+    ),
+    Family(
+        transformer="HunyuanVideoFramepackTransformer3DModel",
+        sites=(
+            AttentionSite(DOUBLE, ("HunyuanVideoAttnProcessor2_0",)),
+            AttentionSite(SINGLE, ("HunyuanVideoAttnProcessor2_0",)),
+        ),
+        layout="earlier and next frames, first frame's embedding, text (padding masked)",
+        tokens=layouts.framepack,
     ),
 )
-
-
-_CLASSES = tuple(family.transformer for family in FAMILIES)
 
 
 def family_of(transformer: nn.Module) -> Family:
@@ -131,12 +260,26 @@ def family_of(transformer: nn.Module) -> Family:
     Raises:
         TacaError: a class that is in no row.
     """
-    for family in FAMILIES:
-        if isinstance(transformer, family.transformer):
-            return family
-    name = type(transformer).__name__
-    known = ", ".join(family.transformer.__name__ for family in FAMILIES)
-    raise TacaError(f"TACA does not know {name}: pass a transformer of one of the classes {known}.")
+    family = _row(transformer)
+    if family is None:
+        known = ", ".join(family.transformer for family in FAMILIES)
+        raise TacaError(
+            f"TACA does not know {type(transformer).__name__}: pass a transformer of one of the classes {known}."
+        )
+    return family
+
+
+def _row(model: object) -> Family | None:
+    names = {kind.__name__ for kind in type(model).__mro__}
+    return next((family for family in FAMILIES if family.transformer in names), None)
+
+
+def latents_of(arguments: Mapping, family: Family) -> torch.Tensor:
+    """The latents of a forward pass; of a list, those of one sample."""
+    latents = arguments[family.image]
+    while isinstance(latents, list | tuple):
+        latents = latents[-1]
+    return latents
 
 
 def transformer_of(model: object) -> nn.Module:
@@ -154,7 +297,7 @@ def transformer_of(model: object) -> nn.Module:
             f"{type(model).__name__} has no transformer, and TACA acts on one: pass a pipeline around one, "
             "such as StableDiffusion3Pipeline."
         )
-    while isinstance(transformer, nn.Module) and not isinstance(transformer, _CLASSES):
+    while isinstance(transformer, nn.Module) and _row(transformer) is None:
         children = list(transformer.children())
         if len(children) != 1:
             break
@@ -188,15 +331,16 @@ def attention_modules(transformer: nn.Module, family: Family) -> dict[nn.Module,
 
 
 def check_stock(modules: dict[nn.Module, AttentionSite]) -> None:
-    """Makes sure that TACA would take the place of nothing but stock processors.
+    """Makes sure that TACA replaces nothing but stock processors.
 
     Raises:
         TacaError: a module has another processor.
     """
     for module, site in modules.items():
         # Subclasses too are refused: what they add would be lost.
-        if type(module.processor) not in site.stock:
+        kind = type(module.processor)
+        if kind.__name__ not in site.stock or not kind.__module__.startswith("diffusers."):
             raise TacaError(
-                f"TACA stands in for {site.stock[0].__name__} and found {type(module.processor).__name__}: unload IP "
+                f"TACA replaces {site.stock[0]} and found {type(module.processor).__name__}: unload IP "
                 "adapters, or put the stock processor back with `set_attn_processor`."
             )

@@ -6,10 +6,12 @@ module hooks are used, and not those of diffusers: these replace `forward`, and 
 loses the replacement after the first image, without a word.
 """
 
+import copy
 import inspect
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any, NoReturn
 
 import torch
 from diffusers import DiffusionPipeline
@@ -18,12 +20,12 @@ from torch import nn
 from taca.adapters import ScopedAdapter
 from taca.branches import Branches
 from taca.combinations import check_combinations, check_gradients
-from taca.config import TacaConfig
+from taca.config import TacaConfig, config_of
 from taca.errors import TacaError
-from taca.families import Family, attention_modules, check_stock, family_of, transformer_of
-from taca.processors.base import share_of
+from taca.families import Family, attention_modules, check_stock, family_of, latents_of, transformer_of
 from taca.processors.swap import Processors, swapped, swapped_in_recomputation
-from taca.schedule import gamma_of, is_active, scheduled_timestep
+from taca.schedule import gamma_of, is_active
+from taca.series import Series
 
 _TACA_HOOK = "_taca_hook"
 
@@ -53,6 +55,7 @@ class TacaHook:
         self.undo = ExitStack()
         self.handles = []
         self.branches = None if config.branches == "both" else Branches(transformer)
+        self.series = Series(config.threshold)
 
     def register(self, transformer: nn.Module) -> None:
         """Hooks the forward pass; the later hook also runs when the pass fails."""
@@ -75,46 +78,62 @@ class TacaHook:
         if self.config.gamma == 1 and self.adapter is None:
             return
         arguments = self.signature.bind(transformer, *args, **kwargs).arguments
-        early = self._early(arguments)
-        if any(early):
+        above_threshold = self._above_threshold(arguments)
+        if any(above_threshold):
             check_combinations(transformer)
         if self.adapter is not None:
-            self._switch_adapter(transformer, early)
-        scaled = self._scaled(early, arguments)
-        if self.config.gamma != 1 and any(scaled):
+            self._switch_adapter(transformer, above_threshold)
+        gamma_active = self._gamma_active(above_threshold, arguments)
+        if self.config.gamma != 1 and any(gamma_active):
             check_stock(self.sites)
-            check_gradients(transformer, arguments["hidden_states"])
-            self._put(transformer, self._processors(scaled, arguments))
+            check_gradients(transformer, latents_of(arguments, self.family))
+            self._put(transformer, self._processors(transformer, gamma_active, arguments))
 
     @torch.compiler.disable
     def post_forward(self, transformer: nn.Module, args: tuple, output: object) -> None:
         """Puts the stock processors back."""
         self.undo.close()
 
-    def _early(self, arguments: dict) -> list[bool]:
+    def __reduce__(self) -> NoReturn:
+        """Refuses pickling: hooks of PyTorch and a pipeline's scheduler would have to travel with the weights."""
+        raise TacaError(
+            "A model to which TACA is applied cannot be pickled: call `remove_taca` first, or save its `state_dict()`."
+        )
+
+    def __deepcopy__(self, memo: dict) -> "TacaHook":
+        """A copy for a copied transformer, around the same pipeline."""
+        duplicate = object.__new__(type(self))
+        memo[id(self)] = duplicate
+        vars(duplicate).update({name: copy.deepcopy(value, memo) for name, value in vars(self).items()})
+        return duplicate
+
+    def _above_threshold(self, arguments: dict) -> list[bool]:
         """Which samples of a pass with these arguments are at or above the threshold; one may stand for all."""
-        if arguments.get("timestep") is None:
-            raise TacaError("TACA acts by `timestep`, and this forward pass got none: pass it.")
+        timestep = self.family.timestep
+        given = timestep.given(arguments)
         if self.config.threshold == 0:
             # No timestep is below it. To read them, the host would have to wait for the GPU.
             return [True]
-        timestep = torch.as_tensor(arguments["timestep"]).flatten()
-        scale = self.family.timestep_scale
+        # One transfer from a GPU serves the decision and the warning.
+        given = given.cpu()
         scheduler = self.scheduler if self.pipeline is None else getattr(self.pipeline(), "scheduler", None)
         if scheduler is None:
-            return is_active(timestep, self.config.threshold / scale).tolist()
-        return is_active(scheduled_timestep(timestep, scale, scheduler), self.config.threshold).tolist()
+            self.series.note(timestep.level(given))
+            return timestep.above(given, self.config.threshold).tolist()
+        level = timestep.scheduled(given, scheduler)
+        self.series.note(level)
+        return is_active(level, self.config.threshold).tolist()
 
-    def _scaled(self, early: list[bool], arguments: dict) -> list[bool]:
+    def _gamma_active(self, above_threshold: list[bool], arguments: dict) -> list[bool]:
         """Which samples of the batch gamma acts on."""
-        batch = len(arguments["hidden_states"])
-        early = early * batch if len(early) == 1 else early
+        batch = len(arguments[self.family.image])
+        above_threshold = above_threshold * batch if len(above_threshold) == 1 else above_threshold
         if self.branches is None:
-            return early
-        return [a and b for a, b in zip(early, self.branches.conditional(arguments, batch), strict=True)]
+            return above_threshold
+        return [a and b for a, b in zip(above_threshold, self.branches.conditional(arguments, batch), strict=True)]
 
-    def _switch_adapter(self, transformer: nn.Module, early: list[bool]) -> None:
-        if any(early) != all(early):
+    def _switch_adapter(self, transformer: nn.Module, above_threshold: list[bool]) -> None:
+        if any(above_threshold) != all(above_threshold):
             raise TacaError(
                 "This forward pass mixes timesteps above and below the threshold, and the adapter "
                 f"{self.adapter.name!r} is either on or off: pass them one after the other."
@@ -124,7 +143,7 @@ class TacaHook:
                 "`adapter` in TacaConfig cannot be combined with gradient checkpointing, since blocks are computed "
                 "again when the adapter is back: disable one of them."
             )
-        self.undo.enter_context(self.adapter.switched(transformer, all(early)))
+        self.undo.enter_context(self.adapter.switched(transformer, all(above_threshold)))
 
     def _put(self, transformer: nn.Module, processors: Processors) -> None:
         for module, processor in processors.items():
@@ -132,44 +151,49 @@ class TacaHook:
         self.undo.enter_context(swapped(processors))
         self.undo.enter_context(swapped_in_recomputation(transformer, processors))
 
-    def _text_tokens(self, encoder_hidden_states: torch.Tensor) -> int:
-        """This rank's share of the text tokens: all of them, but under context parallelism."""
-        parallel = getattr(next(iter(self.sites)).processor, "_parallel_config", None)
-        return share_of(encoder_hidden_states.shape[1], parallel)
-
-    def _processors(self, scaled: list[bool], arguments: dict) -> Processors:
-        """A stand-in for each site.
+    def _processors(self, transformer: nn.Module, gamma_active: list[bool], arguments: dict) -> Processors:
+        """A replacement processor for each site.
 
         gamma is a tensor (B, 1, 1, 1) also where all samples share it, so that compiled blocks are compiled once for
         batches of any timesteps.
         """
-        hidden_states = arguments["hidden_states"]
-        text_tokens = self._text_tokens(arguments["encoder_hidden_states"])
-        dtype = torch.promote_types(hidden_states.dtype, torch.float32)
-        made_for = (tuple(scaled), text_tokens, hidden_states.device, dtype)
+        latents = latents_of(arguments, self.family)
+        tokens = self.family.tokens(transformer, arguments)
+        dtype = torch.promote_types(latents.dtype, torch.float32)
+        made_for = (tuple(gamma_active), tokens, latents.device, dtype)
         if self.processors[0] != made_for:
             # A tensor made under `torch.inference_mode` could not serve a training pass later.
             with torch.inference_mode(False):
-                active = torch.tensor(scaled, device=hidden_states.device)
+                active = torch.tensor(gamma_active, device=latents.device)
                 gamma = gamma_of(active, self.config.gamma, dtype).reshape(-1, 1, 1, 1)
-            processors = {module: site.processor(gamma, text_tokens) for module, site in self.sites.items()}
+            processors = {module: site.replacement(module)(gamma, tokens) for module, site in self.sites.items()}
             self.processors = (made_for, processors)
         return self.processors[1]
 
 
-def apply_taca(model: object, config: TacaConfig, *, scheduler: object | None = None) -> None:
+def apply_taca(
+    model: object, config: TacaConfig | None = None, *, scheduler: object | None = None, **fields: Any
+) -> None:
     """Lets TACA act in every forward pass of a transformer until `remove_taca`.
 
+    Example:
+        >>> apply_taca(pipe, gamma=1.2, threshold=970.0)
+        >>> image = pipe("a red circle on the left of a blue square").images[0]
+        >>> remove_taca(pipe)
+
     Args:
-        model: a transformer of a class in `taca.families.FAMILIES`, or a pipeline around one.
+        model: a pipeline, or a transformer of a class in `taca.families.FAMILIES`, also inside of `torch.compile` and
+            other wrappers. Of a pipeline, TACA knows the scheduler's unrounded timesteps.
+        config: all fields at once; or pass them by name, such as `gamma=1.2`. The paper's values by default.
         scheduler: the one whose timesteps the transformer is given. From it TACA knows them unrounded, where a pipeline
             in 16 bits rounds them (966, 968 and 970 arrive as 968.75 in bfloat16). A pipeline's own is taken.
 
     Raises:
-        TacaError: an unknown class or a pipeline without a transformer, no joint attention, processors other than the
-            stock ones, an adapter that is not loaded or is fused, an output cache, or TACA applied already. The
-            transformer is then as it was.
+        TacaError: an unknown field or a `config` of another type, an unknown class or a pipeline without a transformer,
+            no joint attention, processors other than the stock ones, an adapter that is not loaded or is fused, an
+            output cache, or TACA applied already. The transformer is then as it was.
     """
+    config = config_of(config, fields)
     transformer = transformer_of(model)
     pipeline = model if isinstance(model, DiffusionPipeline) else None
     if pipeline is not None and scheduler is not None:
@@ -205,11 +229,35 @@ def remove_taca(model: object) -> None:
     hook.remove(transformer)
 
 
-@contextmanager
-def taca(model: object, config: TacaConfig, *, scheduler: object | None = None) -> Iterator[object]:
-    """Lets TACA act in a transformer or pipeline inside a `with` block. Takes and raises what `apply_taca` does."""
+def is_applied(model: object) -> bool:
+    """Whether TACA is applied to a transformer, or to that of a pipeline.
+
+    Raises:
+        TacaError: an unknown class, or a pipeline without a transformer.
+    """
+    return applied_config(model) is not None
+
+
+def applied_config(model: object) -> TacaConfig | None:
+    """The configuration that is applied to a transformer, or to that of a pipeline. Raises what `is_applied` does."""
     transformer = transformer_of(model)
-    apply_taca(model, config, scheduler=scheduler)
+    family_of(transformer)
+    hook = getattr(transformer, _TACA_HOOK, None)
+    return None if hook is None else hook.config
+
+
+@contextmanager
+def taca(
+    model: object, config: TacaConfig | None = None, *, scheduler: object | None = None, **fields: Any
+) -> Iterator[object]:
+    """Lets TACA act in a pipeline or transformer inside a `with` block. Takes and raises what `apply_taca` does.
+
+    Example:
+        >>> with taca(pipe, gamma=1.2):
+        ...     image = pipe("a red circle on the left of a blue square").images[0]
+    """
+    transformer = transformer_of(model)
+    apply_taca(model, config, scheduler=scheduler, **fields)
     try:
         yield model
     finally:

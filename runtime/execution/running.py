@@ -115,6 +115,8 @@ def stage(
     """
     name = "@".join([program, *argv])
     os.environ.update(quiet_waiting())
+    # Arrow's own allocator keeps what a table of many rows has taken once: 37 MB more for one of 30,000 images.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     with faults.told(name, known):
         _check_alone()
         root = Path.cwd()

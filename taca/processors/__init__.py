@@ -1,4 +1,4 @@
-"""Attention processors with TACA, one for each stock processor of diffusers that they stand in for.
+"""Attention processors with TACA, one for each stock processor of diffusers that they replace.
 
 Each is called as its stock processor is and computes the same, but for `taca.attention.taca_attention` in the place of
 one joint attention call. They hold their gamma and never change: `taca.hooks` puts them in place for the forward passes

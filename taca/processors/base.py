@@ -1,4 +1,4 @@
-"""What the stand-ins share.
+"""What the replacement processors share.
 
 Each calls the same linear layers as its stock processor, in the same order: offloading learns the order from one pass
 and fetches the weights of the next layer ahead. What the joint sequence is put together from is made in a function of
@@ -8,27 +8,33 @@ its own, which lets it go before attention runs.
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 
-from taca.attention import Attention, taca_attention
+from taca.attention import split_image_text, split_mask, taca_attention
+from taca.tokens import Tokens
 
 
 class TacaProcessor:
-    """A stand-in for one stock processor, with gamma on the image-to-text logits.
+    """The replacement of one stock processor, with gamma on the image-to-text logits.
 
     Args:
         gamma: a factor for each sample, (B, 1, 1, 1).
-        text_tokens: text tokens of the pass (this rank's share of them), for attention that is given the joint sequence
-            alone.
+        tokens: where the text tokens of the pass are (this rank's share of them).
     """
 
     _attention_backend = None
     _parallel_config = None
     fused = False
 
-    def __init__(self, gamma: torch.Tensor, text_tokens: int):
+    def __init__(self, gamma: torch.Tensor, tokens: Tokens):
         self.gamma = gamma
-        self.text_tokens = text_tokens
+        self.tokens = tokens
+
+    @property
+    def num_text_tokens(self) -> int:
+        """Of the pass, for attention that is given the joint sequence alone."""
+        return self.tokens.num_text_tokens
 
     def follow(self, attn: torch.nn.Module) -> None:
         """Takes over what `set_attention_backend` and `enable_parallelism` wrote into a module's stock processor."""
@@ -42,7 +48,7 @@ class TacaProcessor:
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        text_tokens: int,
+        num_text_tokens: int,
         mask: torch.Tensor | None,
         *,
         text_first: bool,
@@ -51,51 +57,77 @@ class TacaProcessor:
 
         Args:
             query, key, value: the joint sequence (B, L, H, D), after QK-norm and rotary embedding.
-            text_tokens: how many of the L are text.
-            mask: over keys, broadcastable to (B, H, L, L) with one row for all queries.
+            num_text_tokens: how many of the L are text.
+            mask: broadcastable to (B, H, L, L), with one row for all queries or one for each.
             text_first: where they are.
 
         Returns:
             What image and text tokens read, (B, N_vis, H * D) and (B, N_txt, H * D), in the queries' dtype.
         """
-        image_tokens = query.shape[1] - text_tokens
-        sizes = [text_tokens, image_tokens] if text_first else [image_tokens, text_tokens]
-        first, last = query.split_with_sizes(sizes, dim=1)
-        image_query, text_query = (last, first) if text_first else (first, last)
+        image_query, text_query = split_image_text(query, num_text_tokens, text_first, 1)
         attention = partial(
-            dispatch_attention_fn,
-            attn_mask=mask,
-            backend=self._attention_backend,
-            parallel_config=self._parallel_config,
+            dispatch_attention_fn, backend=self._attention_backend, parallel_config=self._parallel_config
         )
-        outputs = self.attend(image_query, text_query, key, value, attention, text_first=text_first, token_dim=-3)
+        image_mask, text_mask = split_mask(mask, num_text_tokens, text_first)
+        outputs = taca_attention(
+            image_query,
+            text_query,
+            key,
+            value,
+            self.gamma,
+            partial(attention, attn_mask=image_mask),
+            text_first=text_first,
+            token_dim=-3,
+            text_attention=partial(attention, attn_mask=text_mask),
+        )
         return tuple(output.flatten(2, 3).to(query.dtype) for output in outputs)
 
-    def attend(
+    def scaled_dot_product(
         self,
-        image_query: torch.Tensor,
-        text_query: torch.Tensor | None,
+        query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        attention: Attention,
+        num_text_tokens: int,
+        mask: torch.Tensor | None = None,
         *,
         text_first: bool,
-        token_dim: int,
+        text_is_read: bool = True,
+        scale: float | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """`taca_attention` with this processor's gamma."""
+        """Eq. 10 where the stock processor calls PyTorch's attention itself, and ignores the choice of a backend.
+
+        Args:
+            query, key, value: the joint sequence (B, H, L, D), after QK-norm and rotary embedding.
+            num_text_tokens, mask, text_first: as in `dispatch`.
+            text_is_read: False where the block discards what text tokens read; it is then not computed.
+            scale: of the logits, 1 / sqrt(D) if None.
+
+        Returns:
+            What image and text tokens read, (B, H, N_vis, D) and (B, H, N_txt, D), or None.
+        """
+        image_query, text_query = split_image_text(query, num_text_tokens, text_first, 2)
+        image_mask, text_mask = split_mask(mask, num_text_tokens, text_first)
         return taca_attention(
-            image_query, text_query, key, value, self.gamma, attention, text_first=text_first, token_dim=token_dim
+            image_query,
+            text_query if text_is_read else None,
+            key,
+            value,
+            self.gamma,
+            partial(F.scaled_dot_product_attention, attn_mask=image_mask, scale=scale),
+            text_first=text_first,
+            token_dim=-2,
+            text_attention=partial(F.scaled_dot_product_attention, attn_mask=text_mask, scale=scale),
         )
 
 
-def share_of(text_tokens: int, parallel_config: object | None) -> int:
+def share_of(num_text_tokens: int, parallel_config: object | None) -> int:
     """How many of the text tokens this process holds, as diffusers' context parallelism splits them."""
     context = getattr(parallel_config, "context_parallel_config", None)
     if context is None:
-        return text_tokens
+        return num_text_tokens
     mesh = context._flattened_mesh
     # As even as it can be, the first ranks holding one more where it is not.
-    return text_tokens // mesh.size() + (mesh.get_local_rank() < text_tokens % mesh.size())
+    return num_text_tokens // mesh.size() + (mesh.get_local_rank() < num_text_tokens % mesh.size())
 
 
 def projected(

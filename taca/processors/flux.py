@@ -1,4 +1,4 @@
-"""FLUX.1 and FLUX.2: the stand-ins for diffusers' `FluxAttnProcessor` and the two of FLUX.2."""
+"""FLUX.1 and FLUX.2: the replacements of diffusers' `FluxAttnProcessor` and the two of FLUX.2."""
 
 import torch
 from diffusers.models.embeddings import apply_rotary_emb
@@ -24,8 +24,8 @@ class TacaFluxAttnProcessor(TacaProcessor):
         query, key, value = _heads(attn, hidden_states, encoder_hidden_states)
         query, key = _rotated(query, key, image_rotary_emb)
         single = encoder_hidden_states is None
-        text_tokens = self.text_tokens if single else encoder_hidden_states.shape[1]
-        image_output, text_output = self.dispatch(query, key, value, text_tokens, attention_mask, text_first=True)
+        num_text_tokens = self.num_text_tokens if single else encoder_hidden_states.shape[1]
+        image_output, text_output = self.dispatch(query, key, value, num_text_tokens, attention_mask, text_first=True)
         if single:
             return torch.cat([text_output, image_output], dim=1)
         return self.project_out(attn, image_output, text_output)
@@ -65,7 +65,7 @@ class TacaFlux2ParallelSelfAttnProcessor(TacaProcessor):
         projections, feed_forward = projected.split_with_sizes([width, projected.shape[-1] - width], dim=-1)
         query, key, value = heads_of(projections.chunk(3, dim=-1), attn.head_dim, (attn.norm_q, attn.norm_k))
         query, key = _rotated(query, key, image_rotary_emb)
-        outputs = self.dispatch(query, key, value, self.text_tokens, attention_mask, text_first=True)
+        outputs = self.dispatch(query, key, value, self.num_text_tokens, attention_mask, text_first=True)
         attended = torch.cat(outputs[::-1], dim=1)
         return attn.to_out(torch.cat([attended, attn.mlp_act_fn(feed_forward)], dim=-1))
 

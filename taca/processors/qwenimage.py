@@ -1,4 +1,4 @@
-"""Qwen-Image: the stand-in for diffusers' `QwenDoubleStreamAttnProcessor2_0`."""
+"""Qwen-Image: the replacement of diffusers' `QwenDoubleStreamAttnProcessor2_0`."""
 
 import torch
 from diffusers.models.transformers.transformer_qwenimage import apply_rotary_emb_qwen

@@ -1,7 +1,6 @@
-"""Stable Diffusion 3 and 3.5: the stand-in for diffusers' `JointAttnProcessor2_0`."""
+"""Stable Diffusion 3 and 3.5: the replacement of diffusers' `JointAttnProcessor2_0`."""
 
 import torch
-import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 
 from taca.errors import TacaError
@@ -15,7 +14,7 @@ class TacaJointAttnProcessor(TacaProcessor):
     """
 
     def follow(self, attn: Attention) -> None:
-        """As any stand-in; refuses fused projections with QK-norm, which diffusers' fused processor leaves out."""
+        """As any replacement; refuses fused projections with QK-norm, which diffusers' fused processor leaves out."""
         super().follow(attn)
         if self.fused and attn.norm_q is not None:
             raise TacaError(
@@ -37,16 +36,13 @@ class TacaJointAttnProcessor(TacaProcessor):
         The last block discards its text tokens, so none are computed there and None is returned for them.
         """
         query, key, value = (x.transpose(1, 2) for x in self._heads(attn, hidden_states, encoder_hidden_states))
-        image_tokens = hidden_states.shape[1]
-        image_query, text_query = query.split_with_sizes([image_tokens, query.shape[2] - image_tokens], dim=2)
-        image_output, text_output = self.attend(
-            image_query,
-            None if attn.context_pre_only else text_query,
+        image_output, text_output = self.scaled_dot_product(
+            query,
             key,
             value,
-            _scaled_dot_product_attention,
+            encoder_hidden_states.shape[1],
             text_first=False,
-            token_dim=-2,
+            text_is_read=not attn.context_pre_only,
         )
         if text_output is not None:
             text_output = attn.to_add_out(_merge_heads(text_output, query.dtype))
@@ -63,8 +59,3 @@ class TacaJointAttnProcessor(TacaProcessor):
 def _merge_heads(heads: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """(B, H, L, D) to (B, L, C) in the queries' dtype, which autocast's attention call may have left."""
     return heads.transpose(1, 2).flatten(2).to(dtype)
-
-
-def _scaled_dot_product_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    # Called as the stock processor calls it: SD3 has no choice of attention backend in diffusers.
-    return F.scaled_dot_product_attention(query, key, value, dropout_p=0.0, is_causal=False)

@@ -189,7 +189,7 @@ def test_other_text_lengths_are_taken_as_they_come(case):
 
 @torch.no_grad()
 def test_every_site_acts_and_nothing_else(case):
-    """All joint attention runs a stand-in in an active pass; all other attention runs what it has."""
+    """All joint attention runs a replacement processor in an active pass; all other attention runs what it has."""
     model, seen = case.model(), {}
     sites = attention_modules(model, family_of(model))
     attentions = {module for module in model.modules() if hasattr(module, "processor")}
@@ -198,7 +198,7 @@ def test_every_site_acts_and_nothing_else(case):
     under_taca(model, case.inputs([980.0]))
     assert set(seen) == attentions
     for module, processor in seen.items():
-        assert processor is (sites[module].processor if module in sites else type(module.processor))
+        assert processor is (sites[module].replacement(module) if module in sites else type(module.processor))
 
 
 @torch.no_grad()

@@ -29,7 +29,7 @@ def test_import_loads_neither_torch_nor_diffusers_and_takes_under_200_ms():
 def test_public_names_are_those_of_the_hooks():
     from taca import hooks
 
-    for name in ("TacaConfig", "apply_taca", "remove_taca", "taca"):
+    for name in ("TacaConfig", "apply_taca", "is_applied", "remove_taca", "taca"):
         assert getattr(taca, name) is getattr(hooks, name)
         assert name in dir(taca)
 

@@ -8,7 +8,7 @@ from tiny_models import CASES, predict
 from tiny_sd3 import draw, pipeline, transformer
 
 from taca import TacaConfig, taca
-from taca.schedule import scheduled_timestep
+from taca.noise import Timestep
 
 
 def schedule(steps: int, around: tuple[float, ...] = ()) -> FlowMatchEulerDiscreteScheduler:
@@ -32,19 +32,19 @@ def test_every_point_of_a_schedule_is_found_again(dtype, steps, around):
     scheduler = schedule(steps, around)
     sample = torch.zeros(1)
     for own in scheduler.timesteps:
-        found = scheduled_timestep(as_flux_passes_it(own, dtype), 1000.0, scheduler)
+        found = Timestep(scale=1000.0).scheduled(as_flux_passes_it(own, dtype), scheduler)
         assert torch.equal(found, own.expand(2))
         scheduler.step(sample, own, sample)
 
 
 def test_a_timestep_that_is_not_of_the_schedule_is_left_alone():
     """Training passes draw their own."""
-    found = scheduled_timestep(torch.tensor([0.9712, 0.5]), 1000.0, schedule(30))
+    found = Timestep(scale=1000.0).scheduled(torch.tensor([0.9712, 0.5]), schedule(30))
     torch.testing.assert_close(found, torch.tensor([971.2, 500.0]))
 
 
 def test_integer_timesteps_are_taken():
-    found = scheduled_timestep(torch.tensor([999, 3]), 1.0, schedule(30))
+    found = Timestep().scheduled(torch.tensor([999, 3]), schedule(30))
     assert torch.equal(found, torch.tensor([999.0, 3.0]))
 
 
@@ -69,7 +69,7 @@ def test_cogvideox_with_its_own_schedulers_integer_timesteps():
     """979, 959, ... of 1000: below the threshold from the second on."""
     scheduler = CogVideoXDDIMScheduler()
     scheduler.set_timesteps(50)
-    found = [scheduled_timestep(t[None].to(torch.bfloat16), 1.0, scheduler).item() for t in scheduler.timesteps]
+    found = [Timestep().scheduled(t[None].to(torch.bfloat16), scheduler).item() for t in scheduler.timesteps]
     assert found == scheduler.timesteps.tolist()
 
 

@@ -1,0 +1,242 @@
+"""What a caller meets first: a pipeline and a gamma, configurations as plain values, and what TACA says of itself."""
+
+import copy
+import json
+import logging
+import pickle
+import sys
+
+import pytest
+import tiny_pipelines
+import torch
+from safetensors.torch import save_file
+from tiny_sd3 import draw, inputs, pipeline, predict, transformer
+
+from taca import TacaConfig, active_steps, apply_taca, is_applied, remove_taca, taca
+
+ACTIVE, INACTIVE = inputs([980.0]), inputs([500.0])
+
+
+@pytest.fixture(autouse=True)
+def no_grad():
+    with torch.no_grad():
+        yield
+
+
+class TestArguments:
+    def test_fields_are_taken_as_a_configuration_is(self):
+        pipe = pipeline(transformer())
+        with taca(pipe, TacaConfig(gamma=2.0, threshold=500.0)):
+            expected = draw(pipe, 4)
+        with taca(pipe, gamma=2.0, threshold=500.0):
+            assert torch.equal(draw(pipe, 4), expected)
+        apply_taca(pipe, gamma=2.0, threshold=500.0)
+        assert torch.equal(draw(pipe, 4), expected)
+
+    def test_without_any_the_papers_values_are_taken(self):
+        model = transformer()
+        with taca(model, TacaConfig()):
+            expected = predict(model, ACTIVE)
+        with taca(model):
+            assert torch.equal(predict(model, ACTIVE), expected)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"config": 1.2}, r"`config` must be a TacaConfig, got float"),
+            ({"config": {"gamma": 1.2}}, r"`config` must be a TacaConfig, got dict"),
+            ({"config": TacaConfig(), "gamma": 1.2}, r"`config` and `gamma` were both passed"),
+            ({"gama": 1.2}, r"TacaConfig has no field 'gama': it has gamma, threshold, adapter, branches"),
+            ({"gamma": -1.0}, r"`gamma` must be a finite number above 0"),
+        ],
+    )
+    def test_others_are_refused(self, arguments, message):
+        model = transformer()
+        for call in (lambda: apply_taca(model, **arguments), lambda: taca(model, **arguments).__enter__()):
+            with pytest.raises(ValueError, match=message):
+                call()
+        assert not is_applied(model)
+
+    @pytest.mark.parametrize("wrap", [lambda model: model, lambda model: torch.compile(model, backend="eager")])
+    def test_is_applied_says_so(self, wrap):
+        pipe = pipeline(transformer())
+        pipe.transformer = wrap(pipe.transformer)
+        assert not is_applied(pipe)
+        apply_taca(pipe)
+        assert is_applied(pipe)
+        assert is_applied(pipe.transformer)
+        remove_taca(pipe)
+        assert not is_applied(pipe)
+
+
+class TestPlainValues:
+    def test_a_configuration_survives_json(self):
+        config = TacaConfig(gamma=1.1, threshold=900.0, adapter="mine", branches="conditional")
+        assert TacaConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+        assert TacaConfig.from_dict({}) == TacaConfig()
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ({"gammma": 1.2}, "no field 'gammma'"),
+            ([1.2], "from a dict of its fields, got list"),
+            (None, "got NoneType"),
+        ],
+    )
+    def test_others_are_refused(self, values, message):
+        with pytest.raises(ValueError, match=message):
+            TacaConfig.from_dict(values)
+
+
+class TestFromAdapter:
+    @staticmethod
+    def file(folder, metadata, name="pytorch_lora_weights.safetensors"):
+        save_file({"x": torch.zeros(1)}, folder / name, metadata=metadata)
+        return folder
+
+    def test_the_header_says_when_it_is_used(self, tmp_path):
+        folder = self.file(tmp_path, {"taca.gamma": "1.1", "taca.threshold": "950.0"})
+        expected = TacaConfig(gamma=1.1, threshold=950.0, adapter="mine")
+        assert TacaConfig.from_adapter(folder, adapter="mine") == expected
+        path = str(folder / "pytorch_lora_weights.safetensors")
+        assert TacaConfig.from_adapter(path, adapter="mine") == expected
+
+    def test_another_file_is_named(self, tmp_path):
+        folder = self.file(tmp_path, {"taca.gamma": "1.1", "taca.threshold": "950.0"}, "mine.safetensors")
+        assert TacaConfig.from_adapter(folder, adapter="mine", weight_name="mine.safetensors").gamma == 1.1
+
+    def test_no_weight_is_read(self, tmp_path):
+        path = self.file(tmp_path, {"taca.gamma": "1.1", "taca.threshold": "950"}) / "pytorch_lora_weights.safetensors"
+        path.write_bytes(path.read_bytes()[:-4])
+        assert TacaConfig.from_adapter(path, adapter="mine").threshold == 950
+
+    @pytest.mark.parametrize("metadata", [None, {"taca.gamma": "1.1"}, {"taca.gamma": "x", "taca.threshold": "1"}])
+    def test_a_file_that_does_not_say_is_refused_with_the_values_to_pass(self, tmp_path, metadata):
+        folder = self.file(tmp_path, metadata)
+        with pytest.raises(ValueError, match=r"does not say which gamma.*TacaConfig\(gamma=1.2, threshold=970.0"):
+            TacaConfig.from_adapter(folder, adapter="mine")
+
+    @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 16, b"\x02\0\0\0\0\0\0\0[]"])
+    def test_a_broken_file_is_refused(self, tmp_path, content):
+        (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(content)
+        with pytest.raises(ValueError, match="not a readable safetensors file"):
+            TacaConfig.from_adapter(tmp_path, adapter="mine")
+
+    def test_an_absent_file_is_refused(self, tmp_path):
+        with pytest.raises(ValueError, match="not a readable safetensors file"):
+            TacaConfig.from_adapter(tmp_path, adapter="mine")
+        with pytest.raises(ValueError, match="cannot be read"):
+            TacaConfig.from_adapter("nobody/nothing", adapter="mine", local_files_only=True)
+
+
+def test_an_adapter_without_peft_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft.tuners.tuners_utils", None)
+    with pytest.raises(ValueError, match="`adapter` is 'mine', and peft is not installed"):
+        apply_taca(transformer(), adapter="mine")
+
+
+class TestCopies:
+    @pytest.mark.parametrize("store", [pickle.dumps, lambda model: torch.save(model, "/dev/null")])
+    def test_pickling_is_refused_in_one_sentence(self, store):
+        model = transformer()
+        apply_taca(model)
+        with pytest.raises(ValueError, match=r"cannot be pickled: call `remove_taca` first, or save its `state_dict"):
+            store(model)
+        remove_taca(model)
+        store(model)
+
+    @pytest.mark.parametrize("branches", ["both", "conditional"])
+    def test_a_copy_of_a_pipelines_transformer_has_its_own(self, branches):
+        pipe = pipeline(transformer())
+        stock = predict(pipe.transformer, ACTIVE)
+        apply_taca(pipe, gamma=2.0, branches=branches)
+        duplicate = copy.deepcopy(pipe.transformer)
+        remove_taca(pipe)
+        assert torch.equal(predict(pipe.transformer, ACTIVE), stock)
+        assert is_applied(duplicate)
+        remove_taca(duplicate)
+        assert torch.equal(predict(duplicate, ACTIVE), stock)
+
+
+class TestWarning:
+    @staticmethod
+    def passes(caplog, timesteps, config=None):
+        model = transformer(num_layers=1)
+        with caplog.at_level(logging.WARNING, "taca"), taca(model, config):
+            for t in timesteps:
+                predict(model, inputs([t]))
+        return [record.getMessage() for record in caplog.records if record.name == "taca"]
+
+    def test_a_series_that_begins_below_the_threshold_is_told_once(self, caplog):
+        (message,) = self.passes(caplog, [900.0, 850.0, 910.0, 300.0])
+        assert "first timestep is 900.0, below the threshold of 970.0" in message
+        assert "active_steps" in message
+
+    @pytest.mark.parametrize(
+        "timesteps", [[1000.0, 960.0, 900.0], [1000.0, 1000.0, 960.0, 960.0], [980.0, 5.0, 980.0, 5.0]]
+    )
+    def test_one_that_begins_above_is_none(self, caplog, timesteps):
+        """Nor two passes of one step, as guidance makes them."""
+        assert self.passes(caplog, timesteps) == []
+
+    def test_a_later_series_is_told(self, caplog):
+        assert len(self.passes(caplog, [990.0, 500.0, 600.0])) == 1
+
+    def test_training_is_not(self, caplog):
+        with torch.enable_grad():
+            assert self.passes(caplog, [300.0, 500.0]) == []
+
+    def test_threshold_zero_is_not(self, caplog):
+        assert self.passes(caplog, [300.0], TacaConfig(threshold=0.0)) == []
+
+
+def acted(pipe, draw_it, config) -> list[tuple[int, float]]:
+    """Steps whose pass differs from the stock model's, with the scheduler's own timesteps."""
+    passes = []
+    handle = pipe.transformer.register_forward_hook(
+        lambda _, args, kwargs, output: passes.append((dict(kwargs), output[0].clone())), with_kwargs=True
+    )
+    with taca(pipe, config):
+        draw_it(pipe)
+    handle.remove()
+    changed = [not torch.equal(pipe.transformer(**kwargs)[0], output) for kwargs, output in passes]
+    return [
+        (step, t) for step, (t, yes) in enumerate(zip(pipe.scheduler.timesteps.tolist(), changed, strict=True)) if yes
+    ]
+
+
+PIPELINES = {
+    "sd3": (lambda: pipeline(transformer()), lambda pipe: draw(pipe, 7, guidance_scale=1.0), (8, 8)),
+    "flux": (tiny_pipelines.flux, lambda pipe: tiny_pipelines.draw(pipe, 7, guidance=1.0), (64, 64)),
+    "qwenimage": (tiny_pipelines.qwenimage, lambda pipe: tiny_pipelines.draw(pipe, 7, guidance=1.0), (64, 64)),
+    "cogvideox": (tiny_pipelines.cogvideox, lambda pipe: tiny_pipelines.draw_video(pipe, 7, guidance=1.0), (32, 32)),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_active_steps_are_those_that_act(name):
+    build, draw_it, size = PIPELINES[name]
+    pipe, config = build(), TacaConfig(gamma=2.0, threshold=800.0)
+    told = active_steps(pipe, 7, *size, config)
+    assert 0 < len(told) < 7
+    assert told == acted(pipe, draw_it, config)
+    assert active_steps(pipe, 7, *size, threshold=0.0)[: len(told)] == told
+    with taca(pipe, config):
+        assert active_steps(pipe, 7, *size) == told
+
+
+def test_active_steps_of_a_pipeline_that_draws_from_an_image_are_refused():
+    from diffusers import FluxKontextPipeline
+
+    with pytest.raises(ValueError, match="schedule of FluxKontextPipeline is not known"):
+        active_steps(tiny_pipelines.flux(FluxKontextPipeline), 7, 64, 64)
+
+
+def test_a_transformer_compiled_with_a_full_graph_is_taken():
+    bare = transformer()
+    with taca(bare, gamma=2.0):
+        expected = predict(bare, ACTIVE)
+    model = torch.compile(transformer(), backend="eager", fullgraph=True)
+    with taca(model, gamma=2.0):
+        torch.testing.assert_close(predict(model, ACTIVE), expected)
+        torch.testing.assert_close(predict(model, INACTIVE), predict(bare, INACTIVE))
