@@ -223,7 +223,22 @@ class EndpointCaption(Section):
     retries: Count
 
 
-Caption = Annotated[PlainCaption | TableCaption | EndpointCaption, Field(discriminator="captioner")]
+class LlavaCaption(Section):
+    """Stage `caption`: LLaVA on this machine."""
+
+    captioner: one_of("llava")
+    table: CaptionTable
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name, as on the hub")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a commit, 40 hex digits")]
+    prompt: CaptionPrompt
+    max_tokens: Positive
+    temperature: Rate
+    seed: Seed
+    dtype: Dtype
+    batch_size: Positive
+
+
+Caption = Annotated[PlainCaption | TableCaption | EndpointCaption | LlavaCaption, Field(discriminator="captioner")]
 
 
 class Encode(Section):
