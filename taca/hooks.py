@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import torch
-from diffusers import DiffusionPipeline
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
@@ -23,7 +22,7 @@ from taca.branches import Branches
 from taca.combinations import check_combinations, check_gradients
 from taca.config import TacaConfig, config_of
 from taca.errors import TacaError
-from taca.families import Family, attention_modules, check_stock, family_of, latents_of, transformer_of
+from taca.families import PIPELINES, Family, attention_modules, check_stock, family_of, latents_of, transformer_of
 from taca.processors.base import TacaProcessor
 from taca.processors.swap import swapped, swapped_in_recomputation
 from taca.schedule import gamma_of, is_active
@@ -60,7 +59,7 @@ class TacaHook:
         self.processors: tuple[object, Replacements] = (None, {})
         self.undo = ExitStack()
         self.handles: list[RemovableHandle] = []
-        self.branches = None if config.branches == "both" else Branches(transformer)
+        self.branches = None if config.branches == "both" else Branches(transformer, family.text)
         self.series = Series(config.threshold)
 
     def register(self, transformer: nn.Module) -> None:
@@ -201,7 +200,7 @@ def apply_taca(
     """
     config = config_of(config, fields)
     transformer = transformer_of(model)
-    pipeline = model if isinstance(model, DiffusionPipeline) else None
+    pipeline = model if isinstance(model, PIPELINES) else None
     if pipeline is not None and scheduler is not None:
         raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
     family = family_of(transformer)
