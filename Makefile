@@ -23,7 +23,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # In a container a user may have a number alone, and DVC asks for a name.
 export USER ?= $(shell id -u)
 
-.PHONY: help repro base test test-all check ui run publish profile estimate remote plan flow serve doctor gc rebuild gpu-check quality
+.PHONY: help repro base test test-all check ui run publish profile study study-report estimate remote plan flow serve doctor gc rebuild gpu-check quality
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,12 @@ publish: $(READY)  ## copy an adapter with its model card to a folder (ADAPTER=t
 
 profile: $(READY)  ## rewrite params.yaml for a profile and show the change (PROFILE=quick, PROFILE=flux-dev-smoke)
 	@python -m lab.params.profile $(PROFILE)
+
+study: $(READY)  ## write a page on which people compare two arms' images (ARMS="baseline taca-r64", PAIRS=25, SEED=0)
+	@python -m lab.study page $(ARMS) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(SEED),--seed $(SEED))
+
+study-report: $(READY)  ## tally what raters sent back (STUDY=results/study/NAME, ANSWERS="answers-1.json answers-2.json")
+	@python -m lab.study report $(STUDY) $(ANSWERS)
 
 estimate: $(READY)  ## say what params.yaml or PROFILE=name will need: GPU memory, hours, disk, download (PRICE=2.5 an hour)
 	@python -m lab.preflight $(if $(PROFILE),--profile $(PROFILE)) || [ $$? = 1 ]

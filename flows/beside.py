@@ -20,8 +20,8 @@ from runtime.errors import StageError
 from runtime.execution.execution import EXPERIMENT, WORK
 from runtime.execution.lock import if_free
 from runtime.execution.work import drop_recorded
-from runtime.tracking import tracking_uri
 from runtime.tracking.git import git
+from runtime.tracking.place import HOME
 
 BRANCHES = Path(".work") / "branches"  # the workspaces
 
@@ -109,7 +109,7 @@ def lock(home: Path, name: str) -> Path:
 @contextmanager
 def _handed_over(found: Place) -> Iterator[None]:
     """What stages of the workspace have to know, in the environment that they get."""
-    told = {"MLFLOW_TRACKING_URI": tracking_uri(found.home), WORK: str(found.home / ".work")}
+    told = {HOME: str(found.home), WORK: str(found.home / ".work")}
     told |= {EXPERIMENT[tag]: value for tag, value in found.tags.items()}
     before = {key: os.environ[key] for key in told if key in os.environ}
     os.environ.update(told)
@@ -135,6 +135,6 @@ def _bring(found: Place) -> None:
     """What an earlier flow of the same commit and parameters left, and of all outputs those that the cache has."""
     earlier = experiments.reference(found.commit, found.experiment)
     if git(found.root, "for-each-ref", earlier):
-        made = git(found.root, "ls-tree", "-r", "-z", "--name-only", earlier, "dvc.lock", experiments.METRICS)
+        made = git(found.root, "ls-tree", "-r", "-z", "--name-only", earlier, "dvc.lock", *experiments.METRICS)
         git(found.root, "restore", f"--source={earlier}", "--", *filter(None, made.split("\0")))
     dvc(found.root, "checkout", "--quiet", "--allow-missing")

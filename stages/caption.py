@@ -9,6 +9,7 @@ from lab.params import load
 from runtime.execution import stage
 
 OUTPUT = "data/captions.parquet"
+SAMPLE = Path("data/sample")
 
 
 def main() -> None:
@@ -19,13 +20,56 @@ def main() -> None:
 def caption(run) -> None:
     """Writes one caption an image."""
     from compbench.tables import read_table, write_table
+
+    rows = read_table(SAMPLE / "index.parquet")
+    captions, schema, metrics = CAPTIONERS[run.params.caption.captioner](run, rows)
+    write_table(run.fresh(OUTPUT), captions, schema)
+    run.log_metrics({"captions": len(captions), **metrics})
+
+
+def plainly(run, rows: list[dict]) -> tuple:
+    """By the world's detector, or in the words that images came with."""
     from lab.data.captions import SCHEMA, caption_images
 
-    folder = Path("data/sample")
-    rows = caption_images(run.params.caption.captioner, folder, read_table(folder / "index.parquet"))
-    write_table(run.fresh(OUTPUT), rows, SCHEMA)
-    run.log_metrics({"captions": len(rows)})
+    return caption_images(run.params.caption.captioner, SAMPLE, rows), SCHEMA, {}
 
+
+def from_table(run, rows: list[dict]) -> tuple:
+    """From a table of the user's own."""
+    from lab.data.captioning.table import SCHEMA, captions_from
+
+    table = run.params.caption.table
+    run.log_input("caption.table", table)
+    return captions_from(Path(table), "table", rows), SCHEMA, {}
+
+
+def by_endpoint(run, rows: list[dict]) -> tuple:
+    """By a model that somebody serves."""
+    from lab.data.captioning.endpoint import Endpoint
+
+    settings = run.params.caption
+    kept = ("base_url", "model", "max_tokens", "temperature", "concurrency", "timeout", "retries")
+    return refined(run, rows, Endpoint(**settings.model_dump(include=set(kept))))
+
+
+def refined(run, rows: list[dict], captioner) -> tuple:
+    """Captions by a model, which sees the crops that stage `encode` trains on."""
+    from lab.data.captioning.answers import AnswerStore, place
+    from lab.data.captioning.refine import SCHEMA, metrics_of, questions_of, refine
+    from lab.data.crops import sizes_for
+    from lab.models.family import family_named
+    from lab.models.load import part_config, transformer_class
+
+    base, encode, settings = Path("models/base") / run.params.base.name, run.params.encode, run.params.caption
+    family = family_named(transformer_class(base), part_config(base, "transformer"))
+    sizes = sizes_for(family, part_config(base, "vae"), encode.resolution, encode.aspects)
+    questions = questions_of(SAMPLE, rows, settings.prompt, sizes)
+    store = AnswerStore(place(), captioner.identity)
+    captions = refine(settings.captioner, captioner, store, questions, rows, settings.seed)
+    return captions, SCHEMA, metrics_of(captions)
+
+
+CAPTIONERS = {"detector": plainly, "source": plainly, "table": from_table, "endpoint": by_endpoint}
 
 if __name__ == "__main__":
     main()

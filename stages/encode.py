@@ -21,7 +21,8 @@ def encode(run) -> None:
     import torch
 
     from lab.data.captioned import CaptionedImages
-    from lab.data.encode import Encoder, sizes_for
+    from lab.data.crops import sizes_for
+    from lab.data.encode import Encoder
     from lab.models.family import family_named
     from lab.models.load import load_encoders, part_config, transformer_class
 

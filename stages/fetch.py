@@ -37,7 +37,14 @@ def fetch(run) -> None:
     found = describe_adapter(folder, Path("models/base") / run.params.base.name, run.params.train.targets)
     facts = {**source.model_dump(), "commit": commit, "sha256": digest, "bytes": path.stat().st_size, **found}
     (folder / "adapter.json").write_text(json.dumps(facts, indent=2) + "\n")
+    run.log_model(f"models/adapters/{run.key}", card(run.key, run.params.base.name, facts))
     tell(run.key, source, facts)
+
+
+def card(name: str, base: str, facts: dict) -> str:
+    """What stands beside the weights where MLflow keeps them as a model."""
+    rows = "".join(f"| {key} | {value} |\n" for key, value in facts.items() if value is not None)
+    return f"# {name}\n\nA LoRA that someone else trained, for the base {base}.\n\n| | |\n|---|---|\n{rows}"
 
 
 def tell(name: str, source, facts: dict) -> None:

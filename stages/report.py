@@ -9,6 +9,7 @@ from compbench.errors import CompbenchError
 from lab.errors import LabError
 from lab.params import load
 from lab.params import settings as named
+from lab.summaries import GAINS, write_summary
 from runtime.execution import stage
 
 
@@ -18,7 +19,7 @@ def main() -> None:
 
 
 def report(run) -> None:
-    """Reads the scores, thumbnails and loss histories of the arms in the parameters; writes `results/report/`."""
+    """Reads scores, thumbnails and loss histories of the arms in the parameters; writes the report and the gains."""
     from lab.report.results import compare, load_arm
     from lab.report.runs import result_runs, view
     from lab.report.write import write_report
@@ -36,6 +37,7 @@ def report(run) -> None:
         histories=loss_histories(params),
         grid_prompts=params.report.grid_prompts,
     )
+    write_gains(run.fresh(GAINS), results)
     run.log_metrics(
         {
             f"{arm.name}/{category}": results.of(arm, category).mean.mean
@@ -46,6 +48,14 @@ def report(run) -> None:
     for result in result_runs(results, {name: named.arm_settings(params, name) for name in params.arms}):
         run.log_result(**result)
     run.present(description(folder), view(results))
+
+
+def write_gains(folder: Path, results) -> None:
+    """Writes each arm's paired differences to the baseline, which has a file too: git keeps no empty folder."""
+    folder.mkdir(exist_ok=True)
+    for arm in results.arms:
+        categories = results.categories if arm in results.compared else []
+        write_summary(folder / arm.name, {name: results.of(arm, name).difference.mean for name in categories})
 
 
 def description(folder: Path) -> str:

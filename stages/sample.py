@@ -1,17 +1,16 @@
 """Stage `sample`: images with the words they came with."""
 
-import os
 import sys
-from pathlib import Path
 
 from compbench.errors import CompbenchError
 from lab.errors import LabError
+from lab.online import go_online
 from lab.params import load
 from runtime.execution import stage
 
 OUTPUT = "data/sample"
-CODE = ("lab/world", "lab/hosted")  # `sample.folder` of sources that read no folder of the user's
-STORE = "TACA_FETCHED"  # the folder of what was fetched, if not beside what the hub's client keeps
+# `sample.folder` of sources that read no folder of the user's.
+WORLD, HOSTED = "lab/world", "lab/hosted"
 
 
 def main() -> None:
@@ -21,26 +20,23 @@ def main() -> None:
 
 def sample(run) -> None:
     """Writes `images/`, `index.parquet` and what the source says of itself."""
+    settings = run.params.sample
+    if settings.folder == HOSTED:
+        # Naming a place elsewhere is the consent to ask it. Before all that loads the hub's client.
+        go_online()
     from compbench.tables import write_table
+    from lab.data.fetching.store import place
     from lab.data.sample import SCHEMA, Places, Record
     from lab.data.sample import sample as sample_images
 
-    settings = run.params.sample
-    if settings.folder not in CODE:
+    if settings.folder not in (WORLD, HOSTED):
         run.log_input("sample.folder", settings.folder)
     folder, record = run.fresh(OUTPUT), Record()
-    rows = sample_images(settings.model_dump(), Places(folder, run.work, store()), record)
+    rows = sample_images(settings.model_dump(), Places(folder, run.work, place()), record)
     write_table(folder / "index.parquet", rows, SCHEMA)
     for name, address, digest in record.inputs:
         run.log_hosted_input(name, address, digest)
     run.log_metrics({"images": len(rows), **record.metrics})
-
-
-def store() -> Path:
-    """One for all copies of the repository on this machine."""
-    from huggingface_hub import constants
-
-    return Path(os.environ.get(STORE) or Path(constants.HF_HOME) / "taca" / "fetched")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def main() -> None:
 
 
 def score(run) -> None:
-    """Writes the arm's score table, the means of its categories, the manifest of what they rest on, and thumbnails."""
+    """Writes the arm's score table, its categories' means, the manifest of what they rest on, and thumbnails."""
     import json
 
     import torch
@@ -27,6 +27,7 @@ def score(run) -> None:
     from compbench.scorers.build import build_measures
     from compbench.scorers.interface import read_prompts
     from compbench.table import write_scores
+    from lab.summaries import MEANS, write_summary
     from lab.thumbnails import write_thumbnails
     from lab.world.scorers import world_scorers
 
@@ -52,7 +53,9 @@ def score(run) -> None:
     run.fresh(f"results/scores/{arm}.manifest.json").write_text(json.dumps(found, indent=2) + "\n")
     run.fresh(f"results/metrics/{arm}.json").write_text(json.dumps(summary, indent=2) + "\n")
     write_thumbnails(run.fresh(f"results/thumbnails/{arm}"), folder, images)
-    run.log_metrics({category: of_category["mean"] for category, of_category in summary.items()})
+    means = {category: of_category["mean"] for category, of_category in summary.items()}
+    write_summary(run.fresh(f"{MEANS}/{arm}"), means)
+    run.log_metrics(means)
 
 
 def chosen(params):

@@ -12,12 +12,17 @@ from diffusers import DiffusionPipeline, ModularPipeline
 from torch import nn
 
 import taca.processors as processors
+import taca.token_layouts as layouts
 from taca.errors import TacaError
 from taca.noise import Timestep
 from taca.processors.base import TacaProcessor
 from taca.processors.derived import derived
-from taca.token_layouts import text_first, text_last
 from taca.tokens import Tokens
+
+ATTN1 = r"transformer_blocks\.\d+\.attn1"
+AURA_FLOW = ("AuraFlowAttnProcessor2_0", "FusedAuraFlowAttnProcessor2_0")
+# A scheduler's timestep as it is, one from 1 to 0, and one from 0, which is noise, to 1.
+RAW, THOUSANDTHS, BACKWARDS = Timestep(), Timestep(scale=1000.0), Timestep(scale=1000.0, backwards=True)
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,13 @@ class Family:
     transformer: str
     sites: tuple[AttentionSite, ...]
     layout: str
-    timestep: Timestep = Timestep()
-    tokens: Callable[[nn.Module, Mapping], Tokens] = text_first
+    timestep: Timestep = RAW
+    tokens: Callable[[nn.Module, Mapping], Tokens] = layouts.text_first
     image: str = "hidden_states"
     text: str = "encoder_hidden_states"
 
 
 DOUBLE, SINGLE = r"transformer_blocks\.\d+\.attn", r"single_transformer_blocks\.\d+\.attn"
-THOUSANDTHS = Timestep(scale=1000.0)
 
 FAMILIES = (
     Family(
@@ -73,7 +77,7 @@ FAMILIES = (
             ),
         ),
         layout="image, text; the image-only second attention is left alone",
-        tokens=text_last,
+        tokens=layouts.text_last,
     ),
     Family(
         transformer="FluxTransformer2DModel",
@@ -120,7 +124,132 @@ FAMILIES = (
             AttentionSite(SINGLE, ("HunyuanVideoAttnProcessor2_0",), processors.TacaHunyuanVideoAttnProcessor),
         ),
         layout="video, text (padding masked); the text-only refiner is left alone",
-        tokens=text_last,
+        tokens=layouts.text_last,
+    ),
+    Family(
+        transformer="ZImageTransformer2DModel",
+        sites=(AttentionSite(r"layers\.\d+\.attention", ("ZSingleStreamAttnProcessor",)),),
+        layout="image, text, both padded to multiples of 32; the refiners are left alone",
+        timestep=Timestep("t", scale=1000.0, backwards=True),
+        tokens=layouts.z_image,
+        image="x",
+        text="cap_feats",
+    ),
+    Family(
+        transformer="ChromaTransformer2DModel",
+        sites=(AttentionSite(DOUBLE, ("FluxAttnProcessor",)), AttentionSite(SINGLE, ("FluxAttnProcessor",))),
+        layout="text (padding masked), image; double and single blocks",
+        timestep=THOUSANDTHS,
+    ),
+    Family(
+        transformer="QwenImage21Transformer2DModel",
+        sites=(AttentionSite(DOUBLE, ("QwenImage21AttnProcessor",)),),
+        layout="text and reference images interleaved, image; cached keys are scaled when they are read",
+        timestep=THOUSANDTHS,
+        tokens=layouts.qwen_image_21,
+    ),
+    Family(
+        transformer="HunyuanImageTransformer2DModel",
+        sites=(
+            AttentionSite(DOUBLE, ("HunyuanImageAttnProcessor",)),
+            AttentionSite(SINGLE, ("HunyuanImageAttnProcessor",)),
+        ),
+        layout="image, text of both encoders (padding masked); the refiner of the text is left alone",
+        tokens=layouts.hunyuan_image,
+    ),
+    Family(
+        transformer="HunyuanVideo15Transformer3DModel",
+        sites=(AttentionSite(DOUBLE, ("HunyuanVideo15AttnProcessor2_0",)),),
+        layout="video, first frame's embedding, text of both encoders (padding masked)",
+        tokens=layouts.hunyuan_video_15,
+    ),
+    Family(
+        transformer="BriaTransformer2DModel",
+        sites=(AttentionSite(DOUBLE, ("BriaAttnProcessor",)), AttentionSite(SINGLE, ("BriaAttnProcessor",))),
+        layout="text, image; double and single blocks",
+    ),
+    Family(
+        transformer="BriaFiboTransformer2DModel",
+        sites=(AttentionSite(DOUBLE, ("BriaFiboAttnProcessor",)), AttentionSite(SINGLE, ("BriaAttnProcessor",))),
+        layout="text, reference images, image; double and single blocks",
+    ),
+    Family(
+        transformer="BriaFibo2Transformer2DModel",
+        sites=(AttentionSite(r"layers\.\d+\.attention", ("BriaFibo2AttnProcessor",)),),
+        layout="resampled text, image, reference images; text last where its length differs in a batch",
+        timestep=THOUSANDTHS,
+        tokens=layouts.bria_fibo_2,
+    ),
+    Family(
+        transformer="OvisImageTransformer2DModel",
+        sites=(AttentionSite(DOUBLE, ("OvisImageAttnProcessor",)), AttentionSite(SINGLE, ("OvisImageAttnProcessor",))),
+        layout="text, image; double and single blocks",
+        timestep=THOUSANDTHS,
+    ),
+    Family(
+        transformer="LongCatImageTransformer2DModel",
+        sites=(
+            AttentionSite(DOUBLE, ("LongCatImageAttnProcessor",)),
+            AttentionSite(SINGLE, ("LongCatImageAttnProcessor",)),
+        ),
+        layout="text, image, reference image; double and single blocks",
+        timestep=THOUSANDTHS,
+    ),
+    Family(
+        transformer="Lumina2Transformer2DModel",
+        sites=(AttentionSite(r"layers\.\d+\.attn", ("Lumina2AttnProcessor2_0",)),),
+        layout="each sample's text without padding, image; the refiners are left alone",
+        timestep=BACKWARDS,
+        tokens=layouts.lumina_2,
+    ),
+    Family(
+        transformer="CogView4Transformer2DModel",
+        sites=(AttentionSite(ATTN1, ("CogView4AttnProcessor",)),),
+        layout="text, image",
+    ),
+    Family(
+        transformer="AuraFlowTransformer2DModel",
+        sites=(
+            AttentionSite(r"joint_transformer_blocks\.\d+\.attn", AURA_FLOW),
+            AttentionSite(SINGLE, AURA_FLOW),
+        ),
+        layout="registers, text, image; double and single blocks",
+        timestep=THOUSANDTHS,
+        tokens=layouts.registers_first,
+    ),
+    Family(
+        transformer="HiDreamImageTransformer2DModel",
+        sites=(AttentionSite(r"(double|single)_stream_blocks\.\d+\.block\.attn1", ("HiDreamAttnProcessor",)),),
+        layout="image, text of T5 and of two of Llama's layers; double and single blocks",
+        timestep=Timestep("timesteps"),
+        tokens=layouts.hidream_image,
+        text="encoder_hidden_states_llama3",
+    ),
+    Family(
+        transformer="MochiTransformer3DModel",
+        sites=(AttentionSite(ATTN1, ("MochiAttnProcessor2_0",)),),
+        layout="video, each sample's text without padding",
+        timestep=Timestep(backwards=True),
+        tokens=layouts.mochi,
+    ),
+    Family(
+        transformer="CogView3PlusTransformer2DModel",
+        sites=(AttentionSite(ATTN1, ("CogVideoXAttnProcessor2_0",)),),
+        layout="text, image",
+    ),
+    Family(
+        transformer="ConsisIDTransformer3DModel",
+        sites=(AttentionSite(ATTN1, ("CogVideoXAttnProcessor2_0",)),),
+        layout="text, video; what blocks read of a face is left alone",
+    ),
+    Family(
+        transformer="HunyuanVideoFramepackTransformer3DModel",
+        sites=(
+            AttentionSite(DOUBLE, ("HunyuanVideoAttnProcessor2_0",)),
+            AttentionSite(SINGLE, ("HunyuanVideoAttnProcessor2_0",)),
+        ),
+        layout="earlier and next frames, first frame's embedding, text (padding masked)",
+        tokens=layouts.framepack,
     ),
 )
 

@@ -1,6 +1,61 @@
 """When TACA acts: gamma as a function of the timestep. Equation numbers are those of arXiv 2506.07986."""
 
+import math
+from numbers import Real
+
 import torch
+
+from taca.errors import TacaError
+
+REFERENCE_TOKENS = 4096
+"""Image tokens of 1024 x 1024 pixels, for which the paper chose 970."""
+
+
+def equivalent_threshold(
+    threshold: float, tokens: int, reference_tokens: int = REFERENCE_TOKENS, shift: float | None = None
+) -> float:
+    """The noise level at which a picture of other size is as undecided as one of `reference_tokens` is at `threshold`.
+
+    A larger picture has more pixels that show the same content, so that the same noise hides less of it: 970 at 4,096
+    tokens is 941.75 at 1,024 and 801.65 at 64.
+
+    Args:
+        threshold: on the scheduler's 0..1000 scale, chosen for pictures of `reference_tokens`.
+        tokens: image tokens of a picture, or of one latent frame of a video. That frames are undecided one by one,
+            however many they are, is an assumption.
+        shift: s, where a scheduler has its own; sqrt(tokens / reference_tokens) if None.
+
+    Returns:
+        On the same scale. 0 and 1000 stay what they are.
+
+    Raises:
+        TacaError: a threshold outside of 0..1000, or tokens or a shift that are no number above 0.
+    """
+    if not isinstance(threshold, Real) or not 0 <= threshold <= 1000:
+        raise TacaError(f"`threshold` must be a number from 0 to 1000, the scheduler's scale, got {threshold!r}.")
+    for name, value in (("tokens", tokens), ("reference_tokens", reference_tokens), ("shift", shift)):
+        if value is not None and (not isinstance(value, Real) or not 0 < value < math.inf):
+            raise TacaError(f"`{name}` must be a finite number above 0, got {value!r}.")
+    if shift is None:
+        shift = math.sqrt(tokens / reference_tokens)
+    # Esser et al. 2024 (arXiv 2403.03206), eq. 23: t_n = s t / (1 + (s - 1) t), written so that 1 stays 1.
+    level = threshold / 1000
+    return 1000 * (shift * level / (1 - level + shift * level))
+
+
+def level_of_index(index: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """The noise levels of a diffusion scheduler's timesteps, which count its steps of training and are no levels.
+
+    Args:
+        index: of steps of training, any shape.
+        alphas_cumprod: the share of the image's variance after each step, (steps,).
+
+    Returns:
+        The weight of the noise where weights of image and noise add up to 1, as in flow matching; float64, 0..1000.
+    """
+    image = alphas_cumprod.to(torch.float64).to(index.device)[index.long()]
+    noise = (1 - image).clamp_min(0).sqrt()
+    return 1000 * noise / (image.sqrt() + noise)
 
 
 def is_active(timestep: torch.Tensor, threshold: float) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 
@@ -19,7 +18,8 @@ class Run:
     Attributes:
         num_text_tokens: how many they are.
         text_first: whether they come before the image tokens.
-        num_other_tokens: tokens before the text that are neither, such as registers.
+        num_other_tokens: tokens on the text's side that are neither, such as registers: before it where it is first,
+            between image and text where it is last.
     """
 
     num_text_tokens: int
@@ -79,7 +79,7 @@ class Scattered:
     """
 
     def __init__(self, is_text: torch.Tensor, is_image: torch.Tensor):
-        self.is_text = is_text
+        self.is_text, self.is_image = is_text, is_image
         rest = ~is_image
         longest = int(rest.sum(dim=1).max())
         # The first of a sample's places, again and again where it has fewer than the longest.
@@ -102,11 +102,6 @@ class Scattered:
                     (is_text if kind == "text" else is_image)[row, start : start + count] = True
                 start += count
         return cls(is_text.to(device), is_image.to(device))
-
-    @cached_property
-    def num_text_tokens(self) -> int:
-        """Of the sample with the most."""
-        return int(self.is_text.sum(dim=1).max())
 
     def attend(
         self,
@@ -136,7 +131,64 @@ class Scattered:
         return mask.gather(-2, places.expand(*mask.shape[:-2], places.shape[-2], mask.shape[-1]))
 
 
-Tokens = Run | Scattered
+class Segments:
+    """Text and image tokens in segments, in every sample alike, whose queries are called one segment after the other.
+
+    A call has the keys of all tokens up to its last query. Its queries are image tokens, or none of them is.
+
+    Args:
+        is_text: of every token of the joint sequence.
+    """
+
+    def __init__(self, is_text: Sequence[bool]):
+        self.is_text = tuple(is_text)
+
+    def attend(
+        self,
+        attention: Attention,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        gamma: torch.Tensor,
+        dim: int,
+    ) -> torch.Tensor:
+        """As `Run.attend`."""
+        length = key.shape[dim]
+        if self.is_text[length - 1]:
+            return attention(query, key, value, mask)
+        is_text = torch.tensor(self.is_text[:length], device=key.device)
+        is_text = is_text.reshape([-1 if d == dim else 1 for d in range(4)])
+        return attention(query, torch.where(is_text, scale_text_keys(key, gamma), key), value, mask)
+
+
+class InTurn:
+    """Samples that a processor calls attention for one by one.
+
+    Args:
+        samples: where each has its tokens.
+    """
+
+    def __init__(self, samples: Sequence[Run]):
+        self.samples = tuple(samples)
+        self.next = 0
+
+    def attend(
+        self,
+        attention: Attention,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        gamma: torch.Tensor,
+        dim: int,
+    ) -> torch.Tensor:
+        """As `Run.attend`, for the sample whose turn it is."""
+        sample, self.next = self.next, (self.next + 1) % len(self.samples)
+        return self.samples[sample].attend(attention, query, key, value, mask, gamma[sample : sample + 1], dim)
+
+
+Tokens = Run | Scattered | Segments | InTurn
 
 
 def _over(heads: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:

@@ -25,8 +25,9 @@ class Page:
         self._socket, self._numbers = socket, itertools.count(1)
 
     def evaluate(self, expression: str) -> object:
-        """The value of a JavaScript expression."""
-        return self._call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        """The value of a JavaScript expression; None while the page changes to another."""
+        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return answer.get("result", {}).get("value")
 
     def until(self, expression: str, seconds: float = 90) -> None:
         """Waits until an expression is true."""
@@ -38,13 +39,29 @@ class Page:
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
 
+    def press(self, *keys: str) -> None:
+        """Presses keys by their DOM names, one after the other."""
+        for key in keys:
+            text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
+            code = {"Enter": 13, "Tab": 9, "Backspace": 8}.get(key, ord(key[0]))
+            self._call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text)
+            self._call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
+    def resize(self, width: int, height: int) -> None:
+        """Shows the page as a phone of this size does."""
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=True)
+
+    def save_downloads(self, folder: Path) -> None:
+        """Lets the page save files there."""
+        self._call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
     def _call(self, method: str, **params: object) -> dict:
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
         while True:
             answer = json.loads(self._socket.recv(timeout=60))
             if answer.get("id") == number:
-                return answer["result"]
+                return answer.get("result", {})
 
 
 @contextmanager

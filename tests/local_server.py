@@ -8,14 +8,14 @@ class LocalServer:
     """Listens from `listen` to `close`."""
 
     def listen(self) -> None:
-        """Picks a free port and answers GET and HEAD in threads of its own."""
+        """Picks a free port and answers GET, HEAD and POST in threads of its own."""
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 server.answer(self)
 
-            do_HEAD = do_GET
+            do_HEAD = do_POST = do_GET
 
             def log_message(self, *arguments):
                 pass

@@ -186,7 +186,7 @@ class TestTypes:
         from diffusers import StableDiffusion3Pipeline
         from taca import TacaConfig, active_steps, apply_taca, is_applied, remove_taca, taca
 
-        pipe = StableDiffusion3Pipeline.from_pretrained("a")  # type: ignore[no-untyped-call]
+        pipe: StableDiffusion3Pipeline = StableDiffusion3Pipeline.from_pretrained("a")  # type: ignore[no-untyped-call]
         config: TacaConfig = TacaConfig.from_dict(TacaConfig(gamma=1.2, branches="conditional").to_dict())
         with taca(pipe, gamma=1.2, threshold=970.0) as drawn:
             assert_type(drawn, StableDiffusion3Pipeline)

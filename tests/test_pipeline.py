@@ -66,7 +66,8 @@ def test_metrics_and_plots_are_shown_by_dvc(finished):
     copy, _ = finished
     metrics = copy.run("dvc", "metrics", "show")
     assert metrics.returncode == 0
-    assert "results/metrics/baseline.json" in metrics.stdout
+    assert all(f"means/{arm}" in metrics.stdout for arm in ARMS)
+    assert "gains/taca-r16" in metrics.stdout
     assert copy.run("dvc", "plots", "show", "-o", str(copy.root / ".plots")).returncode == 0
 
 

@@ -74,8 +74,7 @@ def _run(at: Place, graph: Graph, names: list[str]) -> State:
         message = f"{', '.join(failed)} failed or could not run." if failed else ""
         if not failed:
             at.keep(record)
-        if not failed and not at.experiment:  # its models are nobody's newest before it is applied
-            record.register({md5 for _, outs in read_recorded(root).values() for md5 in outs.values()})
+            record.register({md5 for _, outs in read_recorded(root).values() for md5 in outs.values()}, at.experiment)
         record.end("FAILED" if failed else "FINISHED", message)
         table = root / "results" / "report" / "table1.md"
         with suppress(httpx.HTTPError):  # the server has died

@@ -11,7 +11,7 @@ import yaml
 
 from runtime.tracking.git import git
 
-METRICS = "results/metrics"
+METRICS = ("results/metrics", "means", "gains")  # what git has of the results
 # The quick reader: a sweep of a thousand cells reads a thousand lock files.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -27,7 +27,7 @@ def save(workspace: Path, baseline: str, name: str, message: str, metrics: Itera
     Args:
         metrics: files below `METRICS` that were made with its parameters; the commit has no others.
     """
-    git(workspace, "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", METRICS)
+    git(workspace, "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", *METRICS)
     git(workspace, "add", "--force", "params.yaml", "dvc.lock", *metrics)
     tree = git(workspace, "write-tree")
     commit = git(workspace, "commit-tree", tree, "-p", head(workspace), "-m", message)

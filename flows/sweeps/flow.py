@@ -26,6 +26,7 @@ from flows.sweeps.schedule import Schedule
 from flows.sweeps.search import search
 from lab.params import load
 from lab.report.runs import result_runs, view
+from runtime.execution.graph import read_recorded
 from runtime.execution.work import drop_recorded
 
 TABLE = "table.md"
@@ -73,6 +74,8 @@ def _sweep(at: Place, name: str) -> State:
                 search(root, definition, progress, schedule.run)
         drop_recorded(root, root / ".work")
         at.keep(record)
+        if not progress.failed:
+            record.register({md5 for _, outs in read_recorded(root).values() for md5 in outs.values()}, at.experiment)
         _conclude(record, progress)
     if progress.failed:
         return Failed(message=f"{', '.join(progress.failed)} failed: {next(iter(progress.failed.values()))}")

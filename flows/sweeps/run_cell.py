@@ -23,7 +23,7 @@ from flows.sweeps.job import Job
 from lab.params.variation import OWN
 from runtime.errors import StageError
 from runtime.execution.execution import EXPERIMENT, WORK
-from runtime.execution.graph import Stage, read_stages
+from runtime.execution.graph import Stage, read_recorded, read_stages
 from runtime.execution.work import drop_recorded
 
 IMAGES = f"results/images/{OWN}"
@@ -66,6 +66,9 @@ class CellRun:
                 for stage in stages:
                     self._run_stage(stage, record)
                 commit = self._save([out for stage in stages for out in stage.outs])
+                made = read_recorded(folder)
+            # Those of stages that cells share are the sweep's.
+            record.register({md5 for name in job.cell.stages for md5 in made[name][1].values()}, job.name)
             record.belongs(job.name, commit)
             record.sum_costs()
             record.end("FINISHED")

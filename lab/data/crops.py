@@ -1,8 +1,12 @@
 """Sizes that images are scaled and cropped to: one for all, or the nearest in shape of several."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from PIL import Image
+
+from lab.errors import LabError
 
 
 class Size(NamedTuple):
@@ -25,6 +29,39 @@ def _whole(pixels: float, unit: int) -> int:
     return max(1, round(pixels / unit)) * unit
 
 
+def sizes_for(family, vae_config: Mapping, resolution: int | None, aspects: Sequence[float]) -> list[Size]:
+    """The crops of `encode.resolution` and `encode.aspects`.
+
+    Args:
+        family: `lab.models.family.Family` of the base.
+        resolution: pixels a side; None for the base's own.
+
+    Raises:
+        LabError: the autoencoder or the transformer's patches cannot take it.
+    """
+    scale = 2 ** (len(vae_config["block_out_channels"]) - 1)
+    square = family.default_size * scale if resolution is None else resolution
+    fault = family.size_fault(square, square, scale)
+    if fault:
+        raise LabError(f"`encode.resolution` is {square}, but {fault}.")
+    sizes = crop_sizes(square, aspects, scale * family.patch)
+    for size in sizes:
+        fault = family.size_fault(*size, scale)
+        if fault:
+            raise LabError(
+                f"`encode.aspects` makes images of {size.width} x {size.height} pixels, but a side {fault}: lower "
+                "`encode.resolution`, or leave the longest shapes out."
+            )
+    return sizes
+
+
 def nearest(sizes: Sequence[Size], width: int, height: int) -> Size:
     """The size that an image of this shape loses least of; the first of equals."""
     return min(sizes, key=lambda size: abs(math.log(size.width / size.height * height / width)))
+
+
+def crop(image: Image.Image, size: Size) -> Image.Image:
+    """The image scaled until it covers `size`, and what hangs over at two sides cut off, as pipelines do it."""
+    from diffusers.image_processor import VaeImageProcessor
+
+    return VaeImageProcessor().resize(image, size.height, size.width, resize_mode="crop")

@@ -1,6 +1,6 @@
 """Encodes images and captions once, so that training needs neither autoencoder nor text encoders."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,9 @@ from tqdm import tqdm
 
 from lab.data.ahead import Ahead
 from lab.data.captioned import CaptionedImage
-from lab.data.crops import Size, crop_sizes, nearest
+from lab.data.crops import Size, crop, nearest
 from lab.data.encoded import EMPTY_CAPTION
 from lab.data.images import read_image
-from lab.errors import LabError
 from lab.models.family import Family
 
 
@@ -76,31 +75,6 @@ class Encoder:
         return self.family.embed(self.pipe, captions, self.max_sequence_length)
 
 
-def sizes_for(family: Family, vae_config: Mapping, resolution: int | None, aspects: Sequence[float]) -> list[Size]:
-    """The crops of `encode.resolution` and `encode.aspects`.
-
-    Args:
-        resolution: pixels a side; None for the base's own.
-
-    Raises:
-        LabError: the autoencoder or the transformer's patches cannot take it.
-    """
-    scale = 2 ** (len(vae_config["block_out_channels"]) - 1)
-    square = family.default_size * scale if resolution is None else resolution
-    fault = family.size_fault(square, square, scale)
-    if fault:
-        raise LabError(f"`encode.resolution` is {square}, but {fault}.")
-    sizes = crop_sizes(square, aspects, scale * family.patch)
-    for size in sizes:
-        fault = family.size_fault(*size, scale)
-        if fault:
-            raise LabError(
-                f"`encode.aspects` makes images of {size.width} x {size.height} pixels, but a side {fault}: lower "
-                "`encode.resolution`, or leave the longest shapes out."
-            )
-    return sizes
-
-
 def shards_of(samples: Sequence[CaptionedImage], sizes: Sequence[Size], batch_size: int) -> Iterator[Shard]:
     """Every shard, size by size, samples in their order."""
     chosen = [nearest(sizes, sample.width, sample.height) for sample in samples]
@@ -118,7 +92,7 @@ def encode_images(pipe, images: Sequence[Image.Image], size: Size) -> torch.Tens
 
     One draw from it for all epochs would be a fixed error; in 16 bits the mean's rounding would be the larger one.
     """
-    pixels = pipe.image_processor.preprocess(list(images), height=size.height, width=size.width, resize_mode="crop")
+    pixels = pipe.image_processor.preprocess([crop(image, size) for image in images])
     latents = pipe.vae.encode(pixels.to(pipe.vae.device, pipe.vae.dtype)).latent_dist.mode()
     return (latents.float() - pipe.vae.config.shift_factor) * pipe.vae.config.scaling_factor
 

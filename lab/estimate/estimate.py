@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from compbench.parsing import RULES
-from lab.estimate import drawing, scoring, work
+from lab.estimate import drawing, sampling, scoring, work
 from lab.estimate.base import Base
 from lab.generation.load import check_size
 from lab.generation.plan import PlannedImage, plan_images
 from lab.generation.precision import precision_of
-from lab.params.sections import Adapter, Arm, Params
+from lab.params.sections import Adapter, Arm, Looked, Params, Sample
 from lab.prompts import prompts_of
 
 PIXEL = 1.5  # bytes of a PNG: photographs take 1.3 to 1.7
@@ -35,6 +35,7 @@ class Row:
         flops: floating-point operations.
         disk, download: bytes.
         passing: bytes on disk until the stage ends.
+        seconds: of work without a GPU that takes long.
     """
 
     stage: str
@@ -43,6 +44,7 @@ class Row:
     disk: int | None = 0
     passing: int = 0
     download: int | None = 0
+    seconds: float = 0
     work: Work | None = None
 
 
@@ -59,6 +61,7 @@ def estimate(params: Params, base: Base, wanted: Callable[[str], bool] = lambda 
         download = base.size if params.base.source == "hub" else 0
         yield Row("base", disk=download, download=download)
     yield from (Row(name, disk=None, download=None) for name in _stages("fetch", params.published_adapters, wanted))
+    yield from sampled(params.sample, wanted)
     yield from _making_adapters(params, base, wanted)
     yield from _drawings(params, base, wanted)
     yield from _scorings(params, wanted)
@@ -68,6 +71,13 @@ def _stages(program: str, keys: Iterable[str], wanted: Callable[[str], bool]) ->
     """Keys by the names of their stages, as far as these are wanted."""
     names = {f"{program}@{key}": key for key in keys}
     return {name: key for name, key in names.items() if wanted(name)}
+
+
+def sampled(sample: Sample, wanted: Callable[[str], bool]) -> Iterator[Row]:
+    """The row of stage `sample`, which no base is needed for."""
+    if wanted("sample") and isinstance(sample, Looked):
+        download, written = sampling.fetched(sample), round(sampling.pixels(sample) * sampling.PNG)
+        yield Row("sample", disk=download + written, download=download, seconds=sampling.seconds(sample))
 
 
 def _making_adapters(params: Params, base: Base, wanted: Callable[[str], bool]) -> Iterator[Row]:

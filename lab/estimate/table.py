@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from lab.estimate import sampling
 from lab.estimate.estimate import Row
 from lab.estimate.rates import Card, Rate, cards, prices, rate_for
 
@@ -32,7 +33,7 @@ def table(rows: Sequence[Row], price: float | None = None) -> str:
     lines.append(_sum(rows))
     lines.append(_prices(rows, price))
     used = dict.fromkeys(rate for row in rows for key in cards() if (rate := _rate(row, key)) is not None)
-    return "\n".join([*_markdown(lines), "", *_notes(used, price)])
+    return "\n".join([*_markdown(lines), "", *_notes(used, price), *_fetching(rows)])
 
 
 def _line(row: Row) -> list[str]:
@@ -110,6 +111,18 @@ def _notes(used: Iterable[Rate], price: float | None) -> list[str]:
             for key, found in prices().items()
         ]
     return [f"- {note}" for note in notes]
+
+
+def _fetching(rows: Iterable[Row]) -> list[str]:
+    """What the time and the size of a sample rest on."""
+    return [
+        f"- {row.stage}: {_number(row.seconds / 3600)} hours on one processor at {sampling.RATE:g} images of "
+        f"{sampling.MEGAPIXELS:g} megapixels a second [measured on two cores]; slow servers take longer. Assumed: an "
+        f"image has {sampling.LARGER:g} times `sample.min_side` squared, {sampling.PNG:g} bytes a pixel as it is "
+        f"written and {sampling.JPEG:g} as it comes, and for one that is kept {sampling.REFUSED:g} come."
+        for row in rows
+        if row.seconds
+    ]
 
 
 def _number(value: float) -> str:

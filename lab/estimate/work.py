@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lab.data.encode import encode_images, sizes_for
+from lab.data.crops import sizes_for
+from lab.data.encode import encode_images
 from lab.data.encoded import KEYS
 from lab.estimate.base import Base
 from lab.estimate.kernels import Kernels

@@ -1,13 +1,16 @@
 """What values say of each other: references, and limits that depend on another key."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from lab.params.sampling import sample_faults
-from lab.params.sections import Adapter, Encode, Generate, Params, Prompts, PublishedAdapter, Score, Train
+from lab.params.sections import Adapter, Caption, Encode, Generate, Params, Prompts, PublishedAdapter, Score, Train
 from runtime.params.messages import closest, did_you_mean
 
 PARSERS = ("rules", "spacy", "spacy-3.6")  # whatever else `prompts.parser` says is a file's path
+SAMPLE_TABLE = "data/sample/index.parquet"  # the words that images came with
+TABLES = (".csv", ".jsonl", ".parquet")
 # By key of `score`: who answers from published weights.
 PUBLISHED = {"attribute": "blip-vqa", "spatial": "unidet", "clip": "openai"}
 # By section: what the built-in detector knows.
@@ -23,6 +26,7 @@ def cross_faults(params: Params) -> list[str]:
         *(fault for name, file in params.published_adapters.items() for fault in _published_faults(name, file, params)),
         *_folder_faults(params.prompts),
         *sample_faults(params.sample),
+        *_caption_faults(params.caption),
         *_parser_faults(params.prompts),
         *_prompt_faults(params.prompts),
         *_generate_faults(params.generate),
@@ -118,6 +122,23 @@ def _folder_faults(prompts: Prompts) -> Iterator[str]:
         yield f"`prompts.folder` is {prompts.folder!r}, but must be a folder that exists (there is none of that path)."
     elif prompts.source != "folder" and prompts.folder is not None:
         yield f"`prompts.folder` is {prompts.folder!r}, but must be null, since `prompts.source` is {prompts.source}."
+
+
+def _caption_faults(caption: Caption) -> Iterator[str]:
+    if caption.captioner != "table":
+        if caption.table != SAMPLE_TABLE:
+            yield (
+                f"`caption.table` is {caption.table!r}, but must be {SAMPLE_TABLE}, since `caption.captioner` is "
+                f"{caption.captioner}."
+            )
+    elif not caption.table.lower().endswith(TABLES) or not Path(caption.table).is_file():
+        yield (
+            f"`caption.table` is {caption.table!r}, but must be a file that exists and ends in {', '.join(TABLES)}, "
+            "since `caption.captioner` is table."
+        )
+    for field in re.findall(r"\{(\w*)\}", getattr(caption, "prompt", "")):
+        if field != "alt":
+            yield f"`caption.prompt` has {{{field}}}, but may have {{alt}} alone, the words that an image came with."
 
 
 def _parser_faults(prompts: Prompts) -> Iterator[str]:

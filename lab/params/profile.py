@@ -27,8 +27,9 @@ PROFILES = Path("experiments/profiles")
 OVERLAYS = Path("experiments/overlays")
 KEPT = Path(".work")  # git ignores it
 # By section: the key that says its kind, and those that each kind has.
-KINDS = {"base": ("source", ()), "sample": ("source", ("size", "seed"))}
+KINDS = {"base": ("source", ()), "sample": ("source", ("size", "seed")), "caption": ("captioner", ("table",))}
 REMOVABLE = ("adapters", "arms")
+WHOLE = ("sample.filters",)  # an overlay's table has other columns than the profile's
 
 
 def main() -> None:
@@ -131,7 +132,7 @@ def _merge(document: CommentedMap, overlay: Mapping, path: str, section: str = "
             if key not in document:
                 raise ParamsError([f"{path}: `{section}.{key}` is null, but the defaults have none to remove."])
             del document[key]
-        elif isinstance(value, Mapping) and isinstance(document.get(key), Mapping):
+        elif isinstance(value, Mapping) and isinstance(document.get(key), Mapping) and f"{section}.{key}" not in WHOLE:
             _merge(document[key], value, path, f"{section}.{key}" if section else key)
         else:
             document[key] = _in_one_line(value)

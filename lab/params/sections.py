@@ -23,6 +23,13 @@ Folder = Annotated[str | None, Field(description="a folder's path, or null when 
 WorldFolder = Annotated[Literal["lab/world"], Field(description="lab/world, the code that draws")]
 OwnFolder = Annotated[str, Field(min_length=1, description="a folder's path")]
 ColumnName = Annotated[str, Field(min_length=1, description="a column's name")]
+CaptionTable = Annotated[str, Field(min_length=1, description="a table's path")]
+CaptionPrompt = Annotated[
+    str,
+    Field(pattern=r"\S", description="a text, in which {alt} stands for the words that an image came with"),
+]
+# Of mail or on the web.
+CONTACT = r"^(mailto:)?[^\s@]+@[^\s@]+\.[^\s@]+$|^https?://\S+$"
 Dtype = one_of("float32", "bfloat16", "float16")
 
 
@@ -157,7 +164,9 @@ class UrlsSample(Looked):
     filters: Filters
     max_aspect: Annotated[float | None, Field(ge=1, description="longer side by shorter side, or null")]
     candidates: Annotated[float, Field(ge=1, le=100, description="rows drawn for each image, 1 to 100")]
-    contact: Annotated[str, Field(min_length=3, description="your address of mail or web, for those who are asked")]
+    contact: Annotated[
+        str | None, Field(pattern=CONTACT, description="your address of mail or web, or null for that of TACA_CONTACT")
+    ]
     honour_opt_outs: Flag
     loopback_port: Annotated[int | None, Field(ge=1, le=65535, description="a port, or null")]
 
@@ -182,10 +191,39 @@ Sample = Annotated[
 ]
 
 
-class Caption(Section):
-    """Stage `caption`: who describes the images."""
+class PlainCaption(Section):
+    """Stage `caption`: the built-in world's detector, or the words that images came with."""
 
     captioner: one_of("detector", "source")
+    table: CaptionTable
+
+
+class TableCaption(Section):
+    """Stage `caption`: a table of the user's own."""
+
+    captioner: one_of("table")
+    table: CaptionTable
+
+
+class EndpointCaption(Section):
+    """Stage `caption`: a model that a server offers as OpenAI does."""
+
+    captioner: one_of("endpoint")
+    table: CaptionTable
+    base_url: Annotated[
+        str, Field(pattern=r"^https?://[^\s@?#]+$", description="an http(s) address without a user, such as one in /v1")
+    ]
+    model: Annotated[str, Field(min_length=1, description="the name of a model, as the server has it")]
+    prompt: CaptionPrompt
+    max_tokens: Positive
+    temperature: Rate
+    seed: Seed
+    concurrency: Positive
+    timeout: Rate
+    retries: Count
+
+
+Caption = Annotated[PlainCaption | TableCaption | EndpointCaption, Field(discriminator="captioner")]
 
 
 class Encode(Section):

@@ -10,7 +10,12 @@ from lab.preflight.findings import Findings, Space
 
 GB = 1e9
 # By program: what it writes that fills disks.
-OUTPUTS = {"encode": "data/encoded", "train": "models/adapters/{}", "generate": "results/images/{}"}
+OUTPUTS = {
+    "sample": "data/sample",
+    "encode": "data/encoded",
+    "train": "models/adapters/{}",
+    "generate": "results/images/{}",
+}
 LINKS = {"reflink", "hardlink", "symlink"}  # kinds of DVC's cache.type that take no place twice
 
 
@@ -52,7 +57,8 @@ def _rest(root: Path, row: Row) -> Space:
     output = OUTPUTS[program].format(key)
     begun = (root / ".work").glob(f"{row.stage.replace('@', '-')}-{'[0-9a-f]' * 12}/outs/{output}/**/*")
     written = sum(path.stat().st_size for path in begun if path.is_file())
-    return Space(root / output, max(0, row.disk - written), output)
+    # What a row downloads lies elsewhere, and was counted there.
+    return Space(root / output, max(0, row.disk - row.download - written), output)
 
 
 def _dvc_cache(root: Path) -> tuple[Path, bool]:

@@ -1,6 +1,6 @@
 """What a published base takes: sizes of images, layers and ranks of adapters, guidance. Its configuration says."""
 
-from lab.data.encode import sizes_for
+from lab.data.crops import sizes_for
 from lab.estimate.base import Base
 from lab.generation.load import check_size
 from lab.models.family import Family

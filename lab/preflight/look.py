@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lab.estimate.base import Base
-from lab.estimate.estimate import Row, estimate
+from lab.estimate.estimate import Row, estimate, sampled
 from lab.params import Params
 from lab.preflight.adapters import check_adapters
 from lab.preflight.ahead import Ahead
@@ -13,6 +13,7 @@ from lab.preflight.findings import Findings
 from lab.preflight.fit import check_fit_of_params
 from lab.preflight.gpu import check_gpu
 from lab.preflight.prompts import check_prompts
+from lab.preflight.sample import check_sample
 from lab.preflight.scorers import check_scorers
 
 
@@ -21,6 +22,7 @@ def look(params: Params, root: Path, ahead: Ahead) -> list[str]:
     found = Findings()
     base = check_base(params, ahead, found)
     prompts = check_prompts(params, ahead, found)
+    check_sample(params, ahead, found)
     check_adapters(params, ahead, base, found)
     check_fit_of_params(params, ahead, base, found)
     figures = _figures(params, ahead, base, found)
@@ -31,9 +33,10 @@ def look(params: Params, root: Path, ahead: Ahead) -> list[str]:
 
 
 def _figures(params: Params, ahead: Ahead, base: Base | None, found: Findings) -> list[Row]:
-    """What the stages take; nothing where the base is not known, or cannot do what the parameters ask of it."""
+    """What the stages take; images alone where the base is not known, or cannot do what is asked of it."""
+    wanted = ahead.names.__contains__
     figures: list[Row] = []
     if base is not None:
         with found.of("estimate"):
-            figures += estimate(params, base, ahead.names.__contains__)
-    return figures
+            figures += estimate(params, base, wanted)
+    return figures or list(sampled(params.sample, wanted))

@@ -27,18 +27,24 @@ def log_model(client: MlflowClient, experiment_id: str, run_id: str, out: Mappin
     client.log_outputs(run_id, [LoggedModelOutput(found.model_id, step=0)])
 
 
-def register(client: MlflowClient, experiment_id: str, hashes: set[str]) -> None:
-    """Makes each model with one of these DVC hashes the newest version of its name, unless one of them has it."""
+def register(client: MlflowClient, experiment_id: str, hashes: set[str], variant: str = "") -> None:
+    """Makes each model with one of these DVC hashes the newest version of its name, unless one of them has it.
+
+    Args:
+        variant: the experiment that they belong to, which their names begin with: before it is applied, its models are
+            the newest of no name of the pipeline's.
+    """
     for md5 in sorted(hashes):
         model = _model(client, experiment_id, md5)
         if model is None:
             continue
-        versions = client.search_model_versions(f"name = '{model.name}'")
+        name = f"{variant}-{model.name}" if variant else model.name
+        versions = client.search_model_versions(f"name = '{name}'")
         if md5 not in {version.tags.get(MD5) for version in versions}:
             with suppress(MlflowException):  # it has versions
-                client.create_registered_model(model.name)
+                client.create_registered_model(name)
             location, run_id = model.artifact_location, model.source_run_id
-            client.create_model_version(model.name, location, run_id, {MD5: md5}, model_id=model.model_id)
+            client.create_model_version(name, location, run_id, {MD5: md5}, model_id=model.model_id)
 
 
 def _model(client: MlflowClient, experiment_id: str, md5: str) -> LoggedModel | None:

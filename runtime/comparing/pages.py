@@ -15,7 +15,9 @@ NOTE_CHARACTERS = 7900  # MLflow cuts tags of runs at 8000
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # unset, the pages take it for one of chats
 VIEW = "compare"  # key of the one view that is kept
 RESULT = "result"  # a tag of runs with the results of an arm or cell
-SECTION = "results"  # the view's own group of charts
+# The view's own groups of charts; parallel coordinates need the page's width.
+SETTINGS, SCORES = "settings and scores", "scores"
+SECTIONS = ({"uuid": SETTINGS, "columns": 1, "cardHeight": 400}, {"uuid": SCORES, "columns": 3, "cardHeight": 300})
 
 
 def mark_kind(client: MlflowClient, experiment: Experiment) -> None:
@@ -55,7 +57,7 @@ def share_view(client: MlflowClient, experiment_id: str, view: Mapping) -> None:
     """
     scatters = [_scatter(view["x"], score) for score in view["scores"]]
     parallel = {"type": "PARALLEL", "selectedParams": view["settings"], "selectedMetrics": view["scores"]}
-    charts = [_chart("parallel", showAllRuns=True, **parallel), *scatters]
+    charts = [_chart("parallel", SETTINGS, showAllRuns=True, **parallel), *scatters]
     columns = [*(f"params.`{name}`" for name in view["settings"]), *(f"metrics.`{name}`" for name in view["scores"])]
     state = {
         "searchFilter": f"metrics.{view['x']} > 0",  # as only runs with results have it
@@ -64,7 +66,9 @@ def share_view(client: MlflowClient, experiment_id: str, view: Mapping) -> None:
         "selectedColumns": columns,
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": charts,
-        "compareRunSections": [{"uuid": SECTION, "name": SECTION, "display": True, "isReordered": False}],
+        "compareRunSections": [
+            {**section, "name": section["uuid"], "display": True, "isReordered": False} for section in SECTIONS
+        ],
         "isAccordionReordered": True,  # else the pages sort theirs before it
     }
     client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", json.dumps(state))
@@ -72,8 +76,8 @@ def share_view(client: MlflowClient, experiment_id: str, view: Mapping) -> None:
 
 def _scatter(x: str, y: str) -> dict[str, object]:
     axes = {"xaxis": {"key": x, "type": "METRIC"}, "yaxis": {"key": y, "type": "METRIC"}}
-    return _chart(f"{y}-{x}", type="SCATTER", **axes)
+    return _chart(f"{y}-{x}", SCORES, type="SCATTER", **axes)
 
 
-def _chart(uuid: str, **more: object) -> dict[str, object]:
-    return {"uuid": uuid, "metricSectionId": SECTION, "deleted": False, "isGenerated": False, **more}
+def _chart(uuid: str, section: str, **more: object) -> dict[str, object]:
+    return {"uuid": uuid, "metricSectionId": section, "deleted": False, "isGenerated": False, **more}

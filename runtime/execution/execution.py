@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from traceback import format_exception
 
@@ -47,7 +47,8 @@ class Execution:
         self._read = [dep for each in stages.values() for dep in each.deps]
         self._known = known
         self.hasher = Hasher(root)
-        self.deps = {path: self.hasher(path) for path in stage.deps}
+        # Of a folder of a hundred thousand images, the list of files would stay in memory as long as the stage runs.
+        self.deps = {path: replace(self.hasher(path), files=()) for path in stage.deps}
         self.fingerprint = stage.fingerprint({path: found.md5 for path, found in self.deps.items()})
         work = Path(os.environ.get(WORK) or root / ".work").resolve()
         self.work = Work(work, stage.name, self.fingerprint)
@@ -129,8 +130,10 @@ class Execution:
     def _abort(self, error: BaseException) -> None:
         self.work.release_reserve()
         status = "KILLED" if isinstance(error, Stopped) else "FAILED"
-        traceback = "".join(format_exception(error))[-TRACEBACK_CHARACTERS:]
-        self.recorder.abort(status, str(error) if faults.is_known(error, self._known) else traceback, self._costs())
+        said = faults.sentence(error, self.stage.name)
+        if not faults.is_known(error, self._known):
+            said = "".join(format_exception(error))[-TRACEBACK_CHARACTERS:]
+        self.recorder.abort(status, said, self._costs())
 
     def _gone(self, error: BaseException) -> StageError | None:
         """Says so where `error` is that part of a dependency is not there, such as one file of a folder."""

@@ -52,14 +52,19 @@ def told(name: str, known: tuple[type[Exception], ...]) -> Iterator[None]:
         sys.exit(128 + stop.signum)
     except Exception as error:
         cause = named(error, Path.cwd(), known)
-        argument = getattr(cause, "argument", None)
-        key = f" (`{name.partition('@')[0]}.{argument}` in params.yaml)" if argument else ""
-        said = (str(cause) or type(cause).__name__) + key
+        said = sentence(cause, name)
         _leave(note, cause, said)
         if not is_known(cause, known):
             raise
         print("\n".join(f"{name}: {line}" for line in said.splitlines()), file=sys.stderr)
         sys.exit(1)
+
+
+def sentence(error: BaseException, name: str) -> str:
+    """What stage `name` says of a fault: its own words and, where they name an argument, the key that it comes from."""
+    argument = getattr(error, "argument", None)
+    key = f" (`{name.partition('@')[0]}.{argument}` in params.yaml)" if argument else ""
+    return (str(error) or type(error).__name__) + key
 
 
 def read_failure(root: Path, name: str) -> dict[str, str] | None:

@@ -18,6 +18,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from ruamel.yaml import YAML
 
+from runtime.tracking.place import home
 from runtime.tracking.store import RunLog
 from runtime.tracking.system import BEAT, CLOCK_ERROR, find_process, pid_space
 
@@ -36,7 +37,8 @@ class Above(RunLog):
         program = next((place for place, word in enumerate(words) if os.path.basename(word) == "dvc"), 0)
         said = words[program + 1 :]
         # An experiment in a temporary workspace: DVC names the repository that it was started in.
-        self._apart = Path(os.environ.get("DVC_ROOT") or begin["root"]).resolve() != Path(begin["root"]).resolve()
+        self._apart = home(Path(begin["root"])) != Path(begin["root"]).resolve()
+        self._variant = experiment.get("dvc.exp_name", "") if self._apart else ""
         if "exec-run" in said:  # as `dvc queue` starts it
             said = ["exp", "run", experiment["dvc.exp_name"]]
         own = {"name": " ".join(["dvc", *said]), "parent": None, "params": {}, "inputs": []}
@@ -79,7 +81,7 @@ class Above(RunLog):
     def _close(self) -> None:
         self.sum_costs()
         self.adopt_description()
-        # A temporary workspace goes with its DVC, and its models are nobody's newest before they are applied.
+        # A temporary workspace goes with its DVC.
         recorded, killed = None if self._apart else self._recorded(), self._was_killed()
         newest = {run.data.tags["stage"]: run for run in sorted(self.children(), key=lambda run: run.info.start_time)}
         failed = [stage for stage, run in newest.items() if not _is_well(run, recorded)]
@@ -88,8 +90,8 @@ class Above(RunLog):
             self.end("KILLED" if killed else "FAILED", why)
         else:
             self.end("FINISHED")
-            if recorded is not None:
-                self.register(recorded)
+            made = {md5 for run in newest.values() for md5 in _outs(run)}
+            self.register(made if recorded is None else recorded, self._variant)
 
     def _was_killed(self) -> bool:
         """Whether DVC's locks still name its process."""
@@ -107,5 +109,9 @@ class Above(RunLog):
 
 
 def _is_well(run: Run, recorded: set[str] | None) -> bool:
-    saved = recorded is None or recorded.issuperset(run.data.tags.get("dvc.outs", "").split())
-    return run.info.status == "FINISHED" and saved
+    return run.info.status == "FINISHED" and (recorded is None or recorded.issuperset(_outs(run)))
+
+
+def _outs(run: Run) -> list[str]:
+    """Hashes of its outputs."""
+    return run.data.tags.get("dvc.outs", "").split()

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from runtime.errors import StageError
 
+HOME = "DVC_ROOT"
 TIMEOUT = 5.0  # seconds for a server's first sign of life
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 MAGIC = b"SQLite format 3\0"  # what a file of SQLite begins with
@@ -20,18 +21,15 @@ OTHERS = ("databricks", "databricks-uc")  # stores that are named without an add
 def tracking_uri(root: Path) -> str:
     """`MLFLOW_TRACKING_URI`, or the SQLite file beside the repository; absolute, since stages may run elsewhere.
 
-    An experiment of DVC runs in a copy that is removed with it: its store is that of the repository it was started in.
-
     Raises:
         StageError: the variable names no store that keeps runs.
     """
-    home = Path(os.environ.get("DVC_ROOT") or root).resolve()
     given = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     if not given:
-        return sqlite_uri(home / "mlflow.db")
+        return sqlite_uri(home(root) / "mlflow.db")
     if SQLITE.match(given):
-        file, query = _sqlite_parts(given, home)
-        if file.name != ":memory:" and file != home:
+        file, query = _sqlite_parts(given, home(root))
+        if file.name != ":memory:" and file != home(root):
             return sqlite_uri(file) + query
     elif ("://" in given and urlsplit(given).scheme not in ("sqlite", "file")) or given in OTHERS:
         return given
@@ -39,6 +37,14 @@ def tracking_uri(root: Path) -> str:
         f"MLFLOW_TRACKING_URI is {shown(given)}, but must be the address of a server (http://HOST:PORT), of an SQLite "
         "file (sqlite:///mlflow.db) or of another database; correct it, or unset it to have mlflow.db here."
     )
+
+
+def home(root: Path) -> Path:
+    """The repository that `root` is a workspace of, which may be removed with all that is in it; else `root` itself.
+
+    DVC says so to the stages of an experiment that runs in a copy, and flows to all that they start in one.
+    """
+    return Path(os.environ.get(HOME) or root).resolve()
 
 
 def sqlite_uri(file: Path) -> str:
@@ -68,7 +74,7 @@ def artifact_location(uri: str, root: Path) -> str | None:
     if is_server(uri):
         return None
     database = sqlite_file(uri)
-    return ((database.parent if database else root.resolve()) / "mlartifacts").as_uri()
+    return ((database.parent if database else home(root)) / "mlartifacts").as_uri()
 
 
 def is_server(uri: str) -> bool:

@@ -112,9 +112,9 @@ class RunLog:
         """Takes the newest description of the runs below for this one and for the experiment."""
         pages.adopt_description(self._client, self.run_id, self.children())
 
-    def register(self, hashes: set[str]) -> None:
-        """Registers the models among outputs with these DVC hashes under their names."""
-        register(self._client, self.experiment_id, hashes)
+    def register(self, hashes: set[str], variant: str = "") -> None:
+        """Registers the models among outputs with these DVC hashes, as `models.register` does."""
+        register(self._client, self.experiment_id, hashes, variant)
 
     def sum_costs(self) -> None:
         """Adds the costs of all runs below to this one."""

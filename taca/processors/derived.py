@@ -7,6 +7,7 @@ order, and a traceback shows the lines of diffusers.
 """
 
 import __future__
+
 import ast
 import inspect
 import textwrap

@@ -206,7 +206,7 @@ FAULTS = [
         SAMPLE,
         (
             "sample: `sample.folder` 'mine' has no captions: put a metadata.csv with the columns file_name and "
-            "text in it."
+            "text in it, or beside each image a text file of its name."
         ),
         images(None),
         recorded=True,
@@ -214,7 +214,10 @@ FAULTS = [
     Fault(
         "an image without a row",
         SAMPLE,
-        "sample: The image mine/b.png has no row in a metadata.csv: write its caption there, or move it away.",
+        (
+            "sample: The image mine/b.png has no row in a metadata.csv, and no text file of its name beside it: write "
+            "its caption there, or move it away."
+        ),
         images(**{"b.png": png()}),
         recorded=True,
     ),

@@ -258,10 +258,7 @@ FAULTS = [
     Fault(
         "make gc with a dvc.lock that is damaged",
         "python -m flows.gc",
-        (
-            "…dvc.lock: not valid YAML at line 2 (expected the node content, but found '<stream end>'); correct "
-            "it there."
-        ),
+        ("…dvc.lock: not valid YAML at line 2 (…); correct it there."),
         written("dvc.lock", "stages: [\n"),
         place="toy",
     ),
@@ -381,7 +378,7 @@ FAULTS = [
     Fault(
         "make publish with a dvc.lock that is damaged",
         "python -m lab.publish taca-r16 folder",
-        ("dvc.lock: not valid YAML at line 2 (expected the node content, but found '<stream end>'); correct it there."),
+        ("dvc.lock: not valid YAML at line 2 (…); correct it there."),
         written("dvc.lock", "stages: [\n"),
     ),
 ]

@@ -9,10 +9,13 @@ from local_servers import prefect_server
 
 from flows.beside import lock, place
 from flows.errors import TOLD
+from flows.running.dvc import environment
 from flows.running.housekeeping import LOCK
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
 from runtime.params import read_yaml
+from runtime.tracking import tracking_uri
+from runtime.tracking.place import artifact_location
 from runtime.tracking.tree import keep_tree
 from tests.conftest import ROOT
 
@@ -43,6 +46,16 @@ def test_workspace_is_the_branch_and_not_the_edited_checkout(toy, tmp_path):
         assert keep_tree(at.root, [], tmp_path)["git.dirty"] == "false"
     assert not at.root.exists()
     assert (toy.root / "stages" / "write.py").read_text() == "half edited (\n"
+
+
+@pytest.mark.parametrize("uri", ["", "sqlite:///mine.db", "postgresql://127.0.0.1/mlflow"])
+def test_what_runs_keep_is_in_the_checkout_and_not_in_the_workspace(toy, monkeypatch, uri):
+    """Whatever store: artifacts of an experiment that is new to it too."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with place(toy.root, "pipeline", "HEAD", None, None) as at:
+        for told in (tracking_uri(at.root), environment(at.root)["MLFLOW_TRACKING_URI"]):
+            assert at.root.name not in told
+            assert artifact_location(told, at.root) == (toy.root / "mlartifacts").as_uri()
 
 
 def test_parameters_are_a_commit_that_is_always_the_same(toy, tmp_path):

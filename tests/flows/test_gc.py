@@ -117,8 +117,10 @@ def test_objects_stay_while_anything_refers_to_them(toy):
     made = toy.made()
     make(toy, 34)  # DVC has the run's outputs still
     assert toy.made() == made
+    shutil.rmtree(toy.root / ".work")  # with the finished work, from which a stage takes its outputs too
     make(toy, 35)
     assert len(toy.made()) == len(made) + 2
+    assert cached(toy, 35) == 3
 
 
 @pytest.mark.slow

@@ -14,7 +14,10 @@ import pytest
 import sweep_toy
 import yaml
 from local_servers import prefect_server
+from mlflow.tracking import MlflowClient
 from sweep_toy import log, sweep
+
+from tests.conftest import STORE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -84,6 +87,8 @@ def test_cells_run_once_and_share_what_they_have_in_common(toy):
     assert (found.params["adapter_gamma"], found.metrics["gamma"]) == ("1.2", 1.2)
     assert found.metrics["difference_low/color"] == pytest.approx(0.22)
     assert "difference/color" not in results["baseline"].data.metrics
+    models = {model.name for model in MlflowClient(STORE.format(root=toy.root)).search_registered_models()}
+    assert models == {"taca", *(f"{name}-cell" for name in names if re.match("gamma-(lora|gamma-1.[14])", name))}
     assert left(toy) == []
     edited = {line.split()[-1] for line in toy.run("git", "status", "--porcelain").stdout.splitlines()}
     assert edited <= {"dvc.lock", "results/"}
@@ -312,6 +317,37 @@ def test_eight_cells_at_once_all_land(toy):
     done = sweep(toy, "gamma", TACA_WORKERS="8")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "9 cells done, 0 running, 0 failed, 0 to go" in done.stdout + done.stderr
+
+
+NIGHT = """
+from flows.sweeps.flow import sweep
+state = sweep("gamma", branch="night", overrides={"generate.seed": 5}, return_state=True)
+assert state.is_completed(), state.message
+"""
+
+
+def test_a_sweep_on_a_branch_leaves_the_edited_checkout_alone(toy):
+    """Its cells are experiments on a commit of the branch and of the parameters, and the second time nothing runs."""
+    sweep_toy.git(toy, "branch", "night")
+    edited = toy.root / "stages" / "train.py"
+    edited.write_text("half edited (\n")
+    for time_ in (1, 2):
+        done = toy.run(sys.executable, "-c", NIGHT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len([line for line in log(toy) if line.startswith("generate")]) == 5, f"{time_}. time"
+    assert edited.read_text() == "half edited (\n"
+    assert left(toy) == []
+    runs = toy.ended_runs(len(toy.runs()))
+    assert {run.data.tags["git.dirty"] for run in runs if "git.dirty" in run.data.tags} == {"false"}
+    (first, second) = [run for run in runs if run.info.run_name == "sweep gamma"]
+    assert (first.info.status, second.info.status) == ("FINISHED", "FINISHED")
+    assert first.data.tags["git.commit"] == second.data.tags["git.commit"]
+    made = first.data.tags["git.commit"]
+    assert sweep_toy.git(toy, "rev-parse", f"{made}^") == sweep_toy.git(toy, "rev-parse", "night")
+    assert len(sweep_toy.experiments(toy, made)) == 5
+    assert not (toy.root / "results" / "sweeps").exists()
+    text = toy.run("git", "show", f"{sweep_toy.experiments(toy, made)[0]}:params.yaml").stdout
+    assert yaml.safe_load(text)["generate"]["seed"] == 5
 
 
 REPORT = '''\

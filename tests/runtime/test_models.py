@@ -60,6 +60,9 @@ def test_registered_adapters_download_as_plain_diffusers_loads_them(store, adapt
     log.register({MD5})
     (version,) = log._client.search_model_versions("name = 'taca-r16'")
     assert (version.version, version.run_id) in (("1", log.run_id), (1, log.run_id))
+    log.register({MD5}, "gamma-1.3")
+    assert log._client.search_model_versions("name = 'gamma-1.3-taca-r16'")
+    assert len(log._client.search_model_versions("name = 'taca-r16'")) == 1
     folder = Path(mlflow.artifacts.download_artifacts("models:/taca-r16/1", dst_path=str(store / "ml-got")))
     assert (folder / "README.md").read_text() == CARD
     transformer = tiny()

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -18,18 +20,20 @@ from lab.training.lora import WEIGHTS, add_lora, save_lora
 from runtime.params import read_yaml
 from tests.compbench.command.tiny_published import write_weights
 from tests.hub_server import HubServer
+from tests.lab.data.web import Web, encoded, file, picture, status
 from tests.published import make_checkpoint
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("compbench", "lab", "runtime", "stages", "taca", "dvc.yaml", "dvc.lock")
 # What a machine without a GPU, and a checkpoint that takes 64 pixels, cannot have of the profile (a layer is 16 wide).
 TINY = """
-prompts: {per_category: 2}
-encode: {max_sequence_length: 16, resolution: 64}
-train: {compile: false, steps: 4, checkpoint_every: 2, preview: {every: 2, images: 2, num_inference_steps: 2}}
-adapters: {taca-r16: {rank: 4, alpha: 4}, taca-r64: {rank: 16, alpha: 16}}
-generate: {max_sequence_length: 16, height: 64, width: 64, compile: false, num_inference_steps: 4}
-score: {device: cpu, dtype: float32}
+sample: {{min_side: 64, loopback_port: {port}}}
+prompts: {{per_category: 2}}
+encode: {{max_sequence_length: 16, resolution: 64}}
+train: {{compile: false, steps: 4, checkpoint_every: 2, preview: {{every: 2, images: 2, num_inference_steps: 2}}}}
+adapters: {{taca-r16: {{rank: 4, alpha: 4}}, taca-r64: {{rank: 16, alpha: 16}}}}
+generate: {{max_sequence_length: 16, height: 64, width: 64, compile: false, num_inference_steps: 4}}
+score: {{device: cpu, dtype: float32}}
 """
 
 
@@ -43,26 +47,38 @@ def hub():
     server.close()
 
 
+@pytest.fixture
+def web():
+    with Web() as server:
+        server.answers = {"good": file(lambda number: encoded(picture(number))), "gone": status(404)}
+        yield server
+
+
 @pytest.mark.parametrize("name", ["sd35-medium", "flux-dev"])
-def test_the_papers_profile_from_the_hub_to_the_report(name, hub, tmp_path, monkeypatch):
+def test_the_papers_profile_from_the_hub_to_the_report(name, hub, web, tmp_path, monkeypatch):
     """Every stage of `make profile PROFILE=<name>-smoke`; what the profile says is as it is, but for sizes."""
     checkpoint = make_checkpoint(name, tmp_path / "checkpoint")
-    repository = Repository(tmp_path, name, hub)
+    repository = Repository(tmp_path, name, hub, web.port)
     params = repository.params
+    hub.add(params["sample"]["repo"], write_addresses(tmp_path / "table", web.url))
     hub.add(params["base"]["repo"], checkpoint)
     files = [theirs["file"] for theirs in params["published_adapters"].values()]
     hub.add("ldiex/TACA", published_loras(checkpoint, tmp_path / "theirs", files))
-    # Each of these two programs lifts the offline mode by itself, before it loads the hub's client.
+    # Each of these programs lifts the offline mode by itself, before it loads the hub's client.
     repository.run("check", "base")
+    repository.run("sample")
     repository.run(*(f"fetch:{theirs}" for theirs in params["published_adapters"]))
     adapters = [f"train:{adapter}" for adapter in params["adapters"]]
     arms = [f"{stage}:{arm}" for arm in params["arms"] for stage in ("generate", "score")]
-    repository.run("prompts", "sample", "caption", "encode", *adapters, *arms, "report")
+    repository.run("prompts", "caption", "encode", *adapters, *arms, "report")
 
     pin = json.loads((repository.root / "models/base" / name / "pin.json").read_text())
     loaded = {path for path in pin["files"] if path.endswith(".safetensors")}
     assert loaded
     assert not [path for path in loaded if "/" not in path], "a copy at the root, which no pipeline loads"
+    sampled = read_table(repository.root / "data/sample/index.parquet")
+    assert len(sampled) == params["sample"]["size"]
+    assert all(row["source"].startswith(f"{web.url}/good/") for row in sampled)
     images = {arm: images_of(repository.root, arm) for arm in params["arms"]}
     assert {len(found) for found in images.values()} == {4}
     assert len({tuple(found) for found in images.values()}) == len(images), "two arms drew the same"
@@ -85,14 +101,14 @@ def test_the_papers_profile_from_the_hub_to_the_report(name, hub, tmp_path, monk
 class Repository:
     """A copy of what stages need, with the profile's parameters and the published scorers in tiny sizes."""
 
-    def __init__(self, folder: Path, name: str, hub: HubServer):
+    def __init__(self, folder: Path, name: str, hub: HubServer, port: int):
         self.root = folder / "repository"
         self.root.mkdir()
         for entry in COPIED:
             copy = shutil.copytree if (ROOT / entry).is_dir() else shutil.copy2
             copy(ROOT / entry, self.root / entry)
         tiny = folder / "tiny.yaml"
-        tiny.write_text(TINY)
+        tiny.write_text(TINY.format(port=port))
         experiments = ROOT / "experiments"
         overlays = experiments / "profiles" / f"{name}.yaml", experiments / "overlays" / "smoke.yaml", tiny
         (self.root / "params.yaml").write_text(profile.compose(*overlays))
@@ -108,6 +124,7 @@ class Repository:
             "HF_HOME": str(folder / "home"),
             "HF_ENDPOINT": hub.url,
             "HF_HUB_OFFLINE": "1",
+            "TACA_CONTACT": "tests@example.org",
         }
 
     def run(self, *stages: str) -> None:
@@ -117,15 +134,34 @@ class Repository:
         assert done.returncode == 0, done.stderr
 
 
+def write_addresses(folder: Path, url: str) -> Path:
+    """A table in ReLAION's columns, of which a part passes, and a part of that is dead."""
+    folder.mkdir()
+    rows = [
+        {
+            "url": f"{url}/{'good' if number % 3 else 'gone'}/{number}",
+            "caption": f"a picture of {number} things",
+            "width": 96 if number % 5 else 32,
+            "height": 64,
+            "similarity": 0.3 if number % 7 else 0.2,
+            "punsafe": 0.0,
+            "pwatermark": 0.1,
+        }
+        for number in range(300)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "part-0.parquet", row_group_size=50)
+    return folder
+
+
 def published_loras(checkpoint: Path, folder: Path, files: list[str]) -> Path:
     """A repository of LoRAs, each another one."""
-    for seed, file in enumerate(files):
+    for seed, name in enumerate(files):
         transformer = load_transformer(checkpoint)
         with torch.no_grad():
             for parameter in add_lora(transformer, 2, 2, ["to_q"], seed=seed):
                 parameter.add_(0.5 + seed)
         save_lora(transformer, folder / f"saved-{seed}", {})
-        (folder / f"saved-{seed}" / WEIGHTS).rename(folder / file)
+        (folder / f"saved-{seed}" / WEIGHTS).rename(folder / name)
         (folder / f"saved-{seed}").rmdir()
     return folder
 

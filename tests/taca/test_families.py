@@ -4,11 +4,10 @@ import inspect
 
 import pytest
 from diffusers import SD3Transformer2DModel
+from tiny_families import CASES
 from tiny_sd3 import transformer
 
 from taca.families import FAMILIES, attention_modules, family_of
-
-SITES = [site for family in FAMILIES for site in family.sites]
 
 
 def test_every_joint_attention_of_sd3_is_a_site_and_no_other():
@@ -26,10 +25,11 @@ def test_subclass_belongs_to_the_family_of_its_class():
     assert family_of(Mine(**transformer(num_layers=1).config)) is FAMILIES[0]
 
 
-@pytest.mark.parametrize("site", [site for site in SITES if site.processor], ids=lambda site: site.stock[0])
-def test_processor_takes_the_arguments_of_its_stock_processor(site):
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_processor_takes_the_arguments_of_its_stock_processor(case):
     """diffusers passes on only the keyword arguments that it finds in the signature."""
-    stock, ours = (
-        inspect.signature(kind.__call__).parameters for kind in (processor_named(site.stock[0]), site.processor)
-    )
-    assert list(ours) == list(stock)
+    model = case.model()
+    for module, site in attention_modules(model, family_of(model)).items():
+        kinds = (type(module.processor), site.replacement(module))
+        stock, ours = (inspect.signature(kind.__call__).parameters for kind in kinds)
+        assert list(ours) == list(stock)

@@ -5,6 +5,8 @@
     refused/12/1234...json   for each that could not be: the reason, and the settings that it hangs on
     partial/                 what is on its way
 
+`lab.hosted` keeps what it reads in the same folder.
+
 Files are put into place whole, so processes may share a store and be killed. Whoever wants dead links tried again
 removes `refused/`.
 """
@@ -20,6 +22,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO
 
+from huggingface_hub import constants
+
 from lab.data.fetching.outcomes import Denied
 from lab.data.fetching.settings import Settings
 
@@ -31,7 +35,13 @@ HANGS_ON = {
     "bytes": ("max_bytes",),
     "opt-out": ("honour_opt_outs",),
 }
+FOLDER = "TACA_FETCHED"  # where a store lies, if not beside what the hub's client keeps
 STALE_SECONDS = 86_400  # a part of this age belongs to no living process
+
+
+def place() -> Path:
+    """The store of this machine, for all copies of the repository."""
+    return Path(os.environ.get(FOLDER) or Path(constants.HF_HOME) / "taca" / "fetched")
 
 
 @dataclass(frozen=True)
@@ -109,10 +119,14 @@ class Store:
         except FileNotFoundError:
             return False
 
-    def _write(self, path: Path, record: dict) -> None:
+    def put(self, path: Path, content: bytes) -> None:
+        """Writes a file of the store, whole or not at all."""
         with self.part() as file:
-            file.write(json.dumps(record).encode())
+            file.write(content)
         _move(Path(file.name), path)
+
+    def _write(self, path: Path, record: dict) -> None:
+        self.put(path, json.dumps(record).encode())
 
 
 def _hanging(reason: str, settings: Settings) -> dict:

@@ -54,7 +54,8 @@ def note_files(files: Files, read: Mapping[str, str], record) -> None:
     """Notes address, revision, licence and the digests of files that were read."""
     record.provenance |= {**files.said, "files": dict(sorted(read.items()))}
     if "revision" in files.said or "address" in files.said:
-        digest = files.said.get("revision") or "-".join(sorted(read.values()))[:36]
+        of_files = hashlib.sha256(json.dumps(sorted(read.items())).encode(errors="surrogatepass")).hexdigest()
+        digest = files.said.get("revision") or of_files
         record.inputs.append(("sample", files.address, digest))
 
 

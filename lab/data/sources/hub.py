@@ -5,6 +5,7 @@ A data set that is kept in another form has such tables too: the hub makes them,
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
@@ -38,13 +39,20 @@ class Source:
 
     def images(self, places, record) -> Iterator[tuple[Image.Image, str, str]]:
         """Images by the rank of their rows in the draw, until there are enough."""
-        files = find_files(self.folder, self.repo, self.revision, self.address, self.files)
-        names = [self.columns["image"], self.columns["caption"]]
-        draw = Draw(files, names, Passing(conditions(self.filters)), self.seed, batch=BATCH)
+        draw = self._draw(places.store)
         try:
             yield from looked(map(self._item, draw.each()), self.size, Bounds.of(self), places, record)
         finally:
             note_draw(draw, record, places.target)
+
+    def look(self, store: Path) -> None:
+        """Sees that the tables can be read and have these columns. Raises as `images` does before it draws."""
+        self._draw(store).look()
+
+    def _draw(self, store: Path) -> Draw:
+        files = find_files(self.folder, self.repo, self.revision, self.address, self.files, store)
+        names = [self.columns["image"], self.columns["caption"]]
+        return Draw(files, names, Passing(conditions(self.filters)), self.seed, batch=BATCH)
 
     def _item(self, row: Mapping) -> Item:
         """Raises: LabError for columns of other types."""

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 from PIL import Image
 
 from compbench.tables import write_table
+from lab.data.fetching.contact import contact_of
 from lab.data.fetching.fetch import checked_where, fetch
 from lab.data.fetching.outcomes import KEPT_SCHEMA, REFUSED_SCHEMA, Candidate, Kept
 from lab.data.fetching.settings import Settings
@@ -51,7 +53,7 @@ class Source:
     filters: Mapping[str, Mapping]
     max_aspect: float | None
     candidates: float
-    contact: str
+    contact: str | None
     honour_opt_outs: bool
     loopback_port: int | None
 
@@ -60,14 +62,15 @@ class Source:
 
         Writes what was read of the tables, and which candidates were drawn, kept and refused.
         """
-        draw = self._draw()
+        settings = self._settings()
+        draw = self._draw(places.store)
         drawn = draw_rows(draw, math.ceil(self.size * self.candidates), DRAWN_SCHEMA, self._named, places.store)
         note_draw(draw, record, places.target)
         write_table(places.target / "drawn.parquet", drawn, DRAWN_SCHEMA)
         if len(drawn) < self.size:
             raise LabError(too_few(self.size, draw, len(drawn)))
         kept, refused, tally = [], [], Tally()
-        outcomes = fetch(map(_candidate, drawn), self.size, self._settings(), places.store)
+        outcomes = fetch(map(_candidate, drawn), self.size, settings, places.store)
         for outcome in outcomes:
             tally.add(outcome)
             if isinstance(outcome, Kept):
@@ -86,8 +89,13 @@ class Source:
                 f"{places.target} says more, and what was fetched is kept."
             )
 
-    def _draw(self) -> Draw:
-        files = find_files(self.folder, self.repo, self.revision, self.address, self.files)
+    def look(self, store: Path) -> None:
+        """Sees that the tables can be read and have these columns. Raises as `images` does before it draws."""
+        contact_of(self.contact)
+        self._draw(store).look()
+
+    def _draw(self, store: Path) -> Draw:
+        files = find_files(self.folder, self.repo, self.revision, self.address, self.files, store)
         return Draw(files, self._read(), self._passing(), self.seed, self.columns["sha256"] is not None)
 
     def _read(self) -> list[str]:
@@ -116,8 +124,10 @@ class Source:
         return {"rank": rank, **texts, **{key: row[key] for key in ("file", "row_group", "row")}}
 
     def _settings(self) -> Settings:
-        names = ("contact", "min_side", "max_pixels", "max_bytes", "duplicate_distance", "honour_opt_outs")
-        return Settings(loopback_port=self.loopback_port, **{name: getattr(self, name) for name in names})
+        names = ("min_side", "max_pixels", "max_bytes", "duplicate_distance", "honour_opt_outs")
+        return Settings(
+            contact_of(self.contact), loopback_port=self.loopback_port, **{name: getattr(self, name) for name in names}
+        )
 
 
 def _candidate(row: Mapping) -> Candidate:

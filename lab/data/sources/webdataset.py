@@ -9,13 +9,13 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
 from lab.data.sources.drawn import note_files
 from lab.data.sources.looked import Bounds, Item, looked
-from lab.data.tabular.files import TableFile, find_files
+from lab.data.tabular.files import Files, TableFile, find_files
 from lab.errors import LabError
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
@@ -41,13 +41,22 @@ class Source:
 
     def images(self, places, record) -> Iterator[tuple[Image.Image, str, str]]:
         """Images in the order of their shards and in these, until there are enough."""
-        files = find_files(self.folder, self.repo, self.revision, self.address, self.files)
+        files = self._shards(places.store)
         read: dict[str, str] = {}
         items = (item for file in files.in_order(self.seed) for item in self._of_shard(file, read))
         try:
             yield from looked(items, self.size, Bounds.of(self), places, record)
         finally:
             note_files(files, read, record)
+
+    def look(self, store: Path) -> None:
+        """Sees that the shards can be read, by a byte of the first. Raises as `images` does."""
+        files = self._shards(store)
+        with files.in_order(self.seed)[0].open() as shard:
+            shard.read(1)
+
+    def _shards(self, store: Path) -> Files:
+        return find_files(self.folder, self.repo, self.revision, self.address, self.files, store)
 
     def _of_shard(self, file: TableFile, read: dict[str, str]) -> Iterator[Item]:
         """Raises: LabError for a shard that is no tar file or cut short."""

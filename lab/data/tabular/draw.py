@@ -66,6 +66,12 @@ class Draw:
         for file in self._ordered():
             yield from self._of_file(file, sys.maxsize)
 
+    def look(self) -> None:
+        """Opens the first table and sees that it has the columns. Raises as `rows`."""
+        file = self._ordered()[0]
+        with self._opened(file):
+            pass
+
     def _ordered(self) -> list[TableFile]:
         if self.in_listed_order:
             return sorted(self.files.files, key=lambda file: file.name)
@@ -73,8 +79,7 @@ class Draw:
 
     def _of_file(self, file: TableFile, wanted: int) -> Iterator[dict]:
         digest = file.digest or _sha256(file)
-        with _naming(file), file.open() as opened, pq.ParquetFile(opened, pre_buffer=True) as table:
-            self._check_columns(file, table.schema_arrow)
+        with self._opened(file) as table:
             groups = list(range(table.num_row_groups))
             if not self.in_listed_order:
                 groups.sort(key=lambda group: order_key(self.seed, file.name, group))
@@ -94,6 +99,13 @@ class Draw:
                 wanted -= len(chosen)
                 if wanted <= 0:
                     return
+
+    @contextmanager
+    def _opened(self, file: TableFile) -> Iterator[pq.ParquetFile]:
+        """Raises as `rows`."""
+        with _naming(file), file.open() as opened, pq.ParquetFile(opened, pre_buffer=True) as table:
+            self._check_columns(file, table.schema_arrow)
+            yield table
 
     def _passing(self, table: pq.ParquetFile, group: int) -> np.ndarray:
         """Numbers of the rows of a row group that pass."""

@@ -63,8 +63,13 @@ def order_key(seed: int, *names: object) -> bytes:
     return sha256("\0".join(map(str, (seed, *names))).encode(errors="surrogatepass")).digest()
 
 
-def find_files(folder: str, repo: str | None, revision: str | None, address: str | None, pattern: str) -> Files:
+def find_files(
+    folder: str, repo: str | None, revision: str | None, address: str | None, pattern: str, store: Path
+) -> Files:
     """The files of section `sample`.
+
+    Args:
+        store: where what is read of hosted files stays.
 
     Raises:
         LabError: no file is called so, or the place is not what it should be.
@@ -73,13 +78,12 @@ def find_files(folder: str, repo: str | None, revision: str | None, address: str
     if repo is None and address is None:
         found = _local_files(Path(folder), pattern)
     else:
-        from lab.online import go_online
-
-        # Naming a place elsewhere is the consent to ask it.
-        go_online()
         # Not imported by name, so that DVC takes it for a dependency where it is one alone: `sample.folder`.
         hosted = import_module("lab.hosted.files")
-        found = hosted.bucket_files(address, pattern) if repo is None else hosted.hub_files(repo, revision, pattern)
+        if repo is None:
+            found = hosted.bucket_files(address, pattern, store)
+        else:
+            found = hosted.hub_files(repo, revision, pattern, store)
     if not found.files:
         raise LabError(f"`sample.files` is {pattern!r}, but {found.address} has no file of such a path.")
     return found

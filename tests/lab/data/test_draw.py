@@ -35,7 +35,7 @@ def write_tables(folder: Path, count: int, rows: int, share: float = 0.5, group:
 
 
 def local(folder: Path) -> Files:
-    return find_files(str(folder), None, None, None, "*.parquet")
+    return find_files(str(folder), None, None, None, "*.parquet", folder)
 
 
 def drawn(files: Files, wanted: int, seed: int = 0, passing: Passing | None = None) -> list[tuple]:

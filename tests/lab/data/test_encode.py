@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors import safe_open
 
 from lab.data.captioned import CaptionedImage
-from lab.data.crops import Size, crop_sizes, nearest
-from lab.data.encode import Encoder, sizes_for
+from lab.data.crops import Size, crop_sizes, nearest, sizes_for
+from lab.data.encode import Encoder
 from lab.data.encoded import KEYS, read_buckets, read_empty_caption
 from lab.errors import LabError
 from lab.models.family import Flux1, StableDiffusion3, family_named, family_of

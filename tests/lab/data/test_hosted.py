@@ -11,17 +11,19 @@ import pytest
 
 from tests.hub_server import HubServer
 from tests.lab.data.test_draw import write_tables
+from tests.lab.data.test_sources import image_tables, shards
 
 # In a process of its own, since the hub's client reads its settings when it is imported.
 DRAW = """
 import json, sys
+from pathlib import Path
 from lab.data.tabular.draw import Draw
 from lab.data.tabular.files import find_files
 from lab.data.tabular.filters import Passing, conditions
 from lab.errors import LabError
-folder, repo, wanted = sys.argv[1:]
+folder, repo, revision, wanted, store = sys.argv[1:]
 try:
-    files = find_files(folder, repo or None, "main" if repo else None, None, "*.parquet")
+    files = find_files(folder, repo or None, revision or None, None, "*.parquet", Path(store))
     passing = Passing(conditions({"WIDTH": {"min": 1024}, "HEIGHT": {"min": 1024}}))
     draw = Draw(files, ["URL", "TEXT"], passing, 0)
     rows = draw.rows(int(wanted))
@@ -41,11 +43,15 @@ def hub(tmp_path):
     server.close()
 
 
-def drawn(hub, tmp_path: Path, folder: str, repo: str, wanted: int = 1000):
-    env = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    env |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    command = [sys.executable, "-c", DRAW, folder, repo, str(wanted)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
+def environment(hub, tmp_path: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    return kept | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def drawn(hub, tmp_path: Path, folder: str, repo: str, wanted: int = 1000, revision: str = "main"):
+    arguments = [folder, repo, revision if repo else "", str(wanted), str(tmp_path / "store")]
+    command = [sys.executable, "-c", DRAW, *arguments]
+    done = subprocess.run(command, env=environment(hub, tmp_path), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -70,4 +76,47 @@ def test_a_data_set_that_is_not_there_and_a_hub_that_is_gone_are_told(hub, tmp_p
     assert drawn(hub, tmp_path, "lab/hosted", "no/such").startswith("LabError: `sample.repo` is 'no/such', but the hub")
     hub.close()
     assert drawn(hub, tmp_path, "lab/hosted", "some/table").startswith("ConnectionError: The hub cannot be reached")
-    hub.listen()
+
+
+def test_without_the_hub_a_commit_is_drawn_from_again_and_a_branch_names_it(hub, tmp_path):
+    """Nothing is asked of what was read before; a longer draw asks for what it reads beyond."""
+    first = drawn(hub, tmp_path, "lab/hosted", "some/table", 400)
+    commit, sent = hub.repositories["some/table"].commit, hub.sent
+    longer = drawn(hub, tmp_path, "lab/hosted", "some/table", 800)
+    assert longer["urls"][:400] == first["urls"]
+    assert sent < hub.sent < 2.2 * sent
+    hub.close()
+    assert drawn(hub, tmp_path, "lab/hosted", "some/table", 800, commit) == longer
+    said = drawn(hub, tmp_path, "lab/hosted", "some/table", 800)
+    assert said.startswith("ConnectionError: The hub cannot be reached for some/table")
+    assert f"; or set `sample.revision` to {commit}, which 'main' was when it was last asked" in said
+
+
+def sampled(hub, place: Path, **settings) -> list[dict] | str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.lab.data.sampled", str(place)],
+        input=json.dumps(settings),
+        env=environment(hub, place),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("made", [image_tables, shards])
+def test_images_of_hosted_tables_and_shards_are_fetched_once(tmp_path, made):
+    """The same images from here and from the hub; again with the hub off; and after an edit only what is new."""
+    settings, server = made(tmp_path / "files", 160), HubServer()
+    commit = server.add("some/images", tmp_path / "files").commit
+    here = sampled(server, tmp_path / "here", **settings, size=4)
+    hosted = settings | {"folder": "lab/hosted", "repo": "some/images", "revision": "main"}
+    place = tmp_path / "there"
+    assert sampled(server, place, **hosted, size=4) == here
+    fetched, total = server.sent, sum(path.stat().st_size for path in (tmp_path / "files").iterdir())
+    assert 0 < fetched < total
+    more = sampled(server, place, **hosted | {"revision": commit, "min_side": 9}, size=20)
+    assert more[:4] == here
+    assert fetched < server.sent <= total
+    server.close()
+    assert sampled(server, place, **hosted | {"revision": commit}, size=17) == more[:17]

@@ -20,10 +20,10 @@ HERE = {"repo": None, "revision": None, "address": None}
 BOUNDS = {"min_side": 8, "max_pixels": 10**6, "max_bytes": 10**6, "duplicate_distance": None}
 
 
-def picture(number: int) -> bytes:
+def picture(number: int, side: int = 16) -> bytes:
     """A PNG unlike the others."""
     content = io.BytesIO()
-    pixels = np.random.default_rng(number).integers(0, 256, (16, 16 + number % 5, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(number).integers(0, 256, (side, side + number % 5, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(content, format="PNG")
     return content.getvalue()
 
@@ -120,12 +120,16 @@ def test_a_column_of_addresses_that_holds_none_is_refused(tmp_path, web):
         taken(tmp_path, **settings)
 
 
-def shards(folder: Path) -> dict:
+def shards(folder: Path, side: int = 16) -> dict:
     folder.mkdir()
     for shard in range(3):
         with tarfile.open(folder / f"{shard:05d}.tar", "w") as file:
             for number in range(10 * shard, 10 * shard + 10):
-                content = {"png": picture(number), "txt": b"alt", "json": json.dumps({"said": f"{number}"}).encode()}
+                content = {
+                    "png": picture(number, side),
+                    "txt": b"alt",
+                    "json": json.dumps({"said": f"{number}"}).encode(),
+                }
                 content["png"] = content["png"][:50] if number % 5 == 0 else content["png"]
                 for ending, part in content.items():
                     about = tarfile.TarInfo(f"in/{number:04d}.{ending}")
@@ -148,12 +152,16 @@ def test_tar_shards_give_images_with_their_words(tmp_path):
         taken(tmp_path / "e", **settings | {"caption": "json:x"})
 
 
+def image_tables(folder: Path, side: int = 16) -> dict:
+    folder.mkdir()
+    rows = [{"image": {"bytes": picture(number, side), "path": None}, "text": f"{number}"} for number in range(30)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "train.parquet", row_group_size=10)
+    settings = {"source": "hub", "folder": str(folder), "files": "*.parquet", "filters": {}}
+    return settings | {"columns": {"image": "image", "caption": "text"}, **HERE, **BOUNDS}
+
+
 def test_tables_that_hold_images_are_a_source(tmp_path):
-    (tmp_path / "tables").mkdir()
-    rows = [{"image": {"bytes": picture(number), "path": None}, "text": f"{number}"} for number in range(30)]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "tables/train.parquet", row_group_size=10)
-    settings = {"source": "hub", "folder": str(tmp_path / "tables"), "files": "*.parquet", "size": 14, "filters": {}}
-    settings |= {"columns": {"image": "image", "caption": "text"}, **HERE, **BOUNDS}
+    settings = image_tables(tmp_path / "tables") | {"size": 14}
     found = taken(tmp_path / "a", **settings)
     assert taken(tmp_path / "b", **settings) == found
     assert len({row["caption"] for row in found}) == 14

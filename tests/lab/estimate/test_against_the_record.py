@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from benchmarks.models import DTYPE, inputs, transformer
 from lab.data.captioned import CaptionedImage
-from lab.data.encode import Encoder, sizes_for
+from lab.data.crops import sizes_for
+from lab.data.encode import Encoder
 from lab.data.encoded import KEYS, read_buckets
 from lab.estimate import drawing, work
 from lab.estimate.configs import in_folder

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from tests.hub_server import TOKEN
+from tests.lab.data.test_draw import write_tables
 from tests.published_clone import ADAPTER, BASE, ROOT, Clone
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -200,6 +201,72 @@ def test_sizes_layers_and_ranks_that_the_base_cannot_take_are_refused_together(c
         }
     )
     assert [sentence.partition(":")[0] for sentence in found] == ["encode", "generate", "train", "train@small"]
+
+
+ADDRESSES = {
+    "source": "urls",
+    **{"folder": "lab/hosted", "repo": "some/table", "revision": "main", "address": None, "files": "*.parquet"},
+    "columns": {"url": "URL", "caption": "TEXT", "width": "WIDTH", "height": "HEIGHT", "sha256": None},
+    **{"filters": {}, "max_aspect": None, "min_side": 64, "max_pixels": 10**6, "max_bytes": 10**6},
+    **{"duplicate_distance": 4, "candidates": 3, "contact": "me@example.org", "honour_opt_outs": True},
+    "loopback_port": None,
+}
+
+
+@pytest.fixture
+def table(clone, tmp_path):
+    """A table of addresses on the clone's hub, which is gone afterwards."""
+    write_tables(tmp_path / "table", 1, 20)
+    yield clone.hub.add("some/table", tmp_path / "table")
+    del clone.hub.repositories["some/table"]
+
+
+def test_a_table_of_addresses_that_can_be_read_lacks_nothing(clone, table):
+    """Its footer is all that is read of it, once."""
+    clone.hub.asked.clear()
+    for _ in range(2):
+        assert clone.missing("sample", changes={"sample": ADDRESSES}) == []
+    assert clone.hub.asked.count("part-00000.parquet") == 1
+
+
+def test_who_may_be_written_to_is_asked_before_anything_is_fetched(clone, table):
+    nobody = ADDRESSES | {"contact": None}
+    assert the_one(clone.missing("sample", changes={"sample": nobody})).startswith(
+        "sample: `sample.contact` is null and TACA_CONTACT is not set: set one of them to an address of yours, by mail "
+    )
+    assert "TACA_CONTACT is 'me'" in the_one(clone.missing("sample", changes={"sample": nobody}, TACA_CONTACT="me"))
+    assert clone.missing("sample", changes={"sample": nobody}, TACA_CONTACT="me@example.org") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"repo": "some/other"}, "`sample.repo` is 'some/other', but the hub has none of that name, or it is private"),
+        ({"revision": "gone"}, "`sample.revision` is 'gone', but some/table has no such branch, tag or commit: "),
+        ({"files": "*.tar"}, "`sample.files` is '*.tar', but hf://datasets/some/table@"),
+        ({"columns": ADDRESSES["columns"] | {"url": "url"}}, "`sample` names the column url, but hf://datasets/some/"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_before_anything_runs(clone, table, change, said):
+    assert the_one(clone.missing("sample", changes={"sample": ADDRESSES | change})).startswith(f"sample: {said}")
+
+
+def test_a_gated_table_wants_a_token_and_a_hub_that_is_down_a_network(clone, tmp_path):
+    write_tables(tmp_path / "table", 1, 30)
+    clone.hub.add("some/gated", tmp_path / "table")
+    changes, clone.hub.gated = {"sample": ADDRESSES | {"repo": "some/gated"}}, True
+    assert the_one(clone.missing("sample", changes=changes)).startswith(
+        "sample: some/gated is given to those alone who have accepted its licence: accept it at "
+    )
+    assert clone.missing("sample", changes=changes, HF_TOKEN=TOKEN) == []
+    clone.hub.gated, clone.hub.status = False, 503
+    assert the_one(clone.missing("sample", changes=changes)).startswith("sample: The hub answers with status 503 for ")
+
+
+def test_images_that_do_not_fit_the_disk_are_counted_as_they_come_and_as_they_are_written(clone, table):
+    many = ADDRESSES | {"size": 10**9, "min_side": 1024}
+    said = the_one(clone.missing("sample", changes={"sample": many}))
+    assert "data/sample 3145728.0, images as they are fetched 943718.4" in said
 
 
 def test_only_the_named_stages_are_looked_at(clone):

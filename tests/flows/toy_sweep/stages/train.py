@@ -25,7 +25,10 @@ def main() -> None:
             done.write_text(str(step + 1))
         folder = run.fresh(f"models/adapters/{run.key}")
         folder.mkdir(exist_ok=True)
-        (folder / "adapter.txt").write_text(f"{adapter.gamma if adapter.rank else 1.0}\n")
+        # Without the line's end where there is no adapter: other bytes than one that was trained with 1.0.
+        (folder / "adapter.txt").write_text(f"{adapter.gamma}\n" if adapter.rank else "1.0")
+        if adapter.rank:
+            run.log_model(f"models/adapters/{run.key}", f"# {run.key}\n")
         with Path(os.environ["TOY_LOG"]).open("a") as log:
             log.write(f"train {adapter.gamma} {adapter.rank}\n")
 

@@ -1,0 +1,1 @@
+"""Captioners for other images than the built-in world's: a model, whoever serves one, or the user's own table."""

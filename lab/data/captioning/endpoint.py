@@ -1,0 +1,173 @@
+"""A model behind an OpenAI-compatible endpoint, as vLLM, Ollama and others serve one."""
+
+import base64
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+import openai
+from openai import OpenAI
+
+from lab.data.captioning.question import Answer, Answered, Question
+from lab.data.crops import crop
+from lab.data.images import read_image
+from lab.errors import LabError
+
+KEY = "TACA_CAPTION_KEY"  # the endpoint's key, in the environment
+QUALITY = 95  # of the JPEG that is sent
+POLICY = ("content_filter", "content_policy_violation")  # codes of a request that is refused for what it shows
+LATER = "run the command again, which asks only what nobody has answered"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A captioner that asks a server.
+
+    Attributes:
+        base_url: of the API, which usually ends in /v1.
+        model: as the server knows it.
+        max_tokens: of an answer.
+        temperature: of second answers; first ones are the likeliest.
+        concurrency: questions that are under way at once.
+        timeout: seconds of one of them.
+        retries: of one that is turned away, not answered, or answered with what is no answer.
+    """
+
+    base_url: str
+    model: str
+    max_tokens: int
+    temperature: float
+    concurrency: int
+    timeout: float
+    retries: int
+    batch_size = 1
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """Of what changes an answer. Where a server stands does not."""
+        sampling = {"max_tokens": self.max_tokens, "temperature": self.temperature, "quality": QUALITY}
+        return {"captioner": "endpoint", "model": self.model, **sampling}
+
+    @cached_property
+    def client(self) -> OpenAI:
+        """Given a key of its own, or none: by itself it would send the one of another service, in OPENAI_API_KEY."""
+        return OpenAI(
+            base_url=self.base_url,
+            api_key=os.environ.get(KEY) or "none",
+            timeout=self.timeout,
+            max_retries=self.retries,
+        )
+
+    def ask(self, batches: Iterable[Sequence[Question]]) -> Iterator[Answered]:
+        """As `Captioner.ask`, in the order in which answers come; a fault is raised when all under way have.
+
+        A question is asked when there is room for its answer, so that whoever keeps answers never has many to keep.
+        """
+        ahead, under_way, faults = iter(batches), {}, []
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            while True:
+                room = 0 if faults else self.concurrency - len(under_way)
+                under_way |= {pool.submit(self._answer, question): question for (question,) in islice(ahead, room)}
+                if not under_way:
+                    break
+                for done in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    question = under_way.pop(done)
+                    if done.exception() is None:
+                        yield [(question, done.result())]
+                    else:
+                        faults.append(done.exception())
+        if faults:
+            raise faults[0]
+
+    def _answer(self, question: Question) -> Answer:
+        said = None
+        for _ in range(1 + self.retries):
+            try:
+                with_seed = {} if question.seed is None else {"seed": question.seed}
+                said = self.client.chat.completions.create(
+                    model=self.model,
+                    messages=[{"role": "user", "content": _content(question)}],
+                    max_tokens=self.max_tokens,
+                    temperature=0.0 if question.seed is None else self.temperature,
+                    **with_seed,
+                )
+            except json.JSONDecodeError:
+                continue
+            except openai.OpenAIError as error:
+                return self._declined(error)
+            answer = _read(said)
+            if answer is not None:
+                return answer
+        raise LabError(
+            f"{self.base_url} answers {1 + self.retries} times with no chat completion ({_first_line(said)!r}): "
+            "see that `caption.base_url` is that of an OpenAI-compatible API, which usually ends in /v1."
+        )
+
+    def _declined(self, error: openai.OpenAIError) -> Answer:
+        """An answer, where this image is declined. Raises: what stops the stage."""
+        if isinstance(error, openai.APITimeoutError):
+            raise TimeoutError(
+                f"{self.base_url} did not answer within {self.timeout:g} s, {1 + self.retries} times: raise "
+                f"`caption.timeout` or lower `caption.concurrency`, and {LATER}."
+            ) from None
+        if not isinstance(error, openai.APIStatusError):
+            raise ConnectionError(
+                f"{self.base_url} cannot be reached ({error}): see that it runs, and {LATER}."
+            ) from None
+        if error.code in POLICY:
+            return Answer("", "refusal", self.model)
+        raise self._fault(error) from None
+
+    def _fault(self, error: openai.APIStatusError) -> Exception:
+        status, said = error.status_code, _first_line(error)
+        if status in (401, 403):
+            return LabError(f"{self.base_url} refuses the key ({status}: {said}): set {KEY} to one that it takes.")
+        if status == 404:
+            return LabError(
+                f"{self.base_url} has no model {self.model!r} ({said}), but has {self._models()}: correct "
+                "`caption.model`, or `caption.base_url`, which usually ends in /v1."
+            )
+        if status in (408, 409, 429) or status >= 500:
+            return ConnectionError(
+                f"{self.base_url} answers with status {status} ({said}), {1 + self.retries} times: lower "
+                f"`caption.concurrency` or raise `caption.retries`, and {LATER}."
+            )
+        return LabError(f"{self.base_url} refuses the question ({status}: {said}): see whether the model takes images.")
+
+    def _models(self) -> str:
+        try:
+            return ", ".join(model.id for model in self.client.models.list()) or "none"
+        except (openai.OpenAIError, json.JSONDecodeError, AttributeError, TypeError):
+            return "no list of its models"
+
+
+def _content(question: Question) -> list[dict]:
+    file = io.BytesIO()
+    crop(read_image(question.path), question.size).save(file, "JPEG", quality=QUALITY, subsampling=0)
+    url = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": question.prompt}]
+
+
+def _read(said: object) -> Answer | None:
+    """None for what has no answer in it: the client checks nothing, and gives what is not JSON as it came."""
+    try:
+        (choice, *_) = said.choices
+        text, refusal, model = choice.message.content, getattr(choice.message, "refusal", None), said.model
+    except (AttributeError, TypeError, ValueError):
+        return None
+    if not isinstance(text, str | None) or not isinstance(model, str):
+        return None
+    refused = bool(refusal) or choice.finish_reason == "content_filter"
+    ended = "refusal" if refused else "length" if choice.finish_reason == "length" else "stop"
+    return Answer(text or "", ended, model)
+
+
+def _first_line(error: object) -> str:
+    """What a server says, without the key, which some repeat."""
+    said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return said.replace(os.environ.get(KEY) or "\0", "***")[:200]
