@@ -28,6 +28,7 @@ def check_combinations(transformer: nn.Module) -> None:
         TacaError: a replica of DataParallel, an output cache, skipped attention scores, or ring attention by PyTorch's
             own kernel.
     """
+    # What `torch.nn.DataParallel` sets on the copies that it makes for each pass.
     if "_is_replica" in vars(transformer):
         raise TacaError(
             "DataParallel runs copies of the transformer that share their processors with it: use "
@@ -78,13 +79,14 @@ def _computed_in(hidden_states: torch.Tensor) -> torch.dtype:
 
 
 def context_parallel(transformer: nn.Module) -> object | None:
-    """The configuration that `enable_parallelism` gave, if it splits the tokens."""
+    """The configuration that `enable_parallelism` gave, if it splits the tokens; it is kept nowhere else."""
     return getattr(getattr(transformer, "_parallel_config", None), "context_parallel_config", None)
 
 
 def _cache(transformer: nn.Module) -> str | None:
     """The name of what caches, whether `enable_cache` or a function such as `apply_first_block_cache` put it there."""
     if getattr(transformer, "is_cache_enabled", False):
+        # `enable_cache` keeps its configuration here as long as `is_cache_enabled` says yes.
         return type(transformer._cache_config).__name__
     return next((type(hook).__name__ for hook in _hooks(transformer) if type(hook).__module__ in _CACHES), None)
 
@@ -95,7 +97,8 @@ def _skips_scores(transformer: nn.Module) -> bool:
 
 def _hooks(transformer: nn.Module) -> list[object]:
     """Those of diffusers, on the transformer and all that is inside."""
-    # `vars`: nn.Module looks long for an attribute that is not there, and this is asked in every active pass.
+    # A hook of diffusers is in force as long as it is in the registry that its module keeps under this name. `vars`:
+    # nn.Module looks long for an attribute that is not there, and this is asked in every active pass.
     registries = [
         vars(module)["_diffusers_hook"] for module in transformer.modules() if "_diffusers_hook" in vars(module)
     ]
