@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
@@ -68,6 +69,6 @@ class ScopedAdapter:
                 layer._active_adapter, layer._disable_adapters = active, disabled
 
 
-def _adapters_of(layer: nn.Module) -> set[str]:
+def _adapters_of(layer: Any) -> set[str]:
     """Names of the adapters that a layer of peft holds weights of."""
     return {name for weights in layer.adapter_layer_names for name in getattr(layer, weights, {})}
