@@ -115,7 +115,6 @@ _SCHEDULES: dict[str, Schedule] = {
     "ZImagePipeline": _z_image,
     "ChromaPipeline": _packed,
     "OvisImagePipeline": _packed,
-    "LongCatImagePipeline": _packed,
     "CogVideoXPipeline": _cogvideox,
     "HunyuanVideoPipeline": _hunyuan_video,
 }

@@ -10,7 +10,7 @@ import diffusers
 import pytest
 import tiny_pipelines
 import torch
-from diffusers import ChromaPipeline, LongCatImagePipeline, OvisImagePipeline, ZImagePipeline
+from diffusers import ChromaPipeline, OvisImagePipeline, ZImagePipeline
 from safetensors.torch import save_file
 from tiny_families import CASES as FAMILIES
 from tiny_sd3 import draw, inputs, pipeline, predict, transformer
@@ -234,7 +234,6 @@ def test_active_steps_are_those_that_act(name):
         (ZImagePipeline, {"guidance_scale": 0.0}),
         (ChromaPipeline, {"guidance_scale": 1.0, "prompt_attention_mask": torch.ones(1, 5, dtype=torch.bool)}),
         (OvisImagePipeline, {"guidance_scale": 1.0}),
-        (LongCatImagePipeline, {"guidance_scale": 1.0, "enable_prompt_rewrite": False}),
     ],
 )
 def test_active_steps_are_the_schedule_that_a_pipeline_then_has(kind, options):
