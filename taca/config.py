@@ -90,7 +90,7 @@ class TacaConfig:
         from taca.adapter_files import trained_with
 
         told = trained_with(repo_or_path, weight_name, revision, token, local_files_only)
-        return cls(adapter=adapter, **told)
+        return cls(gamma=told["gamma"], threshold=told["threshold"], adapter=adapter)
 
 
 def config_of(config: TacaConfig | None, values: Mapping[str, Any]) -> TacaConfig:

@@ -11,23 +11,28 @@ import inspect
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
-from diffusers import DiffusionPipeline
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from taca.adapters import ScopedAdapter
 from taca.branches import Branches
 from taca.combinations import check_combinations, check_gradients
 from taca.config import TacaConfig, config_of
 from taca.errors import TacaError
-from taca.families import Family, attention_modules, check_stock, family_of, latents_of, transformer_of
-from taca.processors.swap import Processors, swapped, swapped_in_recomputation
+from taca.families import PIPELINES, Family, attention_modules, check_stock, family_of, latents_of, transformer_of
+from taca.processors.base import TacaProcessor
+from taca.processors.swap import swapped, swapped_in_recomputation
 from taca.schedule import gamma_of, is_active
 from taca.series import Series
 
 _TACA_HOOK = "_taca_hook"
+_Model = TypeVar("_Model")
+
+Replacements = dict[nn.Module, TacaProcessor]
+"""Attention modules and what replaces their stock processor."""
 
 
 class TacaHook:
@@ -51,10 +56,10 @@ class TacaHook:
         self.adapter = None if config.adapter is None else ScopedAdapter(transformer, config.adapter)
         self.signature = inspect.signature(type(transformer).forward)
         # The last set that was made: the steps of one image, and mostly of the next, share it.
-        self.processors: tuple[object, Processors] = (None, {})
+        self.processors: tuple[object, Replacements] = (None, {})
         self.undo = ExitStack()
-        self.handles = []
-        self.branches = None if config.branches == "both" else Branches(transformer)
+        self.handles: list[RemovableHandle] = []
+        self.branches = None if config.branches == "both" else Branches(transformer, family.text)
         self.series = Series(config.threshold)
 
     def register(self, transformer: nn.Module) -> None:
@@ -82,7 +87,7 @@ class TacaHook:
         if any(above_threshold):
             check_combinations(transformer)
         if self.adapter is not None:
-            self._switch_adapter(transformer, above_threshold)
+            self._switch_adapter(self.adapter, transformer, above_threshold)
         gamma_active = self._gamma_active(above_threshold, arguments)
         if self.config.gamma != 1 and any(gamma_active):
             check_stock(self.sites)
@@ -132,26 +137,26 @@ class TacaHook:
             return above_threshold
         return [a and b for a, b in zip(above_threshold, self.branches.conditional(arguments, batch), strict=True)]
 
-    def _switch_adapter(self, transformer: nn.Module, above_threshold: list[bool]) -> None:
+    def _switch_adapter(self, adapter: ScopedAdapter, transformer: nn.Module, above_threshold: list[bool]) -> None:
         if any(above_threshold) != all(above_threshold):
             raise TacaError(
                 "This forward pass mixes timesteps above and below the threshold, and the adapter "
-                f"{self.adapter.name!r} is either on or off: pass them one after the other."
+                f"{adapter.name!r} is either on or off: pass them one after the other."
             )
         if torch.is_grad_enabled() and transformer.gradient_checkpointing:
             raise TacaError(
                 "`adapter` in TacaConfig cannot be combined with gradient checkpointing, since blocks are computed "
                 "again when the adapter is back: disable one of them."
             )
-        self.undo.enter_context(self.adapter.switched(transformer, all(above_threshold)))
+        self.undo.enter_context(adapter.switched(transformer, all(above_threshold)))
 
-    def _put(self, transformer: nn.Module, processors: Processors) -> None:
+    def _put(self, transformer: nn.Module, processors: Replacements) -> None:
         for module, processor in processors.items():
             processor.follow(module)
         self.undo.enter_context(swapped(processors))
         self.undo.enter_context(swapped_in_recomputation(transformer, processors))
 
-    def _processors(self, transformer: nn.Module, gamma_active: list[bool], arguments: dict) -> Processors:
+    def _processors(self, transformer: nn.Module, gamma_active: list[bool], arguments: dict) -> Replacements:
         """A replacement processor for each site.
 
         gamma is a tensor (B, 1, 1, 1) also where all samples share it, so that compiled blocks are compiled once for
@@ -195,7 +200,7 @@ def apply_taca(
     """
     config = config_of(config, fields)
     transformer = transformer_of(model)
-    pipeline = model if isinstance(model, DiffusionPipeline) else None
+    pipeline = model if isinstance(model, PIPELINES) else None
     if pipeline is not None and scheduler is not None:
         raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
     family = family_of(transformer)
@@ -248,8 +253,8 @@ def applied_config(model: object) -> TacaConfig | None:
 
 @contextmanager
 def taca(
-    model: object, config: TacaConfig | None = None, *, scheduler: object | None = None, **fields: Any
-) -> Iterator[object]:
+    model: _Model, config: TacaConfig | None = None, *, scheduler: object | None = None, **fields: Any
+) -> Iterator[_Model]:
     """Lets TACA act in a pipeline or transformer inside a `with` block. Takes and raises what `apply_taca` does.
 
     Example:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from diffusers import DiffusionPipeline
 
 from taca.config import TacaConfig, config_of
 from taca.errors import TacaError
@@ -13,7 +12,7 @@ from taca.hooks import applied_config
 
 
 def active_steps(
-    pipe: DiffusionPipeline,
+    pipe: Any,
     num_inference_steps: int,
     height: int,
     width: int,
@@ -23,7 +22,7 @@ def active_steps(
     """The steps in which TACA acts, and their noise levels; nothing is drawn and the pipeline stays as it is.
 
     Args:
-        pipe: that draws images or videos from a prompt alone.
+        pipe: a pipeline of diffusers that draws images or videos from a prompt alone.
         num_inference_steps, height, width: as the pipeline is to be called with; height and width in pixels.
         config, **fields: as in `apply_taca`; without them the configuration that is applied, or else the default.
 
@@ -46,48 +45,54 @@ def active_steps(
     return [(step, t) for step, t in enumerate(scheduler.timesteps.tolist()) if t >= threshold]
 
 
-Schedule = Callable[[DiffusionPipeline, int, int, int], dict[str, Any]]
+Schedule = Callable[[Any, int, int, int], dict[str, Any]]
 """What a pipeline passes to its scheduler's `set_timesteps`, from the pipeline, its steps, height and width."""
 
 
-def _sd3(pipe: DiffusionPipeline, steps: int, height: int, width: int) -> dict[str, Any]:
+def _sd3(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
     if not pipe.scheduler.config.get("use_dynamic_shifting"):
         return {"num_inference_steps": steps}
     pixels = pipe.vae_scale_factor * pipe.transformer.config.patch_size
     return {"num_inference_steps": steps, "mu": _linear_shift(pipe, (height // pixels) * (width // pixels), 1.16)}
 
 
-def _packed(pipe: DiffusionPipeline, steps: int, height: int, width: int) -> dict[str, Any]:
-    """FLUX.1 and Qwen-Image: two by two latent pixels a token."""
+def _packed(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
+    """FLUX.1, Qwen-Image and their like: two by two latent pixels a token."""
     return {**_sigmas(pipe, steps), "mu": _linear_shift(pipe, _packed_tokens(pipe, height, width), 1.15)}
 
 
-def _flux2(pipe: DiffusionPipeline, steps: int, height: int, width: int) -> dict[str, Any]:
+def _z_image(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
+    from diffusers.pipelines.z_image.pipeline_z_image import get_default_z_image_sigmas
+
+    return {**_packed(pipe, steps, height, width), "sigmas": get_default_z_image_sigmas(steps)}
+
+
+def _flux2(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
     from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
 
     return {**_sigmas(pipe, steps), "mu": compute_empirical_mu(_packed_tokens(pipe, height, width), steps)}
 
 
-def _cogvideox(pipe: DiffusionPipeline, steps: int, height: int, width: int) -> dict[str, Any]:
+def _cogvideox(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
     return {"num_inference_steps": steps}
 
 
-def _hunyuan_video(pipe: DiffusionPipeline, steps: int, height: int, width: int) -> dict[str, Any]:
+def _hunyuan_video(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
     return {"sigmas": np.linspace(1.0, 0.0, steps + 1)[:-1]}
 
 
-def _sigmas(pipe: DiffusionPipeline, steps: int) -> dict[str, Any]:
+def _sigmas(pipe: Any, steps: int) -> dict[str, Any]:
     if pipe.scheduler.config.get("use_flow_sigmas"):
         return {"num_inference_steps": steps}
     return {"sigmas": np.linspace(1.0, 1 / steps, steps)}
 
 
-def _packed_tokens(pipe: DiffusionPipeline, height: int, width: int) -> int:
+def _packed_tokens(pipe: Any, height: int, width: int) -> int:
     pixels = 2 * pipe.vae_scale_factor
     return (height // pixels) * (width // pixels)
 
 
-def _linear_shift(pipe: DiffusionPipeline, image_tokens: int, max_shift: float) -> float:
+def _linear_shift(pipe: Any, image_tokens: int, max_shift: float) -> float:
     """Linear in the number of image tokens; the defaults are those of the pipelines."""
     from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
@@ -107,6 +112,9 @@ _SCHEDULES: dict[str, Schedule] = {
     "Flux2Pipeline": _flux2,
     "Flux2KleinPipeline": _flux2,
     "QwenImagePipeline": _packed,
+    "ZImagePipeline": _z_image,
+    "ChromaPipeline": _packed,
+    "OvisImagePipeline": _packed,
     "CogVideoXPipeline": _cogvideox,
     "HunyuanVideoPipeline": _hunyuan_video,
 }
