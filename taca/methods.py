@@ -112,7 +112,7 @@ class RandomImageKeys(_WithGamma):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_seed(self.seed)
+        check_seed(self.seed)
 
     def keys(self, query: torch.Tensor, keys: Keys, layer: int) -> Keys:
         tokens, count = keys.image.shape[2], min(keys.text.shape[2], keys.image.shape[2])
@@ -135,7 +135,7 @@ class RandomDirection(_WithGamma):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_seed(self.seed)
+        check_seed(self.seed)
 
     def keys(self, query: torch.Tensor, keys: Keys, layer: int) -> Keys:
         direction = _directions(self.seed, keys.text.shape[1:], keys.text.dtype, keys.text.device)
@@ -196,7 +196,8 @@ class LogCountBias:
         return Keys(keys.text, keys.image, _constant(bias, query) if bias else None)
 
 
-def _check_seed(seed: int | None) -> None:
+def check_seed(seed: int | None) -> None:
+    """Raises: TacaError: it is no whole number."""
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise TacaError(
             f"A control that draws needs a `seed`, a whole number that is named in the report; got {seed!r}."

@@ -35,8 +35,13 @@ CaptionPrompt = Annotated[
 ]
 # Of mail or on the web.
 CONTACT = r"^(mailto:)?[^\s@]+@[^\s@]+\.[^\s@]+$|^https?://\S+$"
-# `random-...` draw by `method_seed`; log-count-bias goes by `share` and not by gamma.
-METHODS = ("temperature", "mass-only", "sharpening-only", "random-direction", "random-image-keys", "log-count-bias")
+METHODS = (
+    *("temperature", "mass-only", "sharpening-only", "random-direction", "random-image-keys"),
+    *("log-count-bias", "ratio-rule", "mass-rule"),
+)
+# Which of them draw, by `method_seed`, and which do not go by gamma.
+DRAWING = ("random-direction", "random-image-keys", "mass-rule")
+WITHOUT_GAMMA = ("log-count-bias", "ratio-rule", "mass-rule")
 Dtype = one_of("float32", "bfloat16", "float16")
 
 
