@@ -72,7 +72,8 @@ class Llava:
         with self._naming():
             processor = AutoProcessor.from_pretrained(self.folder, local_files_only=True)
         # Neither has a default: without them there would be as many places for an image's tokens as by chance.
-        absent = [name for name in ("patch_size", "vision_feature_select_strategy") if not getattr(processor, name, None)]
+        needed = ("patch_size", "vision_feature_select_strategy")
+        absent = [name for name in needed if not getattr(processor, name, None)]
         if absent or processor.chat_template is None:
             raise LabError(
                 f"The processor of {self.repo} at {self.revision} has no {', '.join(absent) or 'chat template'}: set "

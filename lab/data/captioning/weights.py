@@ -1,4 +1,4 @@
-"""The files of a captioner's model: fetched once from the hub, pinned by their hashes, and found offline from then on."""
+"""The files of a captioner's model: fetched once from the hub, pinned by their hashes, found offline from then on."""
 
 from collections.abc import Iterable
 from pathlib import Path
