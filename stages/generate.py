@@ -51,6 +51,7 @@ def draw(run, planned, work, folder: Path) -> None:
     from lab.generation.arm import Setup, arm_pipeline
     from lab.generation.generate import Sampling
     from lab.generation.generate import generate as make_images
+    from lab.generation.methods import method_of
 
     arm, settings = run.params.arms[run.key], run.params.generate
     base, lora = Path("models/base") / run.params.base.name, adapter_of(arm)
@@ -62,7 +63,8 @@ def draw(run, planned, work, folder: Path) -> None:
     with attention_order(settings.attention):
         embeddings = embed(run, family, base, planned, work)
         threshold = threshold_of(arm, family, base, settings)
-        with arm_pipeline(base, lora, setup, arm.gamma, threshold, arm.adapter_scope) as pipe:
+        acting = arm.adapter_scope, method_of(arm), arm.until
+        with arm_pipeline(base, lora, setup, arm.gamma, threshold, *acting) as pipe:
             make_images(pipe, embeddings, work, sampling, folder)
 
 

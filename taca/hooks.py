@@ -27,7 +27,7 @@ from taca.families import Family, attention_modules, check_stock, family_of, lat
 from taca.methods import Method
 from taca.noise import noise_of
 from taca.processors.base import TacaProcessor
-from taca.processors.by_method import METHOD_FAMILIES, by_method
+from taca.processors.by_method import METHOD_FAMILIES, methodical
 from taca.processors.swap import swapped, swapped_in_recomputation
 from taca.schedule import gamma_of, is_active
 from taca.series import Series
@@ -190,7 +190,7 @@ class TacaHook:
                 processors = {module: site.replacement(module)(gamma, tokens) for module, site in self.sites.items()}
             else:
                 processors = {
-                    module: by_method(site.replacement(module))(self.method, layer, active, tokens)
+                    module: methodical(site.replacement(module))(self.method, layer, active, tokens)
                     for layer, (module, site) in enumerate(self.sites.items())
                 }
             self.processors = (made_for, processors)
@@ -249,6 +249,7 @@ def apply_method(
     *,
     threshold: float = 970.0,
     until: float | None = None,
+    adapter: str | None = None,
     scheduler: object | None = None,
 ) -> None:
     """Lets a method of `taca.methods` act in the place of TACA's gamma, until `remove_taca`.
@@ -261,6 +262,7 @@ def apply_method(
         method: what happens to the text side of attention.
         threshold: the method acts at noise levels of at least this.
         until: and below this; None: up to pure noise.
+        adapter: as in `TacaConfig`; it works in that window alone.
 
     Raises:
         TacaError: what `apply_taca` raises, something that is no method, a family that methods are not written
@@ -273,7 +275,7 @@ def apply_method(
     if family.transformer not in METHOD_FAMILIES:
         known = " and ".join(METHOD_FAMILIES)
         raise TacaError(f"Methods beside gamma are there for {known}, not for {family.transformer}: use `apply_taca`.")
-    config = TacaConfig(threshold=threshold)
+    config = TacaConfig(threshold=threshold, adapter=adapter)
     if until is not None and not threshold < until <= 1000:
         raise TacaError(f"`until` must lie above `threshold`, {threshold:g}, and be at most 1000, got {until!r}.")
     if hasattr(transformer, _TACA_HOOK):
@@ -314,6 +316,17 @@ def applied_config(model: object) -> TacaConfig | None:
     family_of(transformer)
     hook = getattr(transformer, _TACA_HOOK, None)
     return None if hook is None else hook.config
+
+
+@contextmanager
+def by_method(model: _Model, method: Method, **options: Any) -> Iterator[_Model]:
+    """Lets a method act inside a `with` block. Takes and raises what `apply_method` does."""
+    transformer = transformer_of(model)
+    apply_method(model, method, **options)
+    try:
+        yield model
+    finally:
+        remove_taca(transformer)
 
 
 @contextmanager

@@ -35,6 +35,8 @@ CaptionPrompt = Annotated[
 ]
 # Of mail or on the web.
 CONTACT = r"^(mailto:)?[^\s@]+@[^\s@]+\.[^\s@]+$|^https?://\S+$"
+# `random-...` draw by `method_seed`; log-count-bias goes by `share` and not by gamma.
+METHODS = ("temperature", "mass-only", "sharpening-only", "random-direction", "random-image-keys", "log-count-bias")
 Dtype = one_of("float32", "bfloat16", "float16")
 
 
@@ -335,6 +337,13 @@ class Arm(Section):
     adapter: Name
     adapter_scope: one_of("early", "all")
     threshold_tokens: ChosenAt = None
+    # What happens to the text that image queries read, by `gamma` (docs/library.md); temperature is TACA.
+    method: one_of(*METHODS) = "temperature"
+    method_seed: Annotated[int | None, Field(ge=0, description="a seed of the methods that draw, or null")] = None
+    share: Annotated[float | None, Field(gt=0, allow_inf_nan=False, description="a number above 0, or null")] = None
+    until: Annotated[
+        float | None, Field(gt=0, le=1000, description="a noise level up to 1000, from which on nothing acts, or null")
+    ] = None
 
 
 class Score(Section):

@@ -11,10 +11,11 @@ def arm_settings(params: Params, name: str) -> dict[str, object]:
     arm, prompts, images = params.arms[name], params.prompts, params.generate.images_per_prompt
     return {
         **adapter_settings(params, arm.adapter),
-        "method": _method(arm.gamma),
+        "method": arm.method if arm.method != "temperature" else _method(arm.gamma),
         "gamma": arm.gamma,
         "threshold": arm.threshold,
         **_chosen_at(arm),
+        **{name: getattr(arm, name) for name in ("method_seed", "share", "until") if getattr(arm, name) is not None},
         "guidance": arm.guidance,
         "protocol": f"{prompts.source}, split {prompts.split}, images per prompt {images}",
     }

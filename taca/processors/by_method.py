@@ -76,7 +76,7 @@ class MethodProcessor(TacaProcessor):
 _MADE: dict[type[TacaProcessor], type[MethodProcessor]] = {}
 
 
-def by_method(kind: type[TacaProcessor]) -> type[MethodProcessor]:
+def methodical(kind: type[TacaProcessor]) -> type[MethodProcessor]:
     """A family's replacement processor, with a method in the place of gamma."""
     if kind not in _MADE:
         _MADE[kind] = type(f"{kind.__name__}ByMethod", (MethodProcessor, kind), {})
