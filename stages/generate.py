@@ -56,6 +56,7 @@ def draw(run, planned, work, folder: Path) -> None:
     arm, settings = run.params.arms[run.key], run.params.generate
     base, lora = Path("models/base") / run.params.base.name, adapter_of(arm)
     family = check(settings, base, lora)
+    family.check_drawn_guidance(f"arms.{run.key}.guidance", arm.guidance)
     setup = Setup(**{name: getattr(settings, name) for name in Setup.__dataclass_fields__})
     sampling = Sampling(
         settings.num_inference_steps, arm.guidance, settings.batch_size, settings.height, settings.width

@@ -114,7 +114,7 @@ def protocol(params) -> dict[str, object]:
     used = {arm.adapter for arm in params.arms.values()}
     return {
         "base": params.base.name,
-        "prompt source": f"{prompts.source}, split {prompts.split}, seed {prompts.seed}",
+        "prompt source": prompt_source(prompts),
         "images per prompt": generate.images_per_prompt,
         "seed of the images": generate.seed,
         "steps": generate.num_inference_steps,
@@ -125,6 +125,13 @@ def protocol(params) -> dict[str, object]:
         **kernels(generate),
         **{f"adapter {name}": published_line(name) for name in params.published_adapters if name in used},
     }
+
+
+def prompt_source(prompts) -> str:
+    """Where the prompts are from; the benchmark's own have editions, and no seed."""
+    if prompts.source == "compbench":
+        return f"compbench, edition {prompts.edition}, split {prompts.split}"
+    return f"{prompts.source}, split {prompts.split}, seed {prompts.seed}"
 
 
 def kernels(generate) -> dict[str, object]:

@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import torch
-from diffusers import DiffusionPipeline
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
@@ -23,7 +22,7 @@ from taca.branches import Branches
 from taca.combinations import check_combinations, check_gradients
 from taca.config import TacaConfig, config_of
 from taca.errors import TacaError
-from taca.families import Family, attention_modules, check_stock, family_of, latents_of, transformer_of
+from taca.families import PIPELINES, Family, attention_modules, check_stock, family_of, latents_of, transformer_of
 from taca.methods import Method
 from taca.noise import noise_of
 from taca.processors.base import TacaProcessor
@@ -68,7 +67,7 @@ class TacaHook:
         self.processors: tuple[object, Replacements] = (None, {})
         self.undo = ExitStack()
         self.handles: list[RemovableHandle] = []
-        self.branches = None if config.branches == "both" else Branches(transformer)
+        self.branches = None if config.branches == "both" else Branches(transformer, family.text)
         self.series = Series(config.threshold)
 
     def register(self, transformer: nn.Module) -> None:
@@ -221,7 +220,7 @@ def apply_taca(
     """
     config = config_of(config, fields)
     transformer = transformer_of(model)
-    pipeline = model if isinstance(model, DiffusionPipeline) else None
+    pipeline = model if isinstance(model, PIPELINES) else None
     if pipeline is not None and scheduler is not None:
         raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
     family = family_of(transformer)
@@ -280,7 +279,7 @@ def apply_method(
         raise TacaError(f"`until` must lie above `threshold`, {threshold:g}, and be at most 1000, got {until!r}.")
     if hasattr(transformer, _TACA_HOOK):
         raise TacaError(f"TACA is already applied to this {type(transformer).__name__}: call `remove_taca` first.")
-    pipeline = model if isinstance(model, DiffusionPipeline) else None
+    pipeline = model if isinstance(model, PIPELINES) else None
     if pipeline is not None and scheduler is not None:
         raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
     _attach(transformer, TacaHook(transformer, config, family, scheduler, pipeline, method, until))

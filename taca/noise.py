@@ -58,6 +58,11 @@ class Timestep:
         Pipelines round them to the latents' dtype. A timestep may lie within that rounding of several of the schedule's
         points; it then is the scheduler's current one, or else the nearest. One near none of them stands for itself.
 
+        Worked example, in bfloat16, whose numbers are 4 apart from 512 to 1024 and 1/256 apart from 0.5 to 1: a
+        pipeline that passes t / 1000 rounds t = 966, 968 and 970 to 968, and 0.968 to 248/256, which times 1000 is
+        968.75. At threshold 970 none would act, though one should. Each differs from 968.75 by less than the
+        tolerance, 968.75 / 128 = 7.6; which of them it is, the scheduler knows: the step that it is at.
+
         Args:
             given: what the pass was given, shape (B,).
             scheduler: of a pipeline, with its `timesteps` set.

@@ -69,7 +69,8 @@ def is_active(timestep: torch.Tensor, threshold: float) -> torch.Tensor:
     Returns:
         Boolean tensor of `timestep`'s shape.
     """
-    # Compared in a 16-bit dtype, the threshold itself would be rounded: 970 is no bfloat16 number.
+    # Compared in a 16-bit dtype, the threshold itself would be rounded. bfloat16 keeps 8 bits: from 512 to 1024 its
+    # numbers are 4 apart, so 970 would become 968, and the step at t = 968 would act, which is below the threshold.
     return timestep.to(torch.promote_types(timestep.dtype, torch.float32)) >= threshold
 
 

@@ -33,8 +33,14 @@ def _sd3(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
 
 
 def _packed(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
-    """FLUX.1 and Qwen-Image: two by two latent pixels a token."""
+    """FLUX.1, Qwen-Image and their like: two by two latent pixels a token."""
     return {**_sigmas(pipe, steps), "mu": _linear_shift(pipe, _packed_tokens(pipe, height, width), 1.15)}
+
+
+def _z_image(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
+    from diffusers.pipelines.z_image.pipeline_z_image import get_default_z_image_sigmas
+
+    return {**_packed(pipe, steps, height, width), "sigmas": get_default_z_image_sigmas(steps)}
 
 
 def _flux2(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
@@ -82,6 +88,9 @@ _SCHEDULES: dict[str, Schedule] = {
     "Flux2Pipeline": _flux2,
     "Flux2KleinPipeline": _flux2,
     "QwenImagePipeline": _packed,
+    "ZImagePipeline": _z_image,
+    "ChromaPipeline": _packed,
+    "OvisImagePipeline": _packed,
     "CogVideoXPipeline": _cogvideox,
     "HunyuanVideoPipeline": _hunyuan_video,
 }

@@ -1,5 +1,6 @@
 """The method of `taca.methods` that an arm names."""
 
+from taca.adaptive import MassRule, RatioRule
 from taca.methods import LogCountBias, MassOnly, Method, RandomDirection, RandomImageKeys, SharpeningOnly, Temperature
 
 
@@ -9,6 +10,10 @@ def method_of(arm) -> Method | None:
         return None if arm.until is None else Temperature(arm.gamma)
     if arm.method == "log-count-bias":
         return LogCountBias(arm.share)
+    if arm.method == "ratio-rule":
+        return RatioRule()
+    if arm.method == "mass-rule":
+        return MassRule(arm.method_seed)
     if arm.method in _DRAWN:
         return _DRAWN[arm.method](arm.gamma, arm.method_seed)
     return _PLAIN[arm.method](arm.gamma)

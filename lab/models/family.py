@@ -108,6 +108,21 @@ class Family(ABC):
             )
         return None
 
+    def check_drawn_guidance(self, key: str, given: float) -> None:
+        """Makes sure that images can be guided, by what the transformer embeds or by a second pass.
+
+        Args:
+            key: of the parameter that has the scale.
+
+        Raises:
+            LabError: a scale above 1, which the pipeline would ignore.
+        """
+        if given > 1 and not (self.guided or self.classifier_free):
+            raise LabError(
+                f"`{key}` is {given:g}, but this {self.transformer.__name__} embeds no guidance, and its pipeline draws "
+                "no second pass: set it to 1.0."
+            )
+
     def check_encoded(self, sample: Mapping[str, torch.Tensor]) -> None:
         """Makes sure that encoded samples are for this transformer.
 

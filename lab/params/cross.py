@@ -5,7 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.params.sampling import sample_faults
-from lab.params.sections import Adapter, Arm, Caption, Encode, Generate, Params, Prompts, PublishedAdapter, Score, Train
+from lab.params.sections import (
+    DRAWING,
+    WITHOUT_GAMMA,
+    Adapter,
+    Arm,
+    Caption,
+    Encode,
+    Generate,
+    Params,
+    Prompts,
+    PublishedAdapter,
+    Score,
+    Train,
+)
 from runtime.params.messages import closest, did_you_mean
 
 PARSERS = ("rules", "spacy", "spacy-3.6")  # whatever else `prompts.parser` says is a file's path
@@ -78,7 +91,7 @@ def _adapter_faults(name: str, adapter: Adapter, params: Params) -> Iterator[str
 def _arm_faults(name: str, arm: Arm) -> Iterator[str]:
     """A method's own numbers: missing, or said where nothing would go by them."""
     key = f"arms.{name}"
-    draws = arm.method.startswith("random-")
+    draws = arm.method in DRAWING
     if draws and arm.method_seed is None:
         yield f"`{key}.method_seed` is missing; it must be a seed, since `{key}.method` is {arm.method}."
     if not draws and arm.method_seed is not None:
@@ -89,8 +102,8 @@ def _arm_faults(name: str, arm: Arm) -> Iterator[str]:
     if (arm.method == "log-count-bias") != (arm.share is not None):
         needed = "must be given with" if arm.share is None else "is for"
         yield f"`{key}.share` {needed} the method log-count-bias alone, and `{key}.method` is {arm.method}."
-    if arm.method == "log-count-bias" and arm.gamma != 1:
-        yield f"`{key}.gamma` is {arm.gamma}, but must be 1.0, since log-count-bias goes by `{key}.share`."
+    if arm.method in WITHOUT_GAMMA and arm.gamma != 1:
+        yield f"`{key}.gamma` is {arm.gamma}, but must be 1.0, since `{key}.method` is {arm.method}, which has its own."
     if arm.until is not None and arm.until <= arm.threshold:
         yield f"`{key}.until` is {arm.until}, but must lie above `{key}.threshold`, {arm.threshold}."
     if arm.until is not None and arm.threshold_tokens is not None:

@@ -35,8 +35,13 @@ CaptionPrompt = Annotated[
 ]
 # Of mail or on the web.
 CONTACT = r"^(mailto:)?[^\s@]+@[^\s@]+\.[^\s@]+$|^https?://\S+$"
-# `random-...` draw by `method_seed`; log-count-bias goes by `share` and not by gamma.
-METHODS = ("temperature", "mass-only", "sharpening-only", "random-direction", "random-image-keys", "log-count-bias")
+METHODS = (
+    *("temperature", "mass-only", "sharpening-only", "random-direction", "random-image-keys"),
+    *("log-count-bias", "ratio-rule", "mass-rule"),
+)
+# Which of them draw, by `method_seed`, and which do not go by gamma.
+DRAWING = ("random-direction", "random-image-keys", "mass-rule")
+WITHOUT_GAMMA = ("log-count-bias", "ratio-rule", "mass-rule")
 Dtype = one_of("float32", "bfloat16", "float16")
 
 
@@ -230,7 +235,22 @@ class EndpointCaption(Section):
     retries: Count
 
 
-Caption = Annotated[PlainCaption | TableCaption | EndpointCaption, Field(discriminator="captioner")]
+class LlavaCaption(Section):
+    """Stage `caption`: LLaVA on this machine."""
+
+    captioner: one_of("llava")
+    table: CaptionTable
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name, as on the hub")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a commit, 40 hex digits")]
+    prompt: CaptionPrompt
+    max_tokens: Positive
+    temperature: Rate
+    seed: Seed
+    dtype: Dtype
+    batch_size: Positive
+
+
+Caption = Annotated[PlainCaption | TableCaption | EndpointCaption | LlavaCaption, Field(discriminator="captioner")]
 
 
 class Encode(Section):

@@ -96,6 +96,11 @@ def test_committed_parameters_are_the_defaults():
         ({"arms__baseline__threshold": float("nan")}, "`arms.baseline.threshold` is nan, but must be a number from 0"),
         ({"arms__baseline__method": "mass"}, "`arms.baseline.method` is 'mass', but must be one of temperature, mass-"),
         ({"arms__baseline__method": "random-direction"}, "`arms.baseline.method_seed` is missing; it must be a seed"),
+        ({"arms__baseline__method": "mass-rule"}, "`arms.baseline.method_seed` is missing; it must be a seed"),
+        (
+            {"arms__taca-free__method": "ratio-rule"},
+            "`arms.taca-free.gamma` is 1.2, but must be 1.0, since `arms.taca-",
+        ),
         ({"arms__baseline__method_seed": 3}, "`arms.baseline.method_seed` is 3, but `arms.baseline.method` is temp"),
         ({"arms__baseline__share": 0.5}, "`arms.baseline.share` is for the method log-count-bias alone"),
         ({"arms__baseline__method": "log-count-bias"}, "`arms.baseline.share` must be given with the method log-"),
@@ -106,7 +111,7 @@ def test_committed_parameters_are_the_defaults():
         ),
         (
             {"arms__taca-free__method": "log-count-bias", "arms__taca-free__share": 1.0},
-            "`arms.taca-free.gamma` is 1.2, but must be 1.0, since log-count-bias goes by `arms.taca-free.share`.",
+            "`arms.taca-free.gamma` is 1.2, but must be 1.0, since `arms.taca-free.method` is log-count-bias, which",
         ),
         ({"arms": {}}, "`arms` is {}, but must be a mapping of at least one name."),
         ({"adapters": {}}, "`adapters` is {}, but must be a mapping of at least one name."),

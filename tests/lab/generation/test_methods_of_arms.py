@@ -12,6 +12,7 @@ from lab.generation.load import load_drawing
 from lab.generation.methods import method_of
 from lab.params import validate
 from stages.report import arm_settings as reported
+from taca.adaptive import MassRule, RatioRule
 from taca.methods import LogCountBias, MassOnly, RandomDirection, RandomImageKeys, SharpeningOnly, Temperature
 
 ROOT = Path(__file__).parents[3]
@@ -21,6 +22,8 @@ METHODS = {
     "direction": ({"method": "random-direction", "method_seed": 3}, RandomDirection(1.2, 3)),
     "image-keys": ({"method": "random-image-keys", "method_seed": 4}, RandomImageKeys(1.2, 4)),
     "counts": ({"method": "log-count-bias", "share": 0.5, "gamma": 1.0}, LogCountBias(0.5)),
+    "ratio": ({"method": "ratio-rule", "gamma": 1.0}, RatioRule()),
+    "mass-rule": ({"method": "mass-rule", "method_seed": 5, "gamma": 1.0}, MassRule(5)),
     "below": ({"threshold": 900.0, "until": 970.0}, Temperature(1.2)),
     "taca": ({}, None),
 }
@@ -55,7 +58,7 @@ def test_an_arm_draws_by_its_method(params):
     widths = pipe.transformer.config
     generator = torch.Generator().manual_seed(0)
     call = {
-        "prompt_embeds": torch.randn(1, 8, widths.joint_attention_dim, generator=generator),
+        "prompt_embeds": torch.randn(1, 6, widths.joint_attention_dim, generator=generator),
         "pooled_prompt_embeds": torch.randn(1, widths.pooled_projection_dim, generator=generator),
         "guidance_scale": 1.0,
         "num_inference_steps": 12,
