@@ -30,8 +30,9 @@ def generate(run) -> None:
     torch.set_num_threads(run.params.threads)
     run.log_params(arm_settings(run.params, run.key))
     settings = run.params.generate
+    firsts = run.params.arms[run.key].images_per_prompt
     planned = plan_images(
-        read_table(Path("data/prompts.parquet")), settings.images_per_prompt, settings.seed, settings.limit
+        read_table(Path("data/prompts.parquet")), settings.images_per_prompt, settings.seed, settings.limit, firsts
     )
     folder = run.fresh(f"results/images/{run.key}")
     if "TACA_EARLIER_IMAGES" in os.environ:

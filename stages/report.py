@@ -115,7 +115,7 @@ def protocol(params) -> dict[str, object]:
     return {
         "base": params.base.name,
         "prompt source": prompt_source(prompts),
-        "images per prompt": generate.images_per_prompt,
+        "images per prompt": images_line(params),
         "seed of the images": generate.seed,
         "steps": generate.num_inference_steps,
         "number type": generate.dtype,
@@ -132,6 +132,14 @@ def prompt_source(prompts) -> str:
     if prompts.source == "compbench":
         return f"compbench, edition {prompts.edition}, split {prompts.split}"
     return f"{prompts.source}, split {prompts.split}, seed {prompts.seed}"
+
+
+def images_line(params) -> str:
+    """Images of each prompt, with the arms that draw fewer."""
+    numbers = {name: named.images_of(params, name) for name in params.arms}
+    most = params.generate.images_per_prompt
+    fewer = [f"{name} {number}" for name, number in numbers.items() if number < most]
+    return f"{most}; {', '.join(fewer)}" if fewer else str(most)
 
 
 def kernels(generate) -> dict[str, object]:

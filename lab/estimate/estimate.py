@@ -117,13 +117,13 @@ def _drawings(params: Params, base: Base, wanted: Callable[[str], bool]) -> Iter
     if not stages:
         return
     check_size(base.family, base.config("vae"), settings.height, settings.width)
-    planned, text = _planned(params), drawing.embed(base, settings)
-    prompts, images = len({image.prompt for image in planned}), len(planned)
-    text_flops = text.flops * -(-prompts // settings.batch_size)
+    text = drawing.embed(base, settings)
     kind = Work("generate", _transformer(base), precision_of(settings.dtype, settings.quantization), settings.compile)
     seen: dict[tuple, drawing.Drawing] = {}
     for stage, name in stages.items():
-        arm = params.arms[name]
+        arm, planned = params.arms[name], _planned(params, name)
+        prompts, images = len({image.prompt for image in planned}), len(planned)
+        text_flops = text.flops * -(-prompts // settings.batch_size)
         adapter = _adapter_of(params, arm)
         key = (adapter, arm.gamma, arm.guidance > 1, arm.adapter_scope)
         if key not in seen:
@@ -139,9 +139,11 @@ def _scorings(params: Params, wanted: Callable[[str], bool]) -> Iterator[Row]:
     stages = _stages("score", params.arms, wanted)
     if not stages or params.score.device != "cuda":
         return
-    usage = scoring.score(params.score, Counter(image.category for image in _planned(params)))
-    yield Row("weights of the scorers", disk=usage.weights, download=usage.weights)
-    yield from (Row(stage, usage.peak, usage.flops) for stage in stages)
+    counted = {stage: Counter(image.category for image in _planned(params, arm)) for stage, arm in stages.items()}
+    usages = {stage: scoring.score(params.score, images) for stage, images in counted.items()}
+    weights = next(iter(usages.values())).weights
+    yield Row("weights of the scorers", disk=weights, download=weights)
+    yield from (Row(stage, usage.peak, usage.flops) for stage, usage in usages.items())
 
 
 def _adapter_of(params: Params, arm: Arm) -> Adapter | None:
@@ -152,11 +154,11 @@ def _adapter_of(params: Params, arm: Arm) -> Adapter | None:
     return adapter if adapter.rank > 0 else None
 
 
-def _planned(params: Params) -> list[PlannedImage]:
-    generate = params.generate
+def _planned(params: Params, arm: str) -> list[PlannedImage]:
+    generate, firsts = params.generate, params.arms[arm].images_per_prompt
     # Whoever parses them, they are as many: the parser that needs no model.
     rows = prompts_of(params.prompts, RULES)
-    return plan_images(rows, generate.images_per_prompt, generate.seed, generate.limit)
+    return plan_images(rows, generate.images_per_prompt, generate.seed, generate.limit, firsts)
 
 
 def _transformer(base: Base) -> str:

@@ -30,12 +30,17 @@ class PlannedImage:
 
 
 def plan_images(
-    prompts: Sequence[dict], images_per_prompt: int, seed: int, limit: int | None = None
+    prompts: Sequence[dict],
+    images_per_prompt: int,
+    seed: int,
+    limit: int | None = None,
+    firsts: int | None = None,
 ) -> list[PlannedImage]:
     """Every image of an arm, in order, named as the benchmark names its own.
 
     Seeds count up from `seed` through all images, so no two images of an arm start from the same noise, and every arm
-    gives an image the same seed. A limit, to the first prompts of each category, changes no image's seed or name.
+    gives an image the same seed. A limit, to the first prompts of each category, changes no image's seed or name;
+    neither does `firsts`, which draws that many images of each prompt alone.
     """
     planned: list[PlannedImage] = []
     counts: dict[str, int] = {}
@@ -48,7 +53,12 @@ def plan_images(
                 PlannedImage(index, prompt["prompt"], prompt["category"], prompt["index"], seed + len(planned), path)
             )
     within = len(prompts) if limit is None else limit
-    return [image for image in planned if image.index < within * images_per_prompt]
+    drawn = images_per_prompt if firsts is None else firsts
+    return [
+        image
+        for image in planned
+        if image.index < within * images_per_prompt and image.index % images_per_prompt < drawn
+    ]
 
 
 def batches(planned: Sequence[PlannedImage], batch_size: int) -> Iterator[list[PlannedImage]]:

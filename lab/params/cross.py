@@ -55,6 +55,12 @@ def _reference_faults(params: Params) -> Iterator[str]:
         known = [*params.adapters, *params.published_adapters]
         if arm.adapter not in known:
             yield _no_such(f"arms.{name}.adapter", arm.adapter, "adapters", known)
+        most = params.generate.images_per_prompt
+        if arm.images_per_prompt is not None and arm.images_per_prompt > most:
+            yield (
+                f"`arms.{name}.images_per_prompt` is {arm.images_per_prompt}, but must be at most "
+                f"`generate.images_per_prompt`, {most}."
+            )
     if params.report.baseline not in params.arms:
         yield _no_such("report.baseline", params.report.baseline, "arms", list(params.arms))
 

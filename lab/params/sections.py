@@ -357,6 +357,8 @@ class Arm(Section):
     adapter: Name
     adapter_scope: one_of("early", "all")
     threshold_tokens: ChosenAt = None
+    # The first images of each prompt alone; null: all of `generate.images_per_prompt`.
+    images_per_prompt: Annotated[int | None, Field(ge=1, description="an integer of at least 1, or null")] = None
     # What happens to the text that image queries read, by `gamma` (docs/library.md); temperature is TACA.
     method: one_of(*METHODS) = "temperature"
     method_seed: Annotated[int | None, Field(ge=0, description="a seed of the methods that draw, or null")] = None

@@ -8,7 +8,7 @@ def arm_settings(params: Params, name: str) -> dict[str, object]:
 
     What is not known without the weights, such as the rank of an adapter that someone else trained, is left out.
     """
-    arm, prompts, images = params.arms[name], params.prompts, params.generate.images_per_prompt
+    arm, prompts, images = params.arms[name], params.prompts, images_of(params, name)
     return {
         **adapter_settings(params, arm.adapter),
         "method": arm.method if arm.method != "temperature" else _method(arm.gamma),
@@ -19,6 +19,11 @@ def arm_settings(params: Params, name: str) -> dict[str, object]:
         "guidance": arm.guidance,
         "protocol": f"{prompts.source}, split {prompts.split}, images per prompt {images}",
     }
+
+
+def images_of(params: Params, arm: str) -> int:
+    """Images that an arm draws of each prompt."""
+    return params.arms[arm].images_per_prompt or params.generate.images_per_prompt
 
 
 def training_settings(params: Params, name: str) -> dict[str, object]:

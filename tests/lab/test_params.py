@@ -95,6 +95,10 @@ def test_committed_parameters_are_the_defaults():
         ({"arms__baseline__threshold": -1}, "`arms.baseline.threshold` is -1, but must be a number from 0 to 1000"),
         ({"arms__baseline__threshold": float("nan")}, "`arms.baseline.threshold` is nan, but must be a number from 0"),
         ({"arms__baseline__method": "mass"}, "`arms.baseline.method` is 'mass', but must be one of temperature, mass-"),
+        (
+            {"arms__control__images_per_prompt": 9},
+            "`arms.control.images_per_prompt` is 9, but must be at most `generate",
+        ),
         ({"arms__baseline__method": "random-direction"}, "`arms.baseline.method_seed` is missing; it must be a seed"),
         ({"arms__baseline__method": "mass-rule"}, "`arms.baseline.method_seed` is missing; it must be a seed"),
         (
@@ -104,7 +108,7 @@ def test_committed_parameters_are_the_defaults():
         ({"arms__baseline__method_seed": 3}, "`arms.baseline.method_seed` is 3, but `arms.baseline.method` is temp"),
         ({"arms__baseline__share": 0.5}, "`arms.baseline.share` is for the method log-count-bias alone"),
         ({"arms__baseline__method": "log-count-bias"}, "`arms.baseline.share` must be given with the method log-"),
-        ({"arms__baseline__until": 900.0}, "`arms.baseline.until` is 900.0, but must lie above `arms.baseline.thres"),
+        ({"arms__baseline__until": 800.0}, "`arms.baseline.until` is 800.0, but must lie above `arms.baseline.thres"),
         (
             {"arms__baseline__until": 990.0, "arms__baseline__threshold_tokens": 4096},
             "`arms.baseline.until` is 990.0, but cannot be combined with `arms.baseline.threshold_tokens`",

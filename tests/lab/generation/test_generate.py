@@ -90,6 +90,15 @@ def test_names_and_seeds_follow_the_benchmarks_layout():
     assert [image.seed for image in planned] == list(range(42, 48))
 
 
+def test_an_arm_that_draws_fewer_images_draws_the_same_ones():
+    """By name, seed and number: its scores are compared with the others' prompt by prompt."""
+    all_three, firsts = plan_images(PROMPTS, 3, 42), plan_images(PROMPTS, 3, 42, firsts=1)
+    assert firsts == all_three[::3]
+    assert plan_images(PROMPTS, 3, 42, limit=1, firsts=2) == [
+        image for image in plan_images(PROMPTS, 3, 42, limit=1) if image.index % 3 < 2
+    ]
+
+
 def test_the_last_batch_is_padded():
     """Every batch has the same size, since another size would change rounding."""
     assert [len(batch) for batch in batches(PLANNED, 2)] == [2, 2]
