@@ -97,7 +97,7 @@ def test_committed_parameters_are_the_defaults():
         ({"arms__baseline__method": "mass"}, "`arms.baseline.method` is 'mass', but must be one of temperature, mass-"),
         (
             {"arms__control__images_per_prompt": 9},
-            "`arms.control.images_per_prompt` is 9, but must be at most `generate",
+            "`arms.control.images_per_prompt` is 9, but must be at most `gen",
         ),
         ({"arms__baseline__method": "random-direction"}, "`arms.baseline.method_seed` is missing; it must be a seed"),
         ({"arms__baseline__method": "mass-rule"}, "`arms.baseline.method_seed` is missing; it must be a seed"),

@@ -129,7 +129,8 @@ def test_arms_are_added_and_removed(repository, monkeypatch):
     overlay(repository, f"arms: {{taca-r64: null, stronger: {arm}}}\n")
     switch(monkeypatch, "mine")
     arms = load(repository / "params.yaml").arms
-    assert list(arms) == ["baseline", "taca-free", "lora-only", "taca-r16", "stronger"]
+    kept = ["baseline", "taca-free", "control", "lora-only", "lora-gamma", "taca-r16", "taca-r16-plain"]
+    assert list(arms) == [*kept, "stronger"]
     assert f"  stronger: {arm}\n" in (repository / "params.yaml").read_text()
 
 
