@@ -9,7 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
-from diffusers import FluxPipeline, FluxTransformer2DModel, SD3Transformer2DModel, StableDiffusion3Pipeline
+from diffusers import (
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+)
 from torch import nn
 
 from lab.errors import LabError
@@ -274,9 +280,10 @@ def shift_of(scheduler: Mapping, image_tokens: int) -> float:
     """The factor s by which a pipeline shifts sigma to s * sigma / (1 + (s - 1) * sigma) at a resolution.
 
     Args:
-        scheduler: the configuration of a `FlowMatchEulerDiscreteScheduler`.
+        scheduler: the configuration of a `FlowMatchEulerDiscreteScheduler`, whose file may leave out what is its default.
         image_tokens: of one image.
     """
+    scheduler = FlowMatchEulerDiscreteScheduler.from_config(dict(scheduler)).config
     if not scheduler["use_dynamic_shifting"]:
         return scheduler["shift"]
     fewest, most = scheduler["base_image_seq_len"], scheduler["max_image_seq_len"]

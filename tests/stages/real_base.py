@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from mlflow.tracking import MlflowClient
 
 from compbench.tables import read_table
 from lab.errors import LabError
@@ -24,6 +25,7 @@ from lab.params import profile
 from lab.training.lora import WEIGHTS, add_lora, save_lora
 from runtime.params import read_yaml
 from tests.compbench.command.tiny_published import write_weights
+from tests.conftest import STORE
 from tests.hub_server import HubServer
 from tests.lab.data.web import Web, encoded, file, picture, status
 from tests.published import make_checkpoint
@@ -84,6 +86,8 @@ def run_to_the_report(name: str, hub: HubServer, web: Web, tmp_path: Path, monke
     facts = json.loads((repository.root / "models/adapters/authors-r16/adapter.json").read_text())
     assert (facts["rank"], facts["alpha"]) == ([2], [2.0])
     assert facts["difference"].startswith("Against adapters trained here, it leaves out ")
+    models = MlflowClient(STORE.format(root=repository.root)).search_logged_models(["1"])
+    assert {model.name for model in models} >= set(params["published_adapters"])
     report = (repository.root / "results/report/index.html").read_text()
     assert f"authors-r16: {facts['difference']}\n" in told
     edition, parser = "edition before-2025-09, split train+val", "spacy 3.6.1 en_core_web_sm 3.6.0"
