@@ -65,7 +65,7 @@ class Timestep:
         Returns:
             float32 (B,), 0..1000.
         """
-        levels = _levels(scheduler).to(given.device)
+        levels = schedule_levels(scheduler).to(given.device)
         # The division by `scale` rounds a second time: half a unit in the last place each. A difference from 1 is
         # rounded as the 1 is.
         coarsest = given.dtype if given.dtype in (torch.float16, torch.bfloat16) else torch.float32
@@ -80,7 +80,7 @@ class Timestep:
         return torch.where((points[found] - told).abs() <= tolerance, levels[found], self.level(given))
 
 
-def _levels(scheduler: object) -> torch.Tensor:
+def schedule_levels(scheduler: object) -> torch.Tensor:
     """The noise levels, 0..1000, of a scheduler's timesteps."""
     points = torch.as_tensor(scheduler.timesteps).to(torch.float32)
     scale = 1000 / scheduler.config.num_train_timesteps

@@ -352,7 +352,7 @@ def omnigen(batch: int, normal: Callable) -> dict:
         "input_ids": torch.arange(TEXT_TOKENS + 4).expand(batch, -1).clone(),
         "input_img_latents": [normal(1, 4, 4, 4) for _ in range(batch)],
         "input_image_sizes": {sample: [[2 + sample, 6 + sample]] for sample in range(batch)},
-        "attention_mask": torch.ones(batch, length, length).tril(),
+        "attention_mask": torch.ones_like(normal(batch, length, length)).tril(),
         "position_ids": torch.arange(length).expand(batch, -1),
     }
 
@@ -363,6 +363,31 @@ def prx(batch: int, normal: Callable) -> dict:
         "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12),
         "attention_mask": text_mask(batch),
     }
+
+
+HEADS = {"attention_head_dim": 8, "num_attention_heads": 2}
+MOTIF = {
+    **HEADS,
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_layers": 1,
+    "num_single_layers": 2,
+    "num_decoder_layers": 1,
+    "text_embed_dim": 12,
+    "image_embed_dim": 9,
+    "rope_axes_dim": AXES,
+    "enable_text_cross_attention_dual": True,
+}
+
+
+def motif_model() -> torch.nn.Module:
+    """Whose embedding of the timestep takes no float64."""
+    model = diffusers.MotifVideoTransformer3DModel(**MOTIF)
+    embedding = model.time_text_embed
+    embedding.time_proj.register_forward_hook(
+        lambda *call: call[-1].to(embedding.timestep_embedder.linear_1.weight.dtype)
+    )
+    return model
 
 
 Z_IMAGE = {
@@ -377,7 +402,6 @@ Z_IMAGE = {
     "axes_lens": [128, 16, 16],
 }
 
-HEADS = {"attention_head_dim": 8, "num_attention_heads": 2}
 FLUX = {**HEADS, "in_channels": 4, "num_layers": 2, "num_single_layers": 2, "joint_attention_dim": 12}
 CHROMA = {
     **FLUX,
@@ -743,26 +767,17 @@ CASES = (
     FamilyCase(
         "motifvideo",
         "MotifVideoTransformer3DModel",
-        {
-            **HEADS,
-            "in_channels": 4,
-            "out_channels": 4,
-            "num_layers": 1,
-            "num_single_layers": 2,
-            "num_decoder_layers": 1,
-            "text_embed_dim": 12,
-            "image_embed_dim": 9,
-            "rope_axes_dim": AXES,
-            "enable_text_cross_attention_dual": True,
-        },
+        {},
         motif,
         raw,
+        build=motif_model,
     ),
     FamilyCase(
         "easyanimate",
         "EasyAnimateTransformer3DModel",
         {
-            **HEADS,
+            "attention_head_dim": 16,
+            "num_attention_heads": 2,
             "in_channels": 4,
             "out_channels": 4,
             "patch_size": 2,
