@@ -78,7 +78,9 @@ def context_parallel(transformer: nn.Module) -> object | None:
 def _cache(transformer: nn.Module) -> str | None:
     """The name of what caches, whether `enable_cache` or a function such as `apply_first_block_cache` put it there."""
     if getattr(transformer, "is_cache_enabled", False):
-        return type(transformer._cache_config).__name__
+        name = type(transformer._cache_config).__name__
+        # Keys of the text are kept before they are scaled, and do not change from step to step.
+        return None if name == "TextKVCacheConfig" else name
     # `vars`: nn.Module looks long for an attribute that is not there, and this is asked in every active pass.
     registries = [
         vars(module)["_diffusers_hook"] for module in transformer.modules() if "_diffusers_hook" in vars(module)

@@ -28,8 +28,13 @@ DYNAMIC = {"use_dynamic_shifting": True}
 # Pipeline, case, changes to the model, options of the scheduler, arguments of the call.
 PIPELINES = {
     "ZImagePipeline": ("zimage", {}, DYNAMIC, LISTS),
-    "ChromaPipeline": ("chroma", {"in_channels": 16}, DYNAMIC, PROMPTS | masks()),
-    "OvisImagePipeline": ("ovis", {"in_channels": 16, "out_channels": 16}, DYNAMIC, PROMPTS),
+    "ChromaPipeline": ("chroma", {"in_channels": 16}, DYNAMIC, PROMPTS | masks(torch.bool)),
+    "OvisImagePipeline": (
+        "ovis",
+        {"in_channels": 16, "out_channels": 16},
+        DYNAMIC,
+        PROMPTS | {"negative_prompt": None},
+    ),
     "Lumina2Pipeline": ("lumina2", {}, DYNAMIC, PROMPTS | masks()),
     "CogView4Pipeline": ("cogview4", {}, DYNAMIC, PROMPTS),
     "AuraFlowPipeline": ("auraflow", {}, {}, PROMPTS | masks()),
@@ -40,17 +45,20 @@ PIPELINES = {
         {"prompt_embeds": embeds(1, 6, 16), "negative_prompt_embeds": embeds(1, 6, 16), "num_frames": 7}
         | masks(torch.bool),
     ),
-    "Krea2Pipeline": (
-        "krea2",
-        {"in_channels": 16},
+    "HiDreamImagePipeline": (
+        "hidream",
+        {},
         DYNAMIC,
         {
-            "prompt_embeds": embeds(1, 6, 2, 16),
-            "negative_prompt_embeds": embeds(1, 6, 2, 16),
-            "prompt_embeds_mask": torch.ones(1, 6, dtype=torch.bool),
-            "negative_prompt_embeds_mask": torch.ones(1, 6, dtype=torch.bool),
+            "prompt_embeds_t5": embeds(1, 6, 12),
+            "negative_prompt_embeds_t5": embeds(1, 6, 12),
+            "prompt_embeds_llama3": embeds(4, 1, 5, 10),
+            "negative_prompt_embeds_llama3": embeds(4, 1, 5, 10),
+            "pooled_prompt_embeds": embeds(1, 11),
+            "negative_pooled_prompt_embeds": embeds(1, 11),
         },
     ),
+    "GlmImagePipeline": ("glmimage", {}, DYNAMIC, PROMPTS | {"prior_token_ids": torch.arange(16)[None]}),
 }
 
 
@@ -75,6 +83,7 @@ def test_the_first_steps_are_the_active_ones(name):
     torch.manual_seed(0)
     model = getattr(diffusers, case.transformer)(**{**case.config, **changes}).eval()
     pipe = pipeline(getattr(diffusers, name), model, FlowMatchEulerDiscreteScheduler(**schedule))
+    pipe.default_sample_size = 8
     stock = draw(pipe, options)
     levels = schedule_levels(pipe.scheduler)
     assert levels[0] > levels[1] > levels[2] > levels[3]
