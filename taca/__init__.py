@@ -3,11 +3,25 @@
 Importing this package loads neither torch nor diffusers; the names below do, on first use.
 """
 
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from taca.hooks import TacaConfig, apply_taca, is_applied, remove_taca, taca
     from taca.steps import active_steps
+
+_OTHER = "Another tool called taca is installed, whose files and this package's overwrite each other"
+
+try:
+    _about = metadata.metadata("taca")
+except metadata.PackageNotFoundError:
+    pass
+else:
+    # This package had that name itself; an installation from then is no harm.
+    if "Summary" not in _about or not _about["Summary"].startswith("Temperature-Adjusted Cross-modal Attention"):
+        raise ImportError(
+            f"{_OTHER}: uninstall both, then `pip install taca-diffusers`, or keep them in two environments."
+        )
 
 __version__ = "0.1.0"
 __all__ = ["TacaConfig", "__version__", "active_steps", "apply_taca", "is_applied", "remove_taca", "taca"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
@@ -33,9 +34,9 @@ class ScopedAdapter:
             raise TacaError(f"`adapter` is {self.name!r}, and peft is not installed: install it with pip.") from None
 
         tuned = [module for module in transformer.modules() if isinstance(module, BaseTunerLayer)]
-        layers = [layer for layer in tuned if self.name in layer._get_available_adapters()]
+        layers = [layer for layer in tuned if self.name in _adapters_of(layer)]
         if not layers:
-            known = sorted({found for layer in tuned for found in layer._get_available_adapters()})
+            known = sorted({found for layer in tuned for found in _adapters_of(layer)})
             raise TacaError(
                 f"`adapter` is {self.name!r}, and this {type(transformer).__name__} has "
                 f"{', '.join(map(repr, known)) if known else 'none'}: load it first, by that `adapter_name`."
@@ -52,7 +53,8 @@ class ScopedAdapter:
     def switched(self, transformer: nn.Module, on: bool) -> Iterator[None]:
         """The adapter on or off; on exit it is what it was."""
         layers = self._layers(transformer)
-        # Not by peft's own methods: they also change which weights require gradients.
+        # Not by peft's `set_adapter` and `enable_adapters`, which also change which weights require gradients.
+        # Invariant: a layer's forward pass reads these two fields, and nothing else says which adapters are on.
         before = [(layer._active_adapter, layer._disable_adapters) for layer in layers]
         try:
             for layer in layers:
@@ -65,3 +67,8 @@ class ScopedAdapter:
         finally:
             for layer, (active, disabled) in zip(layers, before, strict=True):
                 layer._active_adapter, layer._disable_adapters = active, disabled
+
+
+def _adapters_of(layer: Any) -> set[str]:
+    """Names of the adapters that a layer of peft holds weights of."""
+    return {name for weights in layer.adapter_layer_names for name in getattr(layer, weights, {})}

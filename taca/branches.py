@@ -2,30 +2,37 @@
 
 Some pipelines put both branches into one batch, others make a call for each. Which of them a pass holds is told by the
 pass itself and the call of the pipeline that makes it. A pipeline's attributes do not tell: dynamic guidance changes
-them from step to step, and several pipelines may share one transformer.
+them from step to step, and several pipelines may share one transformer. A modular pipeline's guider says it.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from types import MethodType
+from types import FrameType, MethodType
+from typing import Any
 
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModularPipeline
 from torch import nn
 
 from taca.errors import TacaError
 
-# What diffusers' pipelines, and with `pred_` its guiders, call the `cache_context` of a pass of one branch.
-_NAMES = {"cond": True, "pred_cond": True, "pred_cond_skip": True, "uncond": False, "pred_uncond": False}
+# What diffusers' pipelines call the `cache_context` of a pass of one branch, and its guiders their predictions.
+_NAMES = {"cond": True, "uncond": False}
+_GUIDED = {"pred_cond": True, "pred_uncond": False}
 # How their calls name the embeddings of the two branches.
 _TEXTS = ("prompt_embeds", "negative_prompt_embeds")
 
 
 class Branches:
-    """Tells the branches of the passes of one transformer, until `close`."""
+    """Tells the branches of the passes of one transformer, until `close`.
 
-    def __init__(self, transformer: nn.Module):
+    Args:
+        text: what the transformer calls its argument of text embeddings.
+    """
+
+    def __init__(self, transformer: Any, text: str):
+        self.text = text
         self.name: str | None = None
         if hasattr(type(transformer), "cache_context"):
             own = MethodType(type(transformer).cache_context, transformer)
@@ -37,20 +44,18 @@ class Branches:
         Raises:
             TacaError: the pass does not say.
         """
-        if self.name in _NAMES:
-            return [_NAMES[self.name]] * batch
-        pipeline = _drawing()
-        images = len(pipeline["latents"]) if pipeline else None
-        if pipeline and batch == 2 * images:
-            # In this order in every pipeline of diffusers.
-            return [False] * images + [True] * images
+        drawing = _drawing()
+        for branch in (_branch_named(self.name), _branch_guided(drawing)):
+            if branch is not None:
+                return [branch] * batch
+        text = arguments.get(self.text)
+        told = _by_texts(text, drawing) if isinstance(text, list) else _halves(drawing, batch)
+        if told is not None:
+            return told
         # Skip-layer guidance makes a further call, with the conditional branch alone.
-        if arguments.get("skip_layers") is not None:
-            return [True] * batch
-        text = arguments["encoder_hidden_states"]
-        positive, negative = (pipeline and text is pipeline.get(name) for name in _TEXTS)
-        if positive != negative:
-            return [positive] * batch
+        branch = True if arguments.get("skip_layers") is not None else _by_text(text, drawing)
+        if branch is not None:
+            return [branch] * batch
         raise TacaError(
             "`branches` is conditional, and this forward pass does not say which branch of classifier-free guidance it "
             "belongs to: draw with one of diffusers' own pipelines, or use both."
@@ -73,18 +78,70 @@ def _noted(
         branches.name = before
 
 
-def _drawing() -> Mapping | None:
-    """The variables of the innermost call of a pipeline, such as its `latents`; None outside of any.
+def _drawing() -> Mapping[str, Any]:
+    """The variables of the innermost call of a pipeline, such as its `latents`; none outside of any.
 
-    How many images are drawn stands nowhere else: a batch of two equal latents may be both branches of one image, or
-    two prompts from one seed without guidance.
+    Of a modular pipeline it is the call of the block that runs the transformer. How many images are drawn stands
+    nowhere else: a batch of two equal latents may be both branches of one image, or two prompts from one seed without
+    guidance.
     """
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
+        names = set(frame.f_code.co_varnames)
         # Asked for its variables, a frame keeps a copy of them: those of no other function are to outlive their `del`.
-        if {"self", "latents"} <= set(frame.f_code.co_varnames):
+        if {"self", "latents"} <= names or {"components", "block_state"} <= names:
             variables = frame.f_locals
             if isinstance(variables.get("self"), DiffusionPipeline) and variables.get("latents") is not None:
                 return variables
+            if isinstance(variables.get("components"), ModularPipeline):
+                return variables
         frame = frame.f_back
-    return None
+    return {}
+
+
+def _branch_named(name: str | None) -> bool | None:
+    """The branch that a `cache_context` or a guider's prediction names: `pred_cond_skip` is a conditional one too."""
+    if name is None:
+        return None
+    if name in _NAMES:
+        return _NAMES[name]
+    return next((branch for start, branch in _GUIDED.items() if name == start or name.startswith(f"{start}_")), None)
+
+
+def _branch_guided(drawing: Mapping[str, Any]) -> bool | None:
+    """The branch that a modular pipeline's guider computes; None where no guider is at work.
+
+    Not `guider.is_conditional`: of skip-layer guidance alone it takes the second pass for the unconditional one. A
+    guider marks each batch that it prepares with what is predicted from it, and reads the marks when it puts the
+    predictions together.
+    """
+    batch = drawing.get("guider_state_batch")
+    return None if batch is None else _branch_named(getattr(batch, drawing["components"].guider._identifier_key))
+
+
+def _own_texts(drawing: Mapping[str, Any]) -> list[Any]:
+    """The embeddings of the two branches, as the call that draws has them."""
+    state = drawing.get("block_state")
+    return [drawing.get(name) if state is None else getattr(state, name, None) for name in _TEXTS]
+
+
+def _by_text(text: object, drawing: Mapping[str, Any]) -> bool | None:
+    """The branch whose embeddings a pass is given."""
+    positive, negative = (text is not None and text is own for own in _own_texts(drawing))
+    return positive if positive != negative else None
+
+
+def _by_texts(texts: list[Any], drawing: Mapping[str, Any]) -> list[bool] | None:
+    """The branches of a batch whose embeddings are a list, one for each sample."""
+    told = [[any(text is one for one in own or []) for own in _own_texts(drawing)] for text in texts]
+    if any(positive == negative for positive, negative in told):
+        return None
+    return [positive for positive, _ in told]
+
+
+def _halves(drawing: Mapping[str, Any], batch: int) -> list[bool] | None:
+    """Both branches in one batch: in every pipeline of diffusers that passes a tensor the unconditional is first."""
+    if drawing.get("latents") is None or batch != 2 * len(drawing["latents"]):
+        return None
+    images = len(drawing["latents"])
+    return [False] * images + [True] * images

@@ -24,8 +24,10 @@ def check_combinations(transformer: nn.Module) -> None:
     """Makes sure that nothing is enabled on a transformer under which TACA would be silently wrong.
 
     Raises:
-        TacaError: a replica of DataParallel, an output cache, or ring attention by PyTorch's own kernel.
+        TacaError: a replica of DataParallel, an output cache, skipped attention scores, or ring attention by PyTorch's
+            own kernel.
     """
+    # What `torch.nn.DataParallel` sets on the copies that it makes for each pass.
     if "_is_replica" in vars(transformer):
         raise TacaError(
             "DataParallel runs copies of the transformer that share their processors with it: use "
@@ -36,6 +38,11 @@ def check_combinations(transformer: nn.Module) -> None:
         raise TacaError(
             f"{cache} keeps parts of one step for another, also across the step at which TACA ends: "
             "call `disable_cache()`, or remove its hooks, first."
+        )
+    if _skips_scores(transformer):
+        raise TacaError(
+            "A layer's attention scores are skipped, as perturbed-attention guidance does, and diffusers skips none "
+            "where queries are fewer than keys, as they are under TACA: use another guider, or skip whole layers."
         )
     context = context_parallel(transformer)
     if context is not None and context.ring_degree > 1 and _backend(transformer) == AttentionBackendName.NATIVE:
@@ -71,22 +78,32 @@ def _computed_in(hidden_states: torch.Tensor) -> torch.dtype:
 
 
 def context_parallel(transformer: nn.Module) -> object | None:
-    """The configuration that `enable_parallelism` gave, if it splits the tokens."""
+    """The configuration that `enable_parallelism` gave, if it splits the tokens; it is kept nowhere else."""
     return getattr(getattr(transformer, "_parallel_config", None), "context_parallel_config", None)
 
 
 def _cache(transformer: nn.Module) -> str | None:
     """The name of what caches, whether `enable_cache` or a function such as `apply_first_block_cache` put it there."""
     if getattr(transformer, "is_cache_enabled", False):
+        # `enable_cache` keeps its configuration here as long as `is_cache_enabled` says yes.
         name = type(transformer._cache_config).__name__
         # Keys of the text are kept before they are scaled, and do not change from step to step.
         return None if name == "TextKVCacheConfig" else name
-    # `vars`: nn.Module looks long for an attribute that is not there, and this is asked in every active pass.
+    return next((type(hook).__name__ for hook in _hooks(transformer) if type(hook).__module__ in _CACHES), None)
+
+
+def _skips_scores(transformer: nn.Module) -> bool:
+    return any(getattr(hook, "skip_attention_scores", False) for hook in _hooks(transformer))
+
+
+def _hooks(transformer: nn.Module) -> list[object]:
+    """Those of diffusers, on the transformer and all that is inside."""
+    # A hook of diffusers is in force as long as it is in the registry that its module keeps under this name. `vars`:
+    # nn.Module looks long for an attribute that is not there, and this is asked in every active pass.
     registries = [
         vars(module)["_diffusers_hook"] for module in transformer.modules() if "_diffusers_hook" in vars(module)
     ]
-    hooks = [type(hook) for registry in registries for hook in registry.hooks.values()]
-    return next((hook.__name__ for hook in hooks if hook.__module__ in _CACHES), None)
+    return [hook for registry in registries for hook in registry.hooks.values()]
 
 
 def _backend(transformer: nn.Module) -> AttentionBackendName:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModularPipeline
 from torch import nn
 
 import taca.processors as processors
@@ -371,6 +371,9 @@ def latents_of(arguments: Mapping, family: Family) -> torch.Tensor:
     return latents
 
 
+PIPELINES = (DiffusionPipeline, ModularPipeline)
+
+
 def transformer_of(model: object) -> nn.Module:
     """A transformer itself, that of a pipeline, or the one inside of what was put around it.
 
@@ -380,7 +383,7 @@ def transformer_of(model: object) -> nn.Module:
     Raises:
         TacaError: a pipeline that has none.
     """
-    transformer = getattr(model, "transformer", None) if isinstance(model, DiffusionPipeline) else model
+    transformer = getattr(model, "transformer", None) if isinstance(model, PIPELINES) else model
     if transformer is None:
         raise TacaError(
             f"{type(model).__name__} has no transformer, and TACA acts on one: pass a pipeline around one, "
@@ -434,6 +437,14 @@ def check_stock(modules: dict[nn.Module, AttentionSite]) -> None:
         kind = type(module.processor)
         if kind.__name__ not in site.stock or not kind.__module__.startswith("diffusers."):
             raise TacaError(
-                f"TACA replaces {site.stock[0]} and found {type(module.processor).__name__}: unload IP "
-                "adapters, or put the stock processor back with `set_attn_processor`."
+                f"TACA replaces {site.stock[0]}, and does not support {kind.__name__}, which it found: {_remedy(kind)}."
             )
+
+
+def _remedy(processor: type) -> str:
+    """Where a pipeline relies on its own processor (PAG's, one that caches keys), the stock one would draw wrongly."""
+    if "IPAdapter" in processor.__name__:
+        return "call `unload_ip_adapter()`"
+    if processor.__module__.startswith("diffusers."):
+        return "draw without TACA, or with a pipeline that has the stock processors"
+    return "put the stock processor back with `set_attn_processor`"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from taca.errors import TacaError
-from taca.schedule import is_active
+from taca.schedule import is_active, level_of_index
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class Timestep:
         Pipelines round them to the latents' dtype. A timestep may lie within that rounding of several of the schedule's
         points; it then is the scheduler's current one, or else the nearest. One near none of them stands for itself.
 
+        Worked example, in bfloat16, whose numbers are 4 apart from 512 to 1024 and 1/256 apart from 0.5 to 1: a
+        pipeline that passes t / 1000 rounds t = 966, 968 and 970 to 968, and 0.968 to 248/256, which times 1000 is
+        968.75. At threshold 970 none would act, though one should. Each differs from 968.75 by less than the
+        tolerance, 968.75 / 128 = 7.6; which of them it is, the scheduler knows: the step that it is at.
+
         Args:
             given: what the pass was given, shape (B,).
             scheduler: of a pipeline, with its `timesteps` set.
@@ -78,6 +83,17 @@ class Timestep:
         current = torch.full_like(nearest, _current_index(scheduler, len(points)))
         found = torch.where((points[current] - told).abs() <= tolerance, current, nearest)
         return torch.where((points[found] - told).abs() <= tolerance, levels[found], self.level(given))
+
+
+def noise_of(level: torch.Tensor, scheduler: object) -> torch.Tensor:
+    """The noise levels, 0..1000, at timesteps on that scale: diffusion's count steps of training, and are none.
+
+    Flow matching's timesteps, also of a diffusion scheduler with flow matching's sigmas, are returned as they are.
+    """
+    alphas_cumprod = getattr(scheduler, "alphas_cumprod", None)
+    if alphas_cumprod is None or scheduler.config.get("use_flow_sigmas"):
+        return level
+    return level_of_index(level * len(alphas_cumprod) / 1000, alphas_cumprod)
 
 
 def schedule_levels(scheduler: object) -> torch.Tensor:

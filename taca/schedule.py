@@ -47,13 +47,14 @@ def level_of_index(index: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.T
     """The noise levels of a diffusion scheduler's timesteps, which count its steps of training and are no levels.
 
     Args:
-        index: of steps of training, any shape.
+        index: of steps of training, any shape; what lies between two of them goes to the nearest.
         alphas_cumprod: the share of the image's variance after each step, (steps,).
 
     Returns:
         The weight of the noise where weights of image and noise add up to 1, as in flow matching; float64, 0..1000.
     """
-    image = alphas_cumprod.to(torch.float64).to(index.device)[index.long()]
+    steps = index.round().long().clamp(0, len(alphas_cumprod) - 1)
+    image = alphas_cumprod.to(torch.float64).to(index.device)[steps]
     noise = (1 - image).clamp_min(0).sqrt()
     return 1000 * noise / (image.sqrt() + noise)
 
@@ -68,7 +69,8 @@ def is_active(timestep: torch.Tensor, threshold: float) -> torch.Tensor:
     Returns:
         Boolean tensor of `timestep`'s shape.
     """
-    # Compared in a 16-bit dtype, the threshold itself would be rounded: 970 is no bfloat16 number.
+    # Compared in a 16-bit dtype, the threshold itself would be rounded. bfloat16 keeps 8 bits: from 512 to 1024 its
+    # numbers are 4 apart, so 970 would become 968, and the step at t = 968 would act, which is below the threshold.
     return timestep.to(torch.promote_types(timestep.dtype, torch.float32)) >= threshold
 
 

@@ -1,19 +1,19 @@
 """In which steps of a pipeline TACA will act, before anything is drawn."""
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from diffusers import DiffusionPipeline
+import torch
 
 from taca.config import TacaConfig, config_of
-from taca.errors import TacaError
 from taca.hooks import applied_config
+from taca.noise import noise_of
+from taca.schedule import is_active
+from taca.schedules import schedule_of
 
 
 def active_steps(
-    pipe: DiffusionPipeline,
+    pipe: Any,
     num_inference_steps: int,
     height: int,
     width: int,
@@ -23,7 +23,7 @@ def active_steps(
     """The steps in which TACA acts, and their noise levels; nothing is drawn and the pipeline stays as it is.
 
     Args:
-        pipe: that draws images or videos from a prompt alone.
+        pipe: a pipeline of diffusers that draws images or videos from a prompt alone.
         num_inference_steps, height, width: as the pipeline is to be called with; height and width in pixels.
         config, **fields: as in `apply_taca`; without them the configuration that is applied, or else the default.
 
@@ -33,80 +33,12 @@ def active_steps(
     Raises:
         TacaError: a pipeline that makes its schedule in another way, such as from an image.
     """
-    schedule = _SCHEDULES.get(type(pipe).__name__)
-    if schedule is None:
-        raise TacaError(
-            f"The schedule of {type(pipe).__name__} is not known before it draws: pass one of {', '.join(_SCHEDULES)}."
-        )
+    schedule = schedule_of(pipe)
     if config is None and not fields:
         config = applied_config(pipe)
-    threshold = config_of(config, fields).threshold
+    config = config_of(config, fields)
     scheduler = copy.deepcopy(pipe.scheduler)
     scheduler.set_timesteps(**schedule(pipe, num_inference_steps, height, width))
-    return [(step, t) for step, t in enumerate(scheduler.timesteps.tolist()) if t >= threshold]
-
-
-Schedule = Callable[[DiffusionPipeline, int, int, int], dict[str, Any]]
-"""What a pipeline passes to its scheduler's `set_timesteps`, from the pipeline, its steps, height and width."""
-
-
-def _sd3(pipe: DiffusionPipeline, steps: int, height: int, width: int) -> dict[str, Any]:
-    if not pipe.scheduler.config.get("use_dynamic_shifting"):
-        return {"num_inference_steps": steps}
-    pixels = pipe.vae_scale_factor * pipe.transformer.config.patch_size
-    return {"num_inference_steps": steps, "mu": _linear_shift(pipe, (height // pixels) * (width // pixels), 1.16)}
-
-
-def _packed(pipe: DiffusionPipeline, steps: int, height: int, width: int) -> dict[str, Any]:
-    """FLUX.1 and Qwen-Image: two by two latent pixels a token."""
-    return {**_sigmas(pipe, steps), "mu": _linear_shift(pipe, _packed_tokens(pipe, height, width), 1.15)}
-
-
-def _flux2(pipe: DiffusionPipeline, steps: int, height: int, width: int) -> dict[str, Any]:
-    from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
-
-    return {**_sigmas(pipe, steps), "mu": compute_empirical_mu(_packed_tokens(pipe, height, width), steps)}
-
-
-def _cogvideox(pipe: DiffusionPipeline, steps: int, height: int, width: int) -> dict[str, Any]:
-    return {"num_inference_steps": steps}
-
-
-def _hunyuan_video(pipe: DiffusionPipeline, steps: int, height: int, width: int) -> dict[str, Any]:
-    return {"sigmas": np.linspace(1.0, 0.0, steps + 1)[:-1]}
-
-
-def _sigmas(pipe: DiffusionPipeline, steps: int) -> dict[str, Any]:
-    if pipe.scheduler.config.get("use_flow_sigmas"):
-        return {"num_inference_steps": steps}
-    return {"sigmas": np.linspace(1.0, 1 / steps, steps)}
-
-
-def _packed_tokens(pipe: DiffusionPipeline, height: int, width: int) -> int:
-    pixels = 2 * pipe.vae_scale_factor
-    return (height // pixels) * (width // pixels)
-
-
-def _linear_shift(pipe: DiffusionPipeline, image_tokens: int, max_shift: float) -> float:
-    """Linear in the number of image tokens; the defaults are those of the pipelines."""
-    from diffusers.pipelines.flux.pipeline_flux import calculate_shift
-
-    config = pipe.scheduler.config
-    return calculate_shift(
-        image_tokens,
-        config.get("base_image_seq_len", 256),
-        config.get("max_image_seq_len", 4096),
-        config.get("base_shift", 0.5),
-        config.get("max_shift", max_shift),
-    )
-
-
-_SCHEDULES: dict[str, Schedule] = {
-    "StableDiffusion3Pipeline": _sd3,
-    "FluxPipeline": _packed,
-    "Flux2Pipeline": _flux2,
-    "Flux2KleinPipeline": _flux2,
-    "QwenImagePipeline": _packed,
-    "CogVideoXPipeline": _cogvideox,
-    "HunyuanVideoPipeline": _hunyuan_video,
-}
+    timesteps = torch.as_tensor(scheduler.timesteps)
+    levels = noise_of(timesteps, scheduler) if config.threshold_of == "noise" else timesteps
+    return [(step, timesteps[step].item()) for step in is_active(levels, config.threshold).nonzero().flatten().tolist()]

@@ -2,10 +2,8 @@
 
 import ast
 import re
-import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,19 +20,6 @@ PACKAGES = ("taca", "compbench", "lab", "runtime", "stages", "flows")
 
 def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
-
-
-@pytest.mark.slow
-def test_the_wheel_holds_the_method_and_the_benchmark_alone(tmp_path):
-    tree = tmp_path / "tree"  # the build leaves folders behind
-    shutil.copytree(ROOT, tree, ignore=lambda folder, names: {name for name in names if name.startswith(".")})
-    build = ["wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(tmp_path), str(tree)]
-    subprocess.run([sys.executable, "-m", "pip", *build], check=True, cwd=tmp_path)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
-    assert {name for name in names if not name.endswith(".dist-info")} == {"taca", "compbench"}
-    for file in ("color_val.txt", "before-2025-09/color_val.txt", "spacy-3.6.jsonl.xz"):
-        assert f"compbench/val_prompts/{file}" in zipfile.ZipFile(wheel).namelist()
 
 
 def test_the_method_needs_torch_and_diffusers_alone():

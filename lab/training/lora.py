@@ -75,15 +75,21 @@ def check_targets(transformer: torch.nn.Module, rank: int, targets: Sequence[str
 def save_lora(transformer: torch.nn.Module, folder: Path, facts: Mapping[str, str]) -> None:
     """Writes the adapter to `folder` in diffusers' layout; `facts` join the file's metadata.
 
+    alpha / rank is multiplied into B, and alpha written as the rank: who reads no alpha takes it to be the rank. Keys
+    called `.alpha`, which other readers would take, are refused by diffusers' loader for SD3.
+
     The header's entries are sorted, since the library writes them in an order that changes from run to run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = transformer.peft_config["default"].to_dict()
     config["target_modules"] = sorted(config["target_modules"])
+    scale = config["lora_alpha"] / config["r"]
+    weights = get_peft_model_state_dict(transformer)
+    weights = {name: weight * scale if ".lora_B." in name else weight for name, weight in weights.items()}
     family_of(transformer).pipeline.save_lora_weights(
         folder,
-        transformer_lora_layers=get_peft_model_state_dict(transformer),
-        transformer_lora_adapter_metadata=config,
+        transformer_lora_layers=weights,
+        transformer_lora_adapter_metadata=config | {"lora_alpha": config["r"]},
     )
     _sort_header(folder / WEIGHTS, facts)
 

@@ -1,11 +1,11 @@
 """Puts processors in place for a while."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import nn
 
-Processors = dict[nn.Module, object]
+Processors = Mapping[nn.Module, object]
 """Attention modules and the processor that each is to have."""
 
 

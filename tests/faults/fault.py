@@ -18,6 +18,9 @@ from tests.conftest import Toy
 
 # What DVC adds of its own where a stage ends with a fault.
 OF_DVC = re.compile(r"ERROR: failed to reproduce '[^']+': failed to run: .*, exited with \d+|")
+# In a user namespace, where the owner of the files is such a number, and no root who may everything.
+NOBODY = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
+NAMES = ("USER", "LOGNAME", "LNAME", "USERNAME")
 
 
 class Place(Toy):
@@ -45,11 +48,15 @@ class Place(Toy):
         assert old in text
         self.write(path, text.replace(old, new, 1))
 
-    def execute(self, command: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess:
-        """Runs a command, in which `{port}` stands for a port that is taken."""
+    def execute(self, fault: "Fault") -> subprocess.CompletedProcess:
+        """Runs the command of a fault, in which `{port}` stands for a port that is taken."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            first, *others = shlex.split(command.replace("{port}", str(taken.getsockname()[1])))
-            return self.run(sys.executable if first == "python" else first, *others, **environment)
+            first, *others = shlex.split(fault.command.replace("{port}", str(taken.getsockname()[1])))
+            command = [sys.executable if first == "python" else first, *others]
+            if fault.nobody:
+                command = [*NOBODY, *command]
+                self.env = {key: value for key, value in self.env.items() if key not in NAMES}
+            return self.run(*command, **fault.environment)
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class Fault:
         among: whether the line is one of several that are right, as in a list.
         changes: files that are others afterwards all the same.
         unreadable: whether the fault is that MLflow's store cannot be looked at.
+        ends: how all runs of the store have ended then, where it is no fault that ends the command.
+        nobody: whether the command's user has no name, and no rights but those that files give.
         quick: whether it is a test of the fast suite.
     """
 
@@ -80,6 +89,8 @@ class Fault:
     among: bool = False
     changes: tuple[str, ...] = ()
     unreadable: bool = False
+    ends: tuple[str, ...] = ()
+    nobody: bool = False
     quick: bool = False
 
     @property

@@ -274,10 +274,7 @@ FAULTS = [
     Fault(
         "dvc.lock is no YAML",
         CHECK,
-        (
-            "check: …dvc.lock: not valid YAML at line 2 (expected the node content, but found '<stream end>'); "
-            "correct it there."
-        ),
+        ("check: …dvc.lock: not valid YAML at line 2 (…); correct it there."),
         written("dvc.lock", "stages: [\n"),
     ),
     Fault(

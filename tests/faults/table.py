@@ -9,7 +9,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 HEAD = f"""# What is said when something is wrong
 
 {len(FAULTS)} faults. Each row is a test (`tests/faults`, by the fault's name) that makes the fault, runs the real
-command, and sees that it ends with another status than 0 and says this one line, without a traceback. `…` stands for
+command, and sees its exit status and that it says this one line, without a traceback. `…` stands for
 what differs from case to case. What is kept: every file of the repository is as it was before the command, but for the
 record in MLflow and for work in `.work` that the next execution goes on from; and MLflow has either a FAILED run whose
 tag `error` has the sentence, or, where the command ends before a stage begins, no run. `python -m tests.faults.table`
@@ -28,6 +28,8 @@ def _table(faults: list[Fault]) -> str:
 
 
 def _kept(fault: Fault) -> str:
+    if fault.ends:
+        return "; ".join(f"{'another' if end == 'RUNNING' else 'a'} {end} run" for end in fault.ends)
     return "a FAILED run with the reason" if fault.recorded else "no run"
 
 

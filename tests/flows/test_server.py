@@ -1,13 +1,16 @@
 """The Prefect server of a flow: it ends with that flow, and when another one finds the flow dead."""
 
 import os
+import re
 import subprocess
 import sys
 import urllib.request
 
 import pytest
+from local_servers import free_port
 
-from flows.services.server import QUIET
+from flows.running.process import end_group
+from flows.services.server import QUIET, start_server
 
 # Uses a server until its input ends, and says where that is.
 USER = """
@@ -52,6 +55,33 @@ def test_a_second_user_has_the_server_that_runs_and_leaves_it(toy):
     assert url_in(third.stdout.splitlines()) != url
     assert not answers(url)
     assert list((toy.root / ".work" / "servers").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("fault", "status", "said"), [("", 0, "FINISHED"), ("known", 1, "FAILED")])
+def test_a_flow_whose_server_dies_goes_on_and_says_so(toy, fault, status, said):
+    """Within half a minute of its last stage, in one line, with the status and the record that its stages deserve."""
+    port = free_port()
+    server = start_server(toy.root, port, toy.root / "server.log")
+    env = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "TOY_SECONDS": "2", "TOY_FAULT": fault}
+    flow = toy.start(sys.executable, "-m", "flows.pipeline", **env)
+    toy.until(toy.made)
+    end_group(server.pid)
+    assert len(toy.made()) < 6, "the flow was faster"
+    toy.until(lambda: any(run.info.run_name == "pipeline" and run.info.end_time for run in toy.runs()), 250)
+    assert flow.wait(30) == status
+    text = (toy.root / "started.log").read_text()
+    lines = [line for line in text.splitlines() if not re.match(r"\d\d:\d\d:\d\d.\d+ \| ", line)]
+    assert lines[0] == "Prefect's server has died under the flow, which went on without it: MLflow has the record."
+    assert len(lines) == 1 + status
+    assert ("| ERROR " in text) == (status == 1), "what of its stages has failed, and nothing else"
+    assert "Traceback" not in text
+    statuses = {run.info.run_name: run.info.status for run in toy.ended_runs(len(toy.runs()))}
+    assert statuses["pipeline"] == said
+    assert "RUNNING" not in statuses.values()
+    if not fault:
+        assert (toy.root / "out" / "joined.txt").exists()
 
 
 @pytest.mark.slow

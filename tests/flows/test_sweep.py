@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import sweep_toy
@@ -317,6 +318,42 @@ def test_eight_cells_at_once_all_land(toy):
     done = sweep(toy, "gamma", TACA_WORKERS="8")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "9 cells done, 0 running, 0 failed, 0 to go" in done.stdout + done.stderr
+
+
+NIGHT = """
+from flows.sweeps.flow import sweep
+state = sweep("gamma", branch="night", overrides={"generate.seed": 5}, return_state=True)
+assert state.is_completed(), state.message
+"""
+
+
+def test_a_sweep_on_a_branch_leaves_the_edited_checkout_alone(toy):
+    """Its cells are experiments on a commit of the branch and of the parameters, and the second time nothing runs."""
+    sweep_toy.git(toy, "branch", "night")
+    edited = toy.root / "stages" / "train.py"
+    edited.write_text("half edited (\n")
+    for time_ in (1, 2):
+        done = toy.run(sys.executable, "-c", NIGHT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len([line for line in log(toy) if line.startswith("generate")]) == 5, f"{time_}. time"
+    assert edited.read_text() == "half edited (\n"
+    assert left(toy) == []
+    runs = toy.ended_runs(len(toy.runs()))
+    client = MlflowClient(STORE.format(root=toy.root))
+    for run in runs:
+        if run.data.tags.get("git.dirty") == "true":  # a cell's own parameters, and nothing of the checkout
+            diff = Path(client.download_artifacts(run.info.run_id, "git.diff")).read_text()
+            assert re.findall("^diff --git (.*)$", diff, re.MULTILINE) == ["a/params.yaml b/params.yaml"]
+    (first, second) = [run for run in runs if run.info.run_name == "sweep gamma"]
+    assert (first.info.status, second.info.status) == ("FINISHED", "FINISHED")
+    assert first.data.tags["git.dirty"] == second.data.tags["git.dirty"] == "false"
+    assert first.data.tags["git.commit"] == second.data.tags["git.commit"]
+    made = first.data.tags["git.commit"]
+    assert sweep_toy.git(toy, "rev-parse", f"{made}^") == sweep_toy.git(toy, "rev-parse", "night")
+    assert len(sweep_toy.experiments(toy, made)) == 5
+    assert not (toy.root / "results" / "sweeps").exists()
+    text = toy.run("git", "show", f"{sweep_toy.experiments(toy, made)[0]}:params.yaml").stdout
+    assert yaml.safe_load(text)["generate"]["seed"] == 5
 
 
 REPORT = '''\

@@ -1,13 +1,26 @@
 """What TACA works with besides the stock model, and what it refuses."""
 
+import re
+
 import pytest
+import tiny_pipelines
 import torch
-from diffusers import FirstBlockCacheConfig, PyramidAttentionBroadcastConfig, TaylorSeerCacheConfig
+from diffusers import (
+    FirstBlockCacheConfig,
+    Flux2KleinKVPipeline,
+    PyramidAttentionBroadcastConfig,
+    TaylorSeerCacheConfig,
+)
 from diffusers.hooks import apply_first_block_cache, apply_pyramid_attention_broadcast, apply_taylorseer_cache
 from diffusers.models import attention_dispatch as dispatch
 from diffusers.models.attention_dispatch import attention_backend
-from diffusers.models.attention_processor import SD3IPAdapterJointAttnProcessor2_0
-from diffusers.models.transformers.transformer_flux import FluxIPAdapterAttnProcessor
+from diffusers.models.attention_processor import (
+    PAGCFGJointAttnProcessor2_0,
+    PAGJointAttnProcessor2_0,
+    SD3IPAdapterJointAttnProcessor2_0,
+)
+from diffusers.models.transformers.transformer_flux import FluxAttnProcessor, FluxIPAdapterAttnProcessor
+from diffusers.models.transformers.transformer_flux2 import Flux2KVAttnProcessor
 from tiny_models import CASES, predict
 from tiny_sd3 import relative_error
 
@@ -171,13 +184,44 @@ def test_ip_adapters_are_refused_before_and_after(name):
     model, adapted = case.model(), case.model()
     adapted.set_attn_processor(ip_adapter(adapted, name))
     processors = adapted.attn_processors
-    with pytest.raises(ValueError, match=r"found (Flux|SD3)IPAdapter.*unload IP adapters"):
+    with pytest.raises(ValueError, match=r"not support (Flux|SD3)IPAdapter.*: call `unload_ip_adapter\(\)`"):
         apply_taca(adapted, CONFIG)
     assert adapted.attn_processors == processors
     with taca(model, CONFIG):
         model.set_attn_processor(ip_adapter(model, name))
-        with pytest.raises(ValueError, match="unload IP adapters"):
+        with pytest.raises(ValueError, match="unload_ip_adapter"):
             predict(model, case.inputs([980.0]))
+
+
+class Own(FluxAttnProcessor):
+    """A processor that somebody wrote."""
+
+
+@pytest.mark.parametrize(
+    ("name", "processor", "sentence"),
+    [
+        ("flux2", Flux2KVAttnProcessor, "Flux2KVAttnProcessor, which it found: draw without TACA"),
+        ("sd3.5", PAGJointAttnProcessor2_0, "PAGJointAttnProcessor2_0, which it found: draw without TACA"),
+        ("sd3.5", PAGCFGJointAttnProcessor2_0, "PAGCFGJointAttnProcessor2_0, which it found: draw without TACA"),
+        ("flux", Own, "Own, which it found: put the stock processor back with `set_attn_processor`"),
+    ],
+)
+@torch.no_grad()
+def test_a_processor_that_is_not_supported_is_named(name, processor, sentence):
+    """Where diffusers' own pipeline relies on it, to put the stock one back would draw wrongly."""
+    case = next(case for case in CASES if case.name == name)
+    model = case.model()
+    model.transformer_blocks[0].attn.set_processor(processor())
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        apply_taca(model, CONFIG)
+
+
+@torch.no_grad()
+def test_a_pipeline_that_caches_keys_is_refused_as_it_comes():
+    model = next(case for case in CASES if case.name == "flux2").model()
+    pipe = tiny_pipelines.pipeline(Flux2KleinKVPipeline, model)
+    with pytest.raises(ValueError, match=r"does not support Flux2KV\w+, which it found: draw without TACA"):
+        apply_taca(pipe, CONFIG)
 
 
 @torch.no_grad()

@@ -6,10 +6,13 @@ import logging
 import pickle
 import sys
 
+import diffusers
 import pytest
 import tiny_pipelines
 import torch
+from diffusers import ChromaPipeline, OvisImagePipeline, ZImagePipeline
 from safetensors.torch import save_file
+from tiny_families import CASES as FAMILIES
 from tiny_sd3 import draw, inputs, pipeline, predict, transformer
 
 from taca import TacaConfig, active_steps, apply_taca, is_applied, remove_taca, taca
@@ -223,6 +226,35 @@ def test_active_steps_are_those_that_act(name):
     assert active_steps(pipe, 7, *size, threshold=0.0)[: len(told)] == told
     with taca(pipe, config):
         assert active_steps(pipe, 7, *size) == told
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (ZImagePipeline, {"guidance_scale": 0.0}),
+        (ChromaPipeline, {"guidance_scale": 1.0, "prompt_attention_mask": torch.ones(1, 5, dtype=torch.bool)}),
+        (OvisImagePipeline, {"guidance_scale": 1.0}),
+    ],
+)
+def test_active_steps_are_the_schedule_that_a_pipeline_then_has(kind, options):
+    name = kind.__name__.replace("Pipeline", "")
+    family = next(case for case in FAMILIES if case.transformer.startswith(f"{name}Transformer"))
+    config = {key: 16 if key in ("in_channels", "out_channels") else value for key, value in family.config.items()}
+    model = family.model() if kind is ZImagePipeline else getattr(diffusers, family.transformer)(**config).eval()
+    pipe = tiny_pipelines.pipeline(kind, model)
+    told = active_steps(pipe, 6, 64, 96, threshold=600.0)
+    text = torch.randn(1, 5, 12)
+    pipe(
+        prompt_embeds=list(text) if kind is ZImagePipeline else text,
+        num_inference_steps=6,
+        height=64,
+        width=96,
+        output_type="latent",
+        **options,
+    )
+    timesteps = pipe.scheduler.timesteps.tolist()
+    assert told == [(step, t) for step, t in enumerate(timesteps) if t >= 600.0]
+    assert 0 < len(told) < 6
 
 
 def test_active_steps_of_a_pipeline_that_draws_from_an_image_are_refused():

@@ -6,12 +6,18 @@ import pytest
 import tiny_pipelines
 import torch
 from diffusers import (
+    AutoencoderKL,
     CogVideoXDDIMScheduler,
     CogVideoXVideoToVideoPipeline,
     DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    Flux2Pipeline,
+    FluxImg2ImgPipeline,
     FluxKontextPipeline,
     StableDiffusion3Pipeline,
+    ZImagePipeline,
 )
+from tiny_families import CASES as FAMILIES
 from tiny_models import CASES, predict
 from tiny_sd3 import draw, pipeline, transformer
 
@@ -240,6 +246,63 @@ class TestTwoCalls:
         with torch.no_grad(), scaled(pipe) as told, pipe.transformer.cache_context(name):
             predict(pipe.transformer, case.inputs([980.0]))
         assert told == [[conditional]]
+
+
+class TestOneBranch:
+    """Of pipelines that know no guidance, or draw without it, the only branch is the conditional one."""
+
+    def test_flux2(self):
+        pipe = tiny_pipelines.pipeline(Flux2Pipeline, next(case for case in CASES if case.name == "flux2").model())
+        with scaled(pipe) as told:
+            pipe(
+                prompt_embeds=torch.randn(1, 6, 12),
+                height=32,
+                width=32,
+                num_inference_steps=3,
+                output_type="latent",
+            )
+        assert told == [[True]] * 3
+
+    def test_image_to_image_of_flux(self):
+        pipe = tiny_pipelines.flux(FluxImg2ImgPipeline)
+        kinds = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+        sizes = {"block_out_channels": (4,) * 4, "norm_num_groups": 2, "latent_channels": 4, "shift_factor": 0.0}
+        pipe.register_modules(vae=AutoencoderKL(**kinds, **sizes).eval())
+        with scaled(pipe) as told:
+            pipe(
+                image=torch.rand(1, 3, 64, 64),
+                prompt_embeds=torch.randn(1, 6, 12),
+                pooled_prompt_embeds=torch.randn(1, 10),
+                height=64,
+                width=64,
+                strength=1.0,
+                num_inference_steps=3,
+                output_type="latent",
+            )
+        assert told == [[True]] * 3
+
+
+@torch.no_grad()
+def test_a_list_of_embeddings_tells_sample_by_sample():
+    """Z-Image has the conditional branch first, each sample with an embedding of its own."""
+    family = next(case for case in FAMILIES if case.transformer == "ZImageTransformer2DModel")
+    pipe = tiny_pipelines.pipeline(ZImagePipeline, family.model(), FlowMatchEulerDiscreteScheduler())
+    texts, noted = torch.randn(4, 5, 12).unbind(), []
+    with taca(pipe, CONDITIONAL):
+        branches = pipe.transformer._taca_hook.branches
+        conditional = branches.conditional
+        branches.conditional = lambda *args: (noted.append(conditional(*args)), noted[-1])[1]
+        for negative, scale in ((list(texts[2:]), 3.0), (None, 0.0)):
+            pipe(
+                prompt_embeds=list(texts[:2]),
+                negative_prompt_embeds=negative,
+                guidance_scale=scale,
+                height=64,
+                width=64,
+                num_inference_steps=2,
+                output_type="latent",
+            )
+    assert noted == [[True, True, False, False]] * 2 + [[True, True]] * 2
 
 
 @torch.no_grad()

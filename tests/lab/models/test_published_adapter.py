@@ -43,7 +43,7 @@ def rewritten(folder, source, rename, metadata=None):
 @pytest.mark.parametrize("name", ["sd35-medium", "flux-dev"])
 def test_an_adapter_in_diffusers_layout_is_described(bases, tmp_path, name):
     found = describe_adapter(trained(bases[name], tmp_path / "lora"), bases[name], None)
-    assert (found["rank"], found["alpha"], found["difference"]) == ([4], [2.0], None)
+    assert (found["rank"], found["alpha"], found["difference"]) == ([4], [4.0], None)
     assert "transformer_blocks.*.attn.to_q" in found["modules"]
 
 

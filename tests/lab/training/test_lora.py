@@ -1,5 +1,7 @@
 """Adapters: what is trained, what is saved, and who can load it."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -56,7 +58,7 @@ def test_equal_seeds_draw_equal_adapters():
 
 
 def test_plain_load_lora_weights_gives_the_trained_model(tmp_path):
-    """A pipeline that knows nothing of taca loads the file and computes what was trained; alpha is kept too."""
+    """A pipeline that knows nothing of taca loads the file and computes what was trained, alpha / rank included."""
     from diffusers import StableDiffusion3Pipeline
 
     transformer, _ = trained(rank=4, alpha=8)
@@ -90,8 +92,53 @@ def test_plain_load_lora_weights_takes_flux_adapters_too(tmp_path):
     trained = {name: value for name, value in transformer.named_parameters() if "lora_" in name}
     assert loaded.keys() == {name.replace(".default.", ".default_0.") for name in trained}
     for name, value in trained.items():
-        assert torch.equal(loaded[name.replace(".default.", ".default_0.")], value)
-    assert pipe.transformer.transformer_blocks[0].attn.to_q.scaling == {"default_0": 2.0}
+        expected = 2.0 * value if ".lora_B." in name else value
+        assert torch.equal(loaded[name.replace(".default.", ".default_0.")], expected)
+    assert pipe.transformer.transformer_blocks[0].attn.to_q.scaling == {"default_0": 1.0}
+
+
+def by_comfyui(weights: dict, layer: str) -> torch.Tensor:
+    """A layer's update as ComfyUI adds it: alpha / rank where the file has an alpha, else B·A as it is."""
+    up, down = weights[f"{layer}.lora_B.weight"], weights[f"{layer}.lora_A.weight"]
+    alpha = weights.get(f"{layer}.alpha")
+    return (1.0 if alpha is None else alpha.item() / len(down)) * (up @ down)
+
+
+def by_kohya(weights: dict, layer: str) -> torch.Tensor:
+    """As kohya's scripts merge it: an alpha that is missing is the rank."""
+    up, down = weights[f"{layer}.lora_B.weight"], weights[f"{layer}.lora_A.weight"]
+    alpha = weights.get(f"{layer}.alpha", torch.tensor(float(len(down))))
+    return up @ down * (alpha / len(down))
+
+
+@pytest.mark.parametrize("update", [by_comfyui, by_kohya])
+def test_readers_that_know_no_alpha_merge_what_was_trained(update, tmp_path):
+    """No key `.alpha`, which diffusers' loader for SD3 refuses: alpha / rank is in B, and alpha is the rank."""
+    transformer, _ = trained(rank=4, alpha=8)
+    save_lora(transformer, tmp_path, FACTS)
+    weights = load_file(tmp_path / WEIGHTS)
+    assert not any(name.endswith(".alpha") for name in weights)
+    adapter = json.loads(read_metadata(tmp_path / WEIGHTS)["lora_adapter_metadata"])
+    assert adapter["transformer.lora_alpha"] == adapter["transformer.r"] == 4
+
+    merged = load_transformer(tiny_base())
+    layers = {name.rpartition(".lora_")[0] for name in weights}
+    with torch.no_grad():
+        for layer in layers:
+            merged.get_submodule(layer.removeprefix("transformer.")).weight += update(weights, layer)
+        outputs = [model(**inputs(model))[0] for model in (merged, transformer)]
+    torch.testing.assert_close(*outputs, rtol=0, atol=1e-5)
+
+
+def test_an_adapter_of_alpha_equal_to_rank_is_saved_as_it_is(tmp_path):
+    """Bit for bit."""
+    transformer, _ = trained(rank=4, alpha=4)
+    save_lora(transformer, tmp_path, FACTS)
+    saved = load_file(tmp_path / WEIGHTS)
+    own = {name: value for name, value in transformer.named_parameters() if "lora_" in name}
+    assert all(
+        torch.equal(saved["transformer." + name.replace(".default.", ".")], value) for name, value in own.items()
+    )
 
 
 @pytest.mark.parametrize("base", [tiny_base, tiny_flux])
