@@ -174,11 +174,22 @@ def answered(detector: Callable = detect, keep: Callable[[Picture], bool] = lamb
     return [pair for picture in pictures() if keep(picture) for pair in pairs(picture.labels, detector(picture.image))]
 
 
+def _is_held_out(picture: Picture) -> bool:
+    return picture.number in HELD_OUT
+
+
+def _is_unlike(picture: Picture) -> bool:
+    """Whether a picture is held out and no arm's picture of its prompt was worked on: arms share seeds."""
+    worked_on = {other.file.split("/", 1)[1] for other in pictures() if not _is_held_out(other)}
+    return _is_held_out(picture) and picture.file.split("/", 1)[1] not in worked_on
+
+
 SUBSETS = {
     "all": lambda _: True,
-    "worked on": lambda picture: picture.number not in HELD_OUT,
-    "held out": lambda picture: picture.number in HELD_OUT,
-    "held out, without `inside`": lambda picture: picture.number in HELD_OUT and " inside " not in picture.file,
+    "worked on": lambda picture: not _is_held_out(picture),
+    "held out": _is_held_out,
+    "held out, other prompts": _is_unlike,
+    "held out, without `inside`": lambda picture: _is_held_out(picture) and " inside " not in picture.file,
 }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.downloading_table import downloading_lines
+from benchmarks.drawing_table import drawing_lines
 from benchmarks.gpu_table import parts_lines
 from benchmarks.markdown import line
 from benchmarks.scoring_table import blip_lines, unidet_lines
@@ -17,7 +18,7 @@ INTRODUCTION = """\
 # What TACA and its scorers cost
 
 Written by `python -m benchmarks.table` from `benchmarks/results/`; `python -m benchmarks.attention`, `.steps`,
-`.blip_vqa`, `.unidet` and `.downloading` measure; `make gpu-check` tests and measures on an NVIDIA GPU.
+`.blip_vqa`, `.unidet`, `.downloading` and `.drawing` measure; `make gpu-check` tests and measures on an NVIDIA GPU.
 
 For TACA, a figure is a median: of seconds for `plain`, the attention or the model without TACA, and of ratios to
 `plain`, each to the call of the same turn, for all others; the quartiles of the ratio are in brackets. All variants are
@@ -58,6 +59,8 @@ def _section(report: dict) -> list[str]:
         return [*head, *unidet_lines(report)]
     if "questions_per_image" in report:
         return [*head, *blip_lines(report)]
+    if "hosted" in report:
+        return [*head, *drawing_lines(report)]
     if "img2dataset" in report:
         return [*head, *downloading_lines(report)]
     if "parts" in report:
@@ -123,6 +126,8 @@ def _counted(count: int, what: str) -> str:
 
 
 def _title(report: dict) -> str:
+    if "hosted" in report:
+        return "Drawing from tables of addresses"
     if "img2dataset" in report:
         return "Downloading"
     if "parts" in report:

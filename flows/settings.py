@@ -59,7 +59,7 @@ class Machine(Section, strict=False):
     ] = Field(default_factory=_gpus)
     gpu_stages: Annotated[
         list[Name], BeforeValidator(_listed), Field(description="a list of stages without keys, such as train")
-    ] = Field(default=["base", "encode", "train", "generate", "score"])
+    ] = Field(default=["base", "caption", "encode", "train", "generate", "score"])
     retries: Annotated[int, Field(ge=0, le=50, description="an integer from 0 to 50")] = 3
     retry_seconds: Amount = 5.0
     gpu_hour_price: Amount = 0.0

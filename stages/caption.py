@@ -5,6 +5,7 @@ from pathlib import Path
 
 from compbench.errors import CompbenchError
 from lab.errors import LabError
+from lab.online import go_online
 from lab.params import load
 from runtime.execution import stage
 
@@ -52,6 +53,22 @@ def by_endpoint(run, rows: list[dict]) -> tuple:
     return refined(run, rows, Endpoint(**settings.model_dump(include=set(kept))))
 
 
+def by_llava(run, rows: list[dict]) -> tuple:
+    """By LLaVA on this machine: naming its repository is the consent to download it."""
+    go_online()
+    import torch
+
+    from lab.data.captioning.answers import place
+    from lab.data.captioning.llava import Llava
+    from lab.data.captioning.weights import fetch_model
+
+    torch.set_num_threads(run.params.threads)
+    settings = run.params.caption
+    folder = fetch_model(place(), settings.repo, settings.revision)
+    kept = {"repo", "revision", "max_tokens", "temperature", "dtype", "batch_size"}
+    return refined(run, rows, Llava(folder, **settings.model_dump(include=kept)))
+
+
 def refined(run, rows: list[dict], captioner) -> tuple:
     """Captions by a model, which sees the crops that stage `encode` trains on."""
     from lab.data.captioning.answers import AnswerStore, place
@@ -66,10 +83,11 @@ def refined(run, rows: list[dict], captioner) -> tuple:
     questions = questions_of(SAMPLE, rows, settings.prompt, sizes)
     store = AnswerStore(place(), captioner.identity)
     captions = refine(settings.captioner, captioner, store, questions, rows, settings.seed)
+    store.close()
     return captions, SCHEMA, metrics_of(captions)
 
 
-CAPTIONERS = {"detector": plainly, "source": plainly, "table": from_table, "endpoint": by_endpoint}
+CAPTIONERS = {"detector": plainly, "source": plainly, "table": from_table, "endpoint": by_endpoint, "llava": by_llava}
 
 if __name__ == "__main__":
     main()

@@ -51,18 +51,32 @@ def draw(run, planned, work, folder: Path) -> None:
     from lab.generation.arm import Setup, arm_pipeline
     from lab.generation.generate import Sampling
     from lab.generation.generate import generate as make_images
+    from lab.generation.methods import method_of
 
     arm, settings = run.params.arms[run.key], run.params.generate
     base, lora = Path("models/base") / run.params.base.name, adapter_of(arm)
     family = check(settings, base, lora)
+    family.check_drawn_guidance(f"arms.{run.key}.guidance", arm.guidance)
     setup = Setup(**{name: getattr(settings, name) for name in Setup.__dataclass_fields__})
     sampling = Sampling(
         settings.num_inference_steps, arm.guidance, settings.batch_size, settings.height, settings.width
     )
     with attention_order(settings.attention):
         embeddings = embed(run, family, base, planned, work)
-        with arm_pipeline(base, lora, setup, arm.gamma, arm.threshold, arm.adapter_scope) as pipe:
+        threshold = threshold_of(arm, family, base, settings)
+        acting = arm.adapter_scope, method_of(arm), arm.until
+        with arm_pipeline(base, lora, setup, arm.gamma, threshold, *acting) as pipe:
             make_images(pipe, embeddings, work, sampling, folder)
+
+
+def threshold_of(arm, family, base: Path, settings) -> float:
+    """The arm's threshold, taken to the size of its images if it was chosen at another."""
+    from lab.generation.load import vae_scale_of
+    from lab.models.load import part_config
+    from lab.models.thresholds import threshold_at, tokens_of
+
+    tokens = tokens_of(family, vae_scale_of(part_config(base, "vae")), settings.height, settings.width)
+    return threshold_at(arm.threshold, arm.threshold_tokens, part_config(base, "scheduler"), tokens)
 
 
 def adapter_of(arm) -> Path | None:

@@ -64,16 +64,31 @@ def description(folder: Path) -> str:
 
 
 def arm_settings(params, name: str) -> dict[str, object]:
-    """What makes an arm, as the report prints it."""
+    """What makes an arm, as the report prints it: all arms the same, so methods where one has another than TACA's."""
     arm = params.arms[name]
+    told = any(method_told(other) != "temperature" for other in params.arms.values())
     return {
         "gamma": arm.gamma,
-        "threshold": arm.threshold,
+        "threshold": threshold_of(arm),
         "guidance": arm.guidance,
+        **({"method": method_told(arm)} if told else {}),
         "adapter": arm.adapter,
         "rank": rank_of(params, arm.adapter),
         "adapter scope": arm.adapter_scope,
     }
+
+
+def method_told(arm) -> str:
+    """What acts in an arm, with the numbers that are the method's own."""
+    own = {"seed": arm.method_seed, "share": arm.share, "until": arm.until}
+    return ", ".join([arm.method, *(f"{name} {value:g}" for name, value in own.items() if value is not None)])
+
+
+def threshold_of(arm) -> object:
+    """With the number of image tokens that it was chosen at, if the arm says so."""
+    if arm.threshold_tokens is None:
+        return arm.threshold
+    return f"{arm.threshold:g} at {arm.threshold_tokens:,} tokens"
 
 
 def rank_of(params, adapter: str) -> object:
@@ -95,7 +110,7 @@ def protocol(params) -> dict[str, object]:
     used = {arm.adapter for arm in params.arms.values()}
     return {
         "base": params.base.name,
-        "prompt source": f"{prompts.source}, split {prompts.split}, seed {prompts.seed}",
+        "prompt source": prompt_source(prompts),
         "images per prompt": generate.images_per_prompt,
         "seed of the images": generate.seed,
         "steps": generate.num_inference_steps,
@@ -106,6 +121,13 @@ def protocol(params) -> dict[str, object]:
         **kernels(generate),
         **{f"adapter {name}": published_line(name) for name in params.published_adapters if name in used},
     }
+
+
+def prompt_source(prompts) -> str:
+    """Where the prompts are from; the benchmark's own have editions, and no seed."""
+    if prompts.source == "compbench":
+        return f"compbench, edition {prompts.edition}, split {prompts.split}"
+    return f"{prompts.source}, split {prompts.split}, seed {prompts.seed}"
 
 
 def kernels(generate) -> dict[str, object]:

@@ -48,7 +48,8 @@ def train(run, adapter) -> None:
 
     path = f"models/adapters/{run.key}"
     folder, base = run.fresh(path), f"models/base/{run.params.base.name}"
-    facts = {"gamma": adapter.gamma, "threshold": adapter.threshold, "rank": adapter.rank, "alpha": adapter.alpha}
+    facts = {"gamma": adapter.gamma, "threshold": trainer.taca_config.threshold}
+    facts |= {"rank": adapter.rank, "alpha": adapter.alpha}
     facts |= {"base": run.params.base.name, "base_md5": run.dep_hash(base)}
     facts |= told(settings, trainer.guidance)
     save_lora(trainer.transformer, folder, {f"taca.{key}": str(value) for key, value in facts.items()})

@@ -16,7 +16,6 @@ _CACHES = tuple(
         "pyramid_attention_broadcast",
         "sea_cache",
         "taylorseer_cache",
-        "text_kv_cache",
     )
 )
 

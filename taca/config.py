@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from numbers import Real
 from os import PathLike
 from typing import Any, Literal
@@ -16,20 +16,25 @@ class TacaConfig:
 
     Attributes:
         gamma: factor on the image-to-text attention logits; 1 changes nothing.
-        threshold: TACA acts at timesteps t >= threshold, on the scheduler's 0..1000 scale (1000 is pure noise).
+        threshold: TACA acts at timesteps t >= threshold, on the scheduler's 0..1000 scale (1000 is pure noise). One is
+            chosen for a resolution: `for_pipeline` takes it to another.
         adapter: name of a loaded LoRA adapter that is to work at those timesteps alone, and off at all others.
         branches: "both" scales both branches of classifier-free guidance, as the paper does, "conditional" one of them;
             this takes the pipeline in the place of its transformer.
+        threshold_of: "noise" compares noise levels, also where a scheduler's timesteps are none but indices of steps of
+            training (CogVideoX), as far as the scheduler is known: pass the pipeline. "index" compares these as they
+            are. Without such indices both are the same.
 
     Raises:
-        TacaError: gamma is not a finite number above 0, threshold not a number from 0 to 1000, adapter not a name, or
-            branches none of the two.
+        TacaError: gamma is not a finite number above 0, threshold not a number from 0 to 1000, adapter not a name,
+            branches none of the two, or threshold_of none of its two.
     """
 
     gamma: float = 1.2
     threshold: float = 970.0
     adapter: str | None = None
     branches: Literal["both", "conditional"] = "both"
+    threshold_of: Literal["noise", "index"] = "noise"
 
     def __post_init__(self):
         if not _is_number(self.gamma) or not 0 < self.gamma < math.inf:
@@ -42,6 +47,8 @@ class TacaConfig:
             raise TacaError(f"`adapter` must be the name of a loaded adapter, or None, got {self.adapter!r}.")
         if self.branches not in ("both", "conditional"):
             raise TacaError(f"`branches` must be both or conditional, got {self.branches!r}.")
+        if self.threshold_of not in ("noise", "index"):
+            raise TacaError(f"`threshold_of` must be noise or index, got {self.threshold_of!r}.")
         # Any real number is taken, a Fraction say; torch takes floats.
         object.__setattr__(self, "gamma", float(self.gamma))
         object.__setattr__(self, "threshold", float(self.threshold))
@@ -91,6 +98,31 @@ class TacaConfig:
 
         told = trained_with(repo_or_path, weight_name, revision, token, local_files_only)
         return cls(gamma=told["gamma"], threshold=told["threshold"], adapter=adapter)
+
+    @classmethod
+    def for_pipeline(
+        cls, pipe: object, height: int, width: int, *, num_inference_steps: int | None = None, **values: Any
+    ) -> "TacaConfig":
+        """A configuration whose threshold is taken from 1024 x 1024 pixels to another size.
+
+        Example:
+            >>> TacaConfig.for_pipeline(pipe, 512, 512).threshold  # Stable Diffusion 3.5: 941.75
+            >>> TacaConfig.for_pipeline(pipe, 1440, 1440, gamma=1.3, threshold=950.0)
+
+        Args:
+            pipe: a pipeline that draws from a prompt alone, as `active_steps` takes.
+            height, width: as the pipeline is to be called with, pixels. Of a video, that frames are undecided one by
+                one, however many they are, is an assumption.
+            num_inference_steps: where the schedule's shift depends on them, as FLUX.2's does.
+            **values: the fields; `threshold` is that of 1024 x 1024 pixels, 4,096 tokens.
+
+        Raises:
+            TacaError: another pipeline, a picture smaller than a token, or steps missing.
+        """
+        from taca.resolutions import threshold_for
+
+        config = cls.from_dict(values)
+        return replace(config, threshold=threshold_for(pipe, height, width, config.threshold, num_inference_steps))
 
 
 def config_of(config: TacaConfig | None, values: Mapping[str, Any]) -> TacaConfig:

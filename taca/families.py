@@ -17,6 +17,7 @@ from taca.errors import TacaError
 from taca.noise import Timestep
 from taca.processors.base import TacaProcessor
 from taca.processors.derived import derived
+from taca.refusals import REFUSALS
 from taca.tokens import Tokens
 
 ATTN1 = r"transformer_blocks\.\d+\.attn1"
@@ -33,11 +34,13 @@ class AttentionSite:
         modules: regular expression for the whole names of its attention modules.
         stock: the processor classes that diffusers puts there, fused projections included; TACA replaces no other.
         processor: the class of its replacement; None if it is derived from the stock one.
+        without_text: the entry of the model's configuration that says how many of the last ones see no text.
     """
 
     modules: str
     stock: tuple[str, ...]
     processor: type[TacaProcessor] | None = None
+    without_text: str | None = None
 
     def replacement(self, module: nn.Module) -> type[TacaProcessor]:
         """The class of what replaces a module's stock processor."""
@@ -251,6 +254,89 @@ FAMILIES = (
         layout="earlier and next frames, first frame's embedding, text (padding masked)",
         tokens=layouts.framepack,
     ),
+    Family(
+        transformer="Flux3Transformer2DModel",
+        sites=(AttentionSite(SINGLE, ("Flux3AttnProcessor",)),),
+        layout="text, image, reference images; blocks before, of one of them alone, are left alone",
+        timestep=THOUSANDTHS,
+    ),
+    Family(
+        transformer="Krea2Transformer2DModel",
+        sites=(AttentionSite(DOUBLE, ("Krea2AttnProcessor",)),),
+        layout="text (padding masked), image; the fusion of the text is left alone",
+        timestep=THOUSANDTHS,
+    ),
+    # A pipeline passes t - 1.
+    Family(
+        transformer="GlmImageTransformer2DModel",
+        sites=(AttentionSite(ATTN1, ("GlmImageAttnProcessor",)),),
+        layout="text, image, after cached reference images; cached keys are scaled when they are read",
+        timestep=Timestep(offset=-1.0),
+    ),
+    Family(
+        transformer="ErnieImageTransformer2DModel",
+        sites=(AttentionSite(r"layers\.\d+\.self_attention", ("ErnieImageSingleStreamAttnProcessor",)),),
+        layout="image, text (padding masked)",
+        tokens=layouts.ernie_image,
+        text="text_bth",
+    ),
+    Family(
+        transformer="Ideogram4Transformer2DModel",
+        sites=(AttentionSite(r"layers\.\d+\.attention", ("Ideogram4AttnProcessor",)),),
+        layout="text, image; the pipeline's other transformer sees no text and is left alone",
+        timestep=BACKWARDS,
+        tokens=layouts.ideogram_4,
+    ),
+    Family(
+        transformer="JoyImageEditTransformer3DModel",
+        sites=(AttentionSite(r"double_blocks\.\d+\.attn", ("JoyImageAttnProcessor",)),),
+        layout="image, reference images, text",
+        tokens=layouts.text_last,
+    ),
+    Family(
+        transformer="JoyImageEditPlusTransformer3DModel",
+        sites=(AttentionSite(r"double_blocks\.\d+\.attn", ("JoyImageEditPlusAttnProcessor",)),),
+        layout="image, reference images, text (padding masked)",
+        tokens=layouts.text_last,
+    ),
+    Family(
+        transformer="MotifVideoTransformer3DModel",
+        sites=(
+            AttentionSite(DOUBLE, ("MotifVideoAttnProcessor2_0",)),
+            AttentionSite(SINGLE, ("MotifVideoAttnProcessor2_0",), without_text="num_decoder_layers"),
+        ),
+        layout="video, first frame's embedding, text (padding masked); decoder blocks see no text",
+        tokens=layouts.motif_video,
+    ),
+    Family(
+        transformer="EasyAnimateTransformer3DModel",
+        sites=(AttentionSite(ATTN1, ("EasyAnimateAttnProcessor2_0",)),),
+        layout="text of both encoders, video",
+        tokens=layouts.easy_animate,
+    ),
+    Family(
+        transformer="NucleusMoEImageTransformer2DModel",
+        sites=(AttentionSite(DOUBLE, ("NucleusMoEAttnProcessor2_0",)),),
+        layout="image, text (padding masked), which has no queries; cached keys are scaled when they are read",
+        timestep=THOUSANDTHS,
+        tokens=layouts.text_last_unread,
+    ),
+    # Its scheduler counts as it does, from 0 to 1.
+    Family(
+        transformer="OmniGenTransformer2DModel",
+        sites=(AttentionSite(r"layers\.\d+\.self_attn", ("OmniGenAttnProcessor2_0",)),),
+        layout="text and reference images interleaved, a token of the time, image",
+        timestep=BACKWARDS,
+        tokens=layouts.omnigen,
+        text="input_ids",
+    ),
+    Family(
+        transformer="PRXTransformer2DModel",
+        sites=(AttentionSite(r"blocks\.\d+\.attention", ("PRXAttnProcessor2_0",)),),
+        layout="text (padding masked), which has no queries, image",
+        timestep=THOUSANDTHS,
+        tokens=layouts.text_first_unread,
+    ),
 )
 
 
@@ -262,6 +348,9 @@ def family_of(transformer: nn.Module) -> Family:
     """
     family = _row(transformer)
     if family is None:
+        refused = next((kind.__name__ for kind in type(transformer).__mro__ if kind.__name__ in REFUSALS), None)
+        if refused is not None:
+            raise TacaError(f"{refused} {REFUSALS[refused]}.")
         known = ", ".join(family.transformer for family in FAMILIES)
         raise TacaError(
             f"TACA does not know {type(transformer).__name__}: pass a transformer of one of the classes {known}."
@@ -319,10 +408,14 @@ def attention_modules(transformer: nn.Module, family: Family) -> dict[nn.Module,
         TacaError: there is none, or one has a processor that is not the stock one.
     """
     found = {}
-    for name, module in transformer.named_modules():
-        for site in family.sites:
-            if re.fullmatch(site.modules, _WRAPPERS.sub("", name)):
-                found[module] = site
+    for site in family.sites:
+        modules = [
+            module
+            for name, module in transformer.named_modules()
+            if re.fullmatch(site.modules, _WRAPPERS.sub("", name))
+        ]
+        spared = transformer.config[site.without_text] if site.without_text else 0
+        found.update(dict.fromkeys(modules[: len(modules) - spared], site))
     if not found:
         patterns = ", ".join(f"`{site.modules}`" for site in family.sites)
         raise TacaError(

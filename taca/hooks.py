@@ -23,7 +23,10 @@ from taca.combinations import check_combinations, check_gradients
 from taca.config import TacaConfig, config_of
 from taca.errors import TacaError
 from taca.families import PIPELINES, Family, attention_modules, check_stock, family_of, latents_of, transformer_of
+from taca.methods import Method
+from taca.noise import noise_of
 from taca.processors.base import TacaProcessor
+from taca.processors.by_method import METHOD_FAMILIES, methodical
 from taca.processors.swap import swapped, swapped_in_recomputation
 from taca.schedule import gamma_of, is_active
 from taca.series import Series
@@ -45,9 +48,14 @@ class TacaHook:
         family: Family,
         scheduler: object | None,
         pipeline: object | None,
+        method: Method | None = None,
+        until: float | None = None,
     ):
         check_combinations(transformer)
         self.config = config
+        # Something else than the config's gamma that is to act, and the noise level from which on nothing does.
+        self.method = method
+        self.until = until
         self.family = family
         self.scheduler = scheduler
         # The pipeline's scheduler may be replaced, and whoever copies the transformer wants no copy of its pipeline.
@@ -80,7 +88,8 @@ class TacaHook:
         """Puts the processors in place for a pass in which TACA acts."""
         # Something is left to undo here only if the last pass was interrupted (Ctrl-C).
         self.undo.close()
-        if self.config.gamma == 1 and self.adapter is None:
+        changes = self.config.gamma != 1 if self.method is None else not self.method.neutral
+        if not changes and self.adapter is None:
             return
         arguments = self.signature.bind(transformer, *args, **kwargs).arguments
         above_threshold = self._above_threshold(arguments)
@@ -89,7 +98,7 @@ class TacaHook:
         if self.adapter is not None:
             self._switch_adapter(self.adapter, transformer, above_threshold)
         gamma_active = self._gamma_active(above_threshold, arguments)
-        if self.config.gamma != 1 and any(gamma_active):
+        if changes and any(gamma_active):
             check_stock(self.sites)
             check_gradients(transformer, latents_of(arguments, self.family))
             self._put(transformer, self._processors(transformer, gamma_active, arguments))
@@ -116,7 +125,7 @@ class TacaHook:
         """Which samples of a pass with these arguments are at or above the threshold; one may stand for all."""
         timestep = self.family.timestep
         given = timestep.given(arguments)
-        if self.config.threshold == 0:
+        if self.config.threshold == 0 and self.until is None:
             # No timestep is below it. To read them, the host would have to wait for the GPU.
             return [True]
         # One transfer from a GPU serves the decision and the warning.
@@ -124,10 +133,14 @@ class TacaHook:
         scheduler = self.scheduler if self.pipeline is None else getattr(self.pipeline(), "scheduler", None)
         if scheduler is None:
             self.series.note(timestep.level(given))
-            return timestep.above(given, self.config.threshold).tolist()
+            early = timestep.above(given, self.config.threshold)
+            return (early if self.until is None else early & ~timestep.above(given, self.until)).tolist()
         level = timestep.scheduled(given, scheduler)
+        if self.config.threshold_of == "noise":
+            level = noise_of(level, scheduler)
         self.series.note(level)
-        return is_active(level, self.config.threshold).tolist()
+        early = is_active(level, self.config.threshold)
+        return (early if self.until is None else early & ~is_active(level, self.until)).tolist()
 
     def _gamma_active(self, above_threshold: list[bool], arguments: dict) -> list[bool]:
         """Which samples of the batch gamma acts on."""
@@ -171,7 +184,14 @@ class TacaHook:
             with torch.inference_mode(False):
                 active = torch.tensor(gamma_active, device=latents.device)
                 gamma = gamma_of(active, self.config.gamma, dtype).reshape(-1, 1, 1, 1)
-            processors = {module: site.replacement(module)(gamma, tokens) for module, site in self.sites.items()}
+                active = active.reshape(-1, 1, 1, 1)
+            if self.method is None:
+                processors = {module: site.replacement(module)(gamma, tokens) for module, site in self.sites.items()}
+            else:
+                processors = {
+                    module: methodical(site.replacement(module))(self.method, layer, active, tokens)
+                    for layer, (module, site) in enumerate(self.sites.items())
+                }
             self.processors = (made_for, processors)
         return self.processors[1]
 
@@ -210,13 +230,59 @@ def apply_taca(
         )
     if hasattr(transformer, _TACA_HOOK):
         raise TacaError(f"TACA is already applied to this {type(transformer).__name__}: call `remove_taca` first.")
-    hook = TacaHook(transformer, config, family, scheduler, pipeline)
+    _attach(transformer, TacaHook(transformer, config, family, scheduler, pipeline))
+
+
+def _attach(transformer: nn.Module, hook: TacaHook) -> None:
     try:
         hook.register(transformer)
         setattr(transformer, _TACA_HOOK, hook)
     except BaseException:
         hook.remove(transformer)
         raise
+
+
+def apply_method(
+    model: object,
+    method: Method,
+    *,
+    threshold: float = 970.0,
+    until: float | None = None,
+    adapter: str | None = None,
+    scheduler: object | None = None,
+) -> None:
+    """Lets a method of `taca.methods` act in the place of TACA's gamma, until `remove_taca`.
+
+    Example:
+        >>> apply_method(pipe, MassOnly(1.2), threshold=970.0)
+
+    Args:
+        model, scheduler: as in `apply_taca`.
+        method: what happens to the text side of attention.
+        threshold: the method acts at noise levels of at least this.
+        until: and below this; None: up to pure noise.
+        adapter: as in `TacaConfig`; it works in that window alone.
+
+    Raises:
+        TacaError: what `apply_taca` raises, something that is no method, a family that methods are not written
+            for, or an empty window.
+    """
+    transformer = transformer_of(model)
+    family = family_of(transformer)
+    if not isinstance(method, Method):
+        raise TacaError(f"{type(method).__name__} is no method: pass one of `taca.methods`, such as MassOnly(1.2).")
+    if family.transformer not in METHOD_FAMILIES:
+        known = " and ".join(METHOD_FAMILIES)
+        raise TacaError(f"Methods beside gamma are there for {known}, not for {family.transformer}: use `apply_taca`.")
+    config = TacaConfig(threshold=threshold, adapter=adapter)
+    if until is not None and not threshold < until <= 1000:
+        raise TacaError(f"`until` must lie above `threshold`, {threshold:g}, and be at most 1000, got {until!r}.")
+    if hasattr(transformer, _TACA_HOOK):
+        raise TacaError(f"TACA is already applied to this {type(transformer).__name__}: call `remove_taca` first.")
+    pipeline = model if isinstance(model, PIPELINES) else None
+    if pipeline is not None and scheduler is not None:
+        raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
+    _attach(transformer, TacaHook(transformer, config, family, scheduler, pipeline, method, until))
 
 
 def remove_taca(model: object) -> None:
@@ -249,6 +315,17 @@ def applied_config(model: object) -> TacaConfig | None:
     family_of(transformer)
     hook = getattr(transformer, _TACA_HOOK, None)
     return None if hook is None else hook.config
+
+
+@contextmanager
+def by_method(model: _Model, method: Method, **options: Any) -> Iterator[_Model]:
+    """Lets a method act inside a `with` block. Takes and raises what `apply_method` does."""
+    transformer = transformer_of(model)
+    apply_method(model, method, **options)
+    try:
+        yield model
+    finally:
+        remove_taca(transformer)
 
 
 @contextmanager

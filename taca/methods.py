@@ -7,8 +7,9 @@ methods here come down to one attention call over other keys, with a number for 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, log
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -17,6 +18,8 @@ from taca.errors import TacaError
 
 # Queries whose text logits are in memory at once.
 SLICE = 1024
+# Image queries by which the mean change of logits is measured.
+MEASURED = 256
 # Channels that carry the numbers to be added: kernels want head sizes that are multiples of 8.
 CHANNELS = 8
 
@@ -35,6 +38,7 @@ class Keys:
     bias: torch.Tensor | None = None
 
 
+@runtime_checkable
 class Method(Protocol):
     """What happens to the text side of joint attention in the steps in which it acts."""
 
@@ -108,7 +112,7 @@ class RandomImageKeys(_WithGamma):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_seed(self.seed)
+        check_seed(self.seed)
 
     def keys(self, query: torch.Tensor, keys: Keys, layer: int) -> Keys:
         tokens, count = keys.image.shape[2], min(keys.text.shape[2], keys.image.shape[2])
@@ -121,8 +125,8 @@ class RandomImageKeys(_WithGamma):
 class RandomDirection(_WithGamma):
     """Text keys moved in random directions, so far that logits change by as much on average as by TACA's gamma.
 
-    The mean absolute change, over heads, image queries and text keys, is matched in every layer and sample. A direction
-    belongs to a layer, a head and a text token, whatever the step.
+    The mean absolute change, over heads, text keys and up to `MEASURED` image queries spread evenly over the picture,
+    is matched in every layer and sample. Each head and text token has a direction, the same in all layers and steps.
 
     Raises: TacaError: as `_WithGamma`, or a seed that is no whole number.
     """
@@ -131,16 +135,22 @@ class RandomDirection(_WithGamma):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_seed(self.seed)
+        check_seed(self.seed)
 
     def keys(self, query: torch.Tensor, keys: Keys, layer: int) -> Keys:
-        _, heads, tokens, width = keys.text.shape
-        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * layer)
-        direction = torch.randn(1, heads, tokens, width, generator=generator, dtype=torch.float64)
-        precise = torch.promote_types(keys.text.dtype, torch.float32)
-        direction = (direction / direction.norm(dim=-1, keepdim=True)).to(keys.text.device, precise)
-        change = abs(self.gamma - 1) * _mean_logit(query, keys.text) / _mean_logit(query, direction)
-        return Keys((keys.text.to(precise) + change * direction).to(keys.text.dtype), keys.image)
+        direction = _directions(self.seed, keys.text.shape[1:], keys.text.dtype, keys.text.device)
+        some = query[:, :, :: -(-query.shape[2] // MEASURED)]
+        change = abs(self.gamma - 1) * _mean_logit(some, keys.text) / _mean_logit(some, direction)
+        moved = torch.addcmul(keys.text.to(change.dtype), change, direction.to(change.dtype))
+        return Keys(moved.to(keys.text.dtype), keys.image)
+
+
+@lru_cache(maxsize=2)
+def _directions(seed: int, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Random directions (1, H, N_txt, D) of length 1, the same wherever they are drawn."""
+    with torch.inference_mode(False):
+        drawn = torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        return (drawn / drawn.norm(dim=-1, keepdim=True)).to(device, dtype)
 
 
 @dataclass(frozen=True)
@@ -186,7 +196,8 @@ class LogCountBias:
         return Keys(keys.text, keys.image, _constant(bias, query) if bias else None)
 
 
-def _check_seed(seed: int | None) -> None:
+def check_seed(seed: int | None) -> None:
+    """Raises: TacaError: it is no whole number."""
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise TacaError(
             f"A control that draws needs a `seed`, a whole number that is named in the report; got {seed!r}."
@@ -244,7 +255,9 @@ def method_attention(
     sizes = [joint.shape[2] - query.shape[2], query.shape[2]]
     text, image = joint.split_with_sizes(sizes, 2) if text_first else joint.split_with_sizes(sizes[::-1], 2)[::-1]
     found = method.keys(query, Keys(text, image), layer)
-    text, image = (torch.where(active, new, old) for new, old in ((found.text, text), (found.image, image)))
+    text, image = (
+        old if new is old else torch.where(active, new, old) for new, old in ((found.text, text), (found.image, image))
+    )
     seen = torch.cat([text, image] if text_first else [image, text], dim=2)
     if found.bias is None:
         image_output = attention(image_query, to_heads(seen), value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from taca.errors import TacaError
-from taca.schedule import is_active
+from taca.schedule import is_active, level_of_index
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,17 @@ class Timestep:
         current = torch.full_like(nearest, _current_index(scheduler, len(points)))
         found = torch.where((points[current] - told).abs() <= tolerance, current, nearest)
         return torch.where((points[found] - told).abs() <= tolerance, levels[found], self.level(given))
+
+
+def noise_of(level: torch.Tensor, scheduler: object) -> torch.Tensor:
+    """The noise levels, 0..1000, at timesteps on that scale: diffusion's count steps of training, and are none.
+
+    Flow matching's timesteps, also of a diffusion scheduler with flow matching's sigmas, are returned as they are.
+    """
+    alphas_cumprod = getattr(scheduler, "alphas_cumprod", None)
+    if alphas_cumprod is None or scheduler.config.get("use_flow_sigmas"):
+        return level
+    return level_of_index(level * len(alphas_cumprod) / 1000, alphas_cumprod)
 
 
 def _levels(scheduler: object) -> torch.Tensor:

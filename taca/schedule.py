@@ -47,13 +47,14 @@ def level_of_index(index: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.T
     """The noise levels of a diffusion scheduler's timesteps, which count its steps of training and are no levels.
 
     Args:
-        index: of steps of training, any shape.
+        index: of steps of training, any shape; what lies between two of them goes to the nearest.
         alphas_cumprod: the share of the image's variance after each step, (steps,).
 
     Returns:
         The weight of the noise where weights of image and noise add up to 1, as in flow matching; float64, 0..1000.
     """
-    image = alphas_cumprod.to(torch.float64).to(index.device)[index.long()]
+    steps = index.round().long().clamp(0, len(alphas_cumprod) - 1)
+    image = alphas_cumprod.to(torch.float64).to(index.device)[steps]
     noise = (1 - image).clamp_min(0).sqrt()
     return 1000 * noise / (image.sqrt() + noise)
 

@@ -1,14 +1,15 @@
 """In which steps of a pipeline TACA will act, before anything is drawn."""
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+import torch
 
 from taca.config import TacaConfig, config_of
-from taca.errors import TacaError
 from taca.hooks import applied_config
+from taca.noise import noise_of
+from taca.schedule import is_active
+from taca.schedules import schedule_of
 
 
 def active_steps(
@@ -32,89 +33,12 @@ def active_steps(
     Raises:
         TacaError: a pipeline that makes its schedule in another way, such as from an image.
     """
-    schedule = _SCHEDULES.get(type(pipe).__name__)
-    if schedule is None:
-        raise TacaError(
-            f"The schedule of {type(pipe).__name__} is not known before it draws: pass one of {', '.join(_SCHEDULES)}."
-        )
+    schedule = schedule_of(pipe)
     if config is None and not fields:
         config = applied_config(pipe)
-    threshold = config_of(config, fields).threshold
+    config = config_of(config, fields)
     scheduler = copy.deepcopy(pipe.scheduler)
     scheduler.set_timesteps(**schedule(pipe, num_inference_steps, height, width))
-    return [(step, t) for step, t in enumerate(scheduler.timesteps.tolist()) if t >= threshold]
-
-
-Schedule = Callable[[Any, int, int, int], dict[str, Any]]
-"""What a pipeline passes to its scheduler's `set_timesteps`, from the pipeline, its steps, height and width."""
-
-
-def _sd3(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
-    if not pipe.scheduler.config.get("use_dynamic_shifting"):
-        return {"num_inference_steps": steps}
-    pixels = pipe.vae_scale_factor * pipe.transformer.config.patch_size
-    return {"num_inference_steps": steps, "mu": _linear_shift(pipe, (height // pixels) * (width // pixels), 1.16)}
-
-
-def _packed(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
-    """FLUX.1, Qwen-Image and their like: two by two latent pixels a token."""
-    return {**_sigmas(pipe, steps), "mu": _linear_shift(pipe, _packed_tokens(pipe, height, width), 1.15)}
-
-
-def _z_image(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
-    from diffusers.pipelines.z_image.pipeline_z_image import get_default_z_image_sigmas
-
-    return {**_packed(pipe, steps, height, width), "sigmas": get_default_z_image_sigmas(steps)}
-
-
-def _flux2(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
-    from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
-
-    return {**_sigmas(pipe, steps), "mu": compute_empirical_mu(_packed_tokens(pipe, height, width), steps)}
-
-
-def _cogvideox(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
-    return {"num_inference_steps": steps}
-
-
-def _hunyuan_video(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
-    return {"sigmas": np.linspace(1.0, 0.0, steps + 1)[:-1]}
-
-
-def _sigmas(pipe: Any, steps: int) -> dict[str, Any]:
-    if pipe.scheduler.config.get("use_flow_sigmas"):
-        return {"num_inference_steps": steps}
-    return {"sigmas": np.linspace(1.0, 1 / steps, steps)}
-
-
-def _packed_tokens(pipe: Any, height: int, width: int) -> int:
-    pixels = 2 * pipe.vae_scale_factor
-    return (height // pixels) * (width // pixels)
-
-
-def _linear_shift(pipe: Any, image_tokens: int, max_shift: float) -> float:
-    """Linear in the number of image tokens; the defaults are those of the pipelines."""
-    from diffusers.pipelines.flux.pipeline_flux import calculate_shift
-
-    config = pipe.scheduler.config
-    return calculate_shift(
-        image_tokens,
-        config.get("base_image_seq_len", 256),
-        config.get("max_image_seq_len", 4096),
-        config.get("base_shift", 0.5),
-        config.get("max_shift", max_shift),
-    )
-
-
-_SCHEDULES: dict[str, Schedule] = {
-    "StableDiffusion3Pipeline": _sd3,
-    "FluxPipeline": _packed,
-    "Flux2Pipeline": _flux2,
-    "Flux2KleinPipeline": _flux2,
-    "QwenImagePipeline": _packed,
-    "ZImagePipeline": _z_image,
-    "ChromaPipeline": _packed,
-    "OvisImagePipeline": _packed,
-    "CogVideoXPipeline": _cogvideox,
-    "HunyuanVideoPipeline": _hunyuan_video,
-}
+    timesteps = torch.as_tensor(scheduler.timesteps)
+    levels = noise_of(timesteps, scheduler) if config.threshold_of == "noise" else timesteps
+    return [(step, timesteps[step].item()) for step in is_active(levels, config.threshold).nonzero().flatten().tolist()]

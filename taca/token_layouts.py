@@ -20,6 +20,16 @@ def text_last(transformer: nn.Module, arguments: Mapping) -> Run:
     return Run(_shared(transformer, arguments["encoder_hidden_states"].shape[1]), text_first=False)
 
 
+def text_first_unread(transformer: nn.Module, arguments: Mapping) -> Run:
+    """As `text_first`, where text tokens have no queries."""
+    return Run(arguments["encoder_hidden_states"].shape[1], text_first=True, text_reads=False)
+
+
+def text_last_unread(transformer: nn.Module, arguments: Mapping) -> Run:
+    """As `text_last`, where text tokens have no queries."""
+    return Run(arguments["encoder_hidden_states"].shape[1], text_first=False, text_reads=False)
+
+
 def registers_first(transformer: nn.Module, arguments: Mapping) -> Run:
     """Learned tokens that are neither, then all of `encoder_hidden_states`, then the image."""
     num_text_tokens = arguments["encoder_hidden_states"].shape[1]
@@ -92,6 +102,47 @@ def framepack(transformer: nn.Module, arguments: Mapping) -> Run:
     text, seen = arguments["encoder_hidden_states"], arguments["image_embeds"].shape[1]
     length = int(arguments["encoder_attention_mask"].sum()) if len(text) == 1 else text.shape[1]
     return Run(length, text_first=False, num_other_tokens=seen)
+
+
+def ernie_image(transformer: nn.Module, arguments: Mapping) -> Run:
+    """The image, then the prompt, padding last."""
+    return Run(arguments["text_bth"].shape[1], text_first=False)
+
+
+def ideogram_4(transformer: nn.Module, arguments: Mapping) -> Scattered:
+    """Text and image where an argument says that they are."""
+    from diffusers.models.transformers import transformer_ideogram4 as ideogram4
+
+    role = arguments["indicator"]
+    return Scattered(role == ideogram4.LLM_TOKEN_INDICATOR, role == ideogram4.OUTPUT_IMAGE_INDICATOR)
+
+
+def motif_video(transformer: nn.Module, arguments: Mapping) -> Run:
+    """The video, tokens of a first frame, then the prompt."""
+    seen = arguments.get("image_embeds")
+    num_text_tokens = arguments["encoder_hidden_states"].shape[1]
+    return Run(num_text_tokens, text_first=False, num_other_tokens=0 if seen is None else seen.shape[1])
+
+
+def easy_animate(transformer: nn.Module, arguments: Mapping) -> Run:
+    """The prompt by both text encoders, then the video."""
+    t5 = arguments.get("encoder_hidden_states_t5")
+    num_text_tokens = arguments["encoder_hidden_states"].shape[1] + (0 if t5 is None else t5.shape[1])
+    return Run(num_text_tokens, text_first=True)
+
+
+def omnigen(transformer: nn.Module, arguments: Mapping) -> Scattered:
+    """The prompt with reference images inside, a token of the time, then the image."""
+    latents, prompt = arguments["hidden_states"], arguments["input_ids"]
+    image = _patches(latents, transformer.config.patch_size)
+    is_image = torch.zeros(len(latents), prompt.shape[1], dtype=torch.bool, device=latents.device)
+    for sample, spans in arguments["input_image_sizes"].items():
+        for start, end in spans:
+            is_image[sample, start:end] = True
+    ends = [torch.full((len(latents), n), value, device=latents.device) for n, value in ((1, False), (image, True))]
+    return Scattered(
+        torch.nn.functional.pad(~is_image, (0, 1 + image), value=False), torch.cat([is_image, *ends], dim=1)
+    )
 
 
 def bria_fibo_2(transformer: nn.Module, arguments: Mapping) -> Run:

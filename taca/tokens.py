@@ -15,21 +15,25 @@ Attention = Callable[..., torch.Tensor]
 class Run:
     """Text tokens in one run at one end of the sequence, in every sample alike.
 
+    Keys without queries, before all others, are those of reference images that a family keeps from pass to pass.
+
     Attributes:
         num_text_tokens: how many they are.
         text_first: whether they come before the image tokens.
         num_other_tokens: tokens on the text's side that are neither, such as registers: before it where it is first,
             between image and text where it is last.
+        text_reads: whether text tokens have queries; if not, all queries are those of image tokens.
     """
 
     num_text_tokens: int
     text_first: bool
     num_other_tokens: int = 0
+    text_reads: bool = True
 
-    def scaled(self, key: torch.Tensor, gamma: torch.Tensor, dim: int) -> torch.Tensor:
-        """Keys with those of text times gamma."""
-        others, length = self.num_other_tokens, key.shape[dim]
-        start = others if self.text_first else length - self.num_text_tokens
+    def scaled(self, key: torch.Tensor, gamma: torch.Tensor, dim: int, num_kept_tokens: int = 0) -> torch.Tensor:
+        """Keys with those of text times gamma, after some that are kept from another pass."""
+        length = key.shape[dim]
+        start = num_kept_tokens + self.num_other_tokens if self.text_first else length - self.num_text_tokens
         sizes = [start, self.num_text_tokens, length - start - self.num_text_tokens]
         before, text, after = key.split_with_sizes(sizes, dim=dim)
         return torch.cat([before, scale_text_keys(text, gamma), after], dim=dim)
@@ -56,9 +60,9 @@ class Run:
         Returns:
             What the queries read, shaped like them.
         """
-        scaled = self.scaled(key, gamma, dim)
-        if query.shape[dim] < key.shape[dim]:
-            return attention(query, scaled, value, mask)
+        if not self.text_reads:
+            return attention(query, self.scaled(key, gamma, dim), value, mask)
+        scaled = self.scaled(key, gamma, dim, key.shape[dim] - query.shape[dim])
         rest = self.num_other_tokens + self.num_text_tokens
         image_query, other_query = split_image_text(query, rest, self.text_first, dim)
         image_mask, other_mask = split_mask(mask, rest, self.text_first)

@@ -25,18 +25,26 @@ import json, os, sys
 from pathlib import Path
 from lab.params import load
 from lab.preflight import missing
+from lab.preflight.__main__ import main
 from runtime.errors import StageError
 
 before = dict(os.environ)
 for line in sys.stdin:
     os.environ |= (asked := json.loads(line))["environment"]
     try:
-        found = missing(load(), Path.cwd(), asked["targets"])
+        if "arguments" in asked:
+            sys.argv[1:] = asked["arguments"]
+            found = main()
+        else:
+            found = missing(load(), Path.cwd(), asked["targets"])
     except StageError as error:
         found = [str(error)]
+    except SystemExit as end:
+        found = end.code
     os.environ.clear()
     os.environ |= before
     print(json.dumps(found), flush=True)
+os._exit(0)  # the interpreter's own end takes seconds
 """
 
 
@@ -113,11 +121,18 @@ class Clone:
             key: {**value, **(changes or {}).get(key, {})} for key, value in self.params.items() if key != "threads"
         }
         (self.root / "params.yaml").write_text(yaml.safe_dump({"threads": 2, **params}, sort_keys=False))
+        return self._ask(targets=targets, environment=environment)
+
+    def status(self, *arguments: str) -> str | int | None:
+        """What `python -m lab.preflight` with these arguments ends with: a sentence that it prints, or a status."""
+        return self._ask(arguments=arguments, environment={})
+
+    def _ask(self, **question: object) -> object:
         if self.process is None:
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
             command = [sys.executable, "-c", PROGRAM]
             self.process = subprocess.Popen(command, cwd=self.root, env=self.environment(), **pipes)
-        self.process.stdin.write(json.dumps({"targets": targets, "environment": environment}) + "\n")
+        self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 

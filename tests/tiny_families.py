@@ -77,7 +77,9 @@ def predict(model: torch.nn.Module, arguments: dict) -> torch.Tensor:
 def _replaced(value):
     if isinstance(value, list | tuple):
         return type(value)(map(_replaced, value))
-    return torch.randn_like(value) if torch.is_tensor(value) else value
+    if not torch.is_tensor(value):
+        return value
+    return torch.randn_like(value) if value.is_floating_point() else (value + 7) % 16
 
 
 def raw(level: torch.Tensor) -> dict:
@@ -247,6 +249,120 @@ def hidream(batch: int, normal: Callable) -> dict:
 
 def cogvideo(batch: int, normal: Callable) -> dict:
     return {"hidden_states": normal(batch, 2, 4, 4, 4), "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12)}
+
+
+def flux_3(batch: int, normal: Callable) -> dict:
+    """With a reference image."""
+    return {
+        "hidden_states": normal(batch, 16, 4),
+        "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12),
+        "img_ids": grid(4, 4, 4),
+        "txt_ids": torch.zeros(TEXT_TOKENS, 4),
+        "image_cond_hidden_states": normal(batch, 4, 4),
+        "image_cond_ids": grid(2, 2, 4),
+    }
+
+
+def krea_2(batch: int, normal: Callable) -> dict:
+    return {
+        "hidden_states": normal(batch, 16, 4),
+        "encoder_hidden_states": normal(batch, TEXT_TOKENS, 2, 16),
+        "position_ids": torch.cat([torch.zeros(TEXT_TOKENS, 3), grid(4, 4)]),
+        "encoder_attention_mask": text_mask(batch),
+    }
+
+
+def glm_image(batch: int, normal: Callable) -> dict:
+    return {
+        "hidden_states": normal(batch, 4, 8, 8),
+        "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12),
+        "prior_token_id": torch.arange(16).expand(batch, -1),
+        "prior_token_drop": torch.zeros(batch, dtype=torch.bool),
+        "target_size": torch.tensor([[8.0, 8.0]] * batch),
+        "crop_coords": torch.zeros(batch, 2),
+    }
+
+
+def ernie(batch: int, normal: Callable) -> dict:
+    return {
+        "hidden_states": normal(batch, 4, 4, 4),
+        "text_bth": normal(batch, TEXT_TOKENS, 12),
+        "text_lens": text_mask(batch).sum(dim=1),
+    }
+
+
+def ideogram_4(batch: int, normal: Callable) -> dict:
+    """Text, padded on the left, and image."""
+    role = torch.tensor([[3] * TEXT_TOKENS + [2] * 16] * batch)
+    role[1:, :2] = 0
+    return {
+        "hidden_states": normal(batch, TEXT_TOKENS + 16, 4),
+        "encoder_hidden_states": normal(batch, TEXT_TOKENS + 16, 12),
+        "position_ids": torch.cat([torch.zeros(TEXT_TOKENS, 3), grid(4, 4)]).long().expand(batch, -1, -1),
+        "segment_ids": torch.where(role == 0, -1, 1),
+        "indicator": role,
+    }
+
+
+def joy_image(batch: int, normal: Callable) -> dict:
+    """With a reference image."""
+    return {"hidden_states": normal(batch, 2, 4, 1, 4, 4), "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12)}
+
+
+def joy_image_plus(batch: int, normal: Callable) -> dict:
+    return {
+        "hidden_states": normal(batch, 8, 4, 1, 2, 2),
+        "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12),
+        "encoder_hidden_states_mask": text_mask(batch).long(),
+        "shape_list": [[(1, 2, 2), (1, 2, 2)]] * batch,
+    }
+
+
+def motif(batch: int, normal: Callable) -> dict:
+    return {
+        "hidden_states": normal(batch, 4, 2, 4, 4),
+        "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12),
+        "encoder_attention_mask": text_mask(batch),
+        "image_embeds": normal(batch, 3, 9),
+    }
+
+
+def easy_animate(batch: int, normal: Callable) -> dict:
+    return {
+        "hidden_states": normal(batch, 4, 2, 4, 4),
+        "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12),
+        "encoder_hidden_states_t5": normal(batch, 4, 10),
+    }
+
+
+def nucleus(batch: int, normal: Callable) -> dict:
+    return {
+        "hidden_states": normal(batch, 16, 16),
+        "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12),
+        "encoder_hidden_states_mask": text_mask(batch),
+        "img_shapes": [(1, 4, 4)] * batch,
+    }
+
+
+def omnigen(batch: int, normal: Callable) -> dict:
+    """Prompts with a reference image of four tokens, in each sample elsewhere."""
+    length = TEXT_TOKENS + 4 + 1 + 16
+    return {
+        "hidden_states": normal(batch, 4, 8, 8),
+        "input_ids": torch.arange(TEXT_TOKENS + 4).expand(batch, -1).clone(),
+        "input_img_latents": [normal(1, 4, 4, 4) for _ in range(batch)],
+        "input_image_sizes": {sample: [[2 + sample, 6 + sample]] for sample in range(batch)},
+        "attention_mask": torch.ones(batch, length, length).tril(),
+        "position_ids": torch.arange(length).expand(batch, -1),
+    }
+
+
+def prx(batch: int, normal: Callable) -> dict:
+    return {
+        "hidden_states": normal(batch, 4, 8, 8),
+        "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12),
+        "attention_mask": text_mask(batch),
+    }
 
 
 Z_IMAGE = {
@@ -505,6 +621,210 @@ CASES = (
         framepack,
         raw,
         latents=("hidden_states", "latents_clean", "latents_history_2x", "latents_history_4x"),
+    ),
+    FamilyCase(
+        "flux3",
+        "Flux3Transformer2DModel",
+        {
+            **HEADS,
+            "in_channels": 4,
+            "cond_in_channels": 4,
+            "num_layers": 1,
+            "num_single_layers": 2,
+            "joint_attention_dim": 12,
+            "timestep_channels": 16,
+            "axes_dims_rope": (2, 2, 2, 2),
+        },
+        flux_3,
+        thousandths,
+        latents=("hidden_states", "image_cond_hidden_states"),
+        lora=("to_qkv", "to_q", "to_k", "to_v"),
+    ),
+    FamilyCase(
+        "krea2",
+        "Krea2Transformer2DModel",
+        {
+            **HEADS,
+            "in_channels": 4,
+            "num_layers": 2,
+            "num_key_value_heads": 1,
+            "intermediate_size": 16,
+            "timestep_embed_dim": 8,
+            "text_hidden_dim": 16,
+            "num_text_layers": 2,
+            "text_num_attention_heads": 2,
+            "text_num_key_value_heads": 2,
+            "text_intermediate_size": 16,
+            "num_layerwise_text_blocks": 1,
+            "num_refiner_text_blocks": 1,
+            "axes_dims_rope": AXES,
+        },
+        krea_2,
+        thousandths,
+    ),
+    FamilyCase(
+        "glmimage",
+        "GlmImageTransformer2DModel",
+        {
+            **HEADS,
+            "in_channels": 4,
+            "out_channels": 4,
+            "num_layers": 2,
+            "text_embed_dim": 12,
+            "time_embed_dim": 8,
+            "condition_dim": 4,
+            "prior_vq_quantizer_codebook_size": 16,
+        },
+        glm_image,
+        lambda level: {"timestep": level - 1},
+    ),
+    FamilyCase(
+        "ernieimage",
+        "ErnieImageTransformer2DModel",
+        {
+            "hidden_size": 16,
+            "num_attention_heads": 2,
+            "num_layers": 2,
+            "ffn_hidden_size": 16,
+            "in_channels": 4,
+            "out_channels": 4,
+            "text_in_dim": 12,
+            "rope_axes_dim": AXES,
+        },
+        ernie,
+        raw,
+        prompt=("text_bth",),
+    ),
+    FamilyCase(
+        "ideogram4",
+        "Ideogram4Transformer2DModel",
+        {
+            **HEADS,
+            "in_channels": 4,
+            "num_layers": 2,
+            "intermediate_size": 16,
+            "adaln_dim": 8,
+            "llm_features_dim": 12,
+            "mrope_section": (2, 1, 1),
+        },
+        ideogram_4,
+        lambda level: {"timestep": 1 - level / 1000},
+    ),
+    FamilyCase(
+        "joyimage",
+        "JoyImageEditTransformer3DModel",
+        {
+            "in_channels": 4,
+            "hidden_size": 16,
+            "num_attention_heads": 2,
+            "text_dim": 12,
+            "num_layers": 2,
+            "rope_dim_list": list(AXES),
+        },
+        joy_image,
+        raw,
+        lora=("img_attn_qkv", "txt_attn_qkv"),
+    ),
+    FamilyCase(
+        "joyimageplus",
+        "JoyImageEditPlusTransformer3DModel",
+        {
+            "in_channels": 4,
+            "hidden_size": 16,
+            "num_attention_heads": 2,
+            "text_dim": 12,
+            "num_layers": 2,
+            "rope_dim_list": list(AXES),
+        },
+        joy_image_plus,
+        raw,
+        lora=("img_attn_qkv", "txt_attn_qkv"),
+    ),
+    FamilyCase(
+        "motifvideo",
+        "MotifVideoTransformer3DModel",
+        {
+            **HEADS,
+            "in_channels": 4,
+            "out_channels": 4,
+            "num_layers": 1,
+            "num_single_layers": 2,
+            "num_decoder_layers": 1,
+            "text_embed_dim": 12,
+            "image_embed_dim": 9,
+            "rope_axes_dim": AXES,
+            "enable_text_cross_attention_dual": True,
+        },
+        motif,
+        raw,
+    ),
+    FamilyCase(
+        "easyanimate",
+        "EasyAnimateTransformer3DModel",
+        {
+            **HEADS,
+            "in_channels": 4,
+            "out_channels": 4,
+            "patch_size": 2,
+            "sample_width": 4,
+            "sample_height": 4,
+            "num_layers": 2,
+            "mmdit_layers": 1,
+            "time_embed_dim": 8,
+            "text_embed_dim": 12,
+            "text_embed_dim_t5": 10,
+            "time_position_encoding_type": "3d_rope",
+        },
+        easy_animate,
+        raw,
+        prompt=("encoder_hidden_states", "encoder_hidden_states_t5"),
+    ),
+    FamilyCase(
+        "nucleusmoe",
+        "NucleusMoEImageTransformer2DModel",
+        {
+            **HEADS,
+            "in_channels": 16,
+            "out_channels": 4,
+            "num_layers": 2,
+            "num_key_value_heads": 1,
+            "joint_attention_dim": 12,
+            "axes_dims_rope": AXES,
+            "moe_enabled": False,
+            "capacity_factors": [8.0, 8.0],
+        },
+        nucleus,
+        thousandths,
+        lora=("to_q", "to_k", "add_k_proj"),
+    ),
+    FamilyCase(
+        "omnigen",
+        "OmniGenTransformer2DModel",
+        {
+            "in_channels": 4,
+            "hidden_size": 16,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "intermediate_size": 16,
+            "num_layers": 2,
+            "pad_token_id": 0,
+            "vocab_size": 16,
+            "time_step_dim": 8,
+            "rope_scaling": {"long_factor": [1.0] * 4, "short_factor": [1.0] * 4},
+            "pos_embed_max_size": 8,
+        },
+        omnigen,
+        lambda level: {"timestep": 1 - level / 1000},
+        prompt=("input_ids",),
+        latents=("hidden_states", "input_img_latents"),
+    ),
+    FamilyCase(
+        "prx",
+        "PRXTransformer2DModel",
+        {"in_channels": 4, "context_in_dim": 12, "hidden_size": 16, "num_heads": 2, "depth": 2, "axes_dim": [4, 4]},
+        prx,
+        thousandths,
+        lora=("img_qkv_proj", "txt_kv_proj"),
     ),
 )
 

@@ -38,6 +38,7 @@ QUIET = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(90 * 24 * 3600),  # seconds since a flow run's end
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",  # else each event that a dead server does not take is an error
     "PREFECT_CLIENT_MAX_RETRIES": "1",  # after 2 s; five, the default, take a minute for each thing to be said
 }
 
@@ -80,8 +81,7 @@ def _ran(flow: Callable, argument: object) -> tuple[Any, bool]:
 
     # What Prefect cannot tell its server it would tell the terminal, with tracebacks.
     logging.raiseExceptions = False
-    for name in ("prefect.events.clients", "prefect._internal.concurrency"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("prefect.events.clients").setLevel(logging.CRITICAL)
     try:
         return flow(argument, return_state=True), False
     except httpx.HTTPError as error:

@@ -9,9 +9,10 @@ from PIL import Image
 
 from lab.data.images import read_image
 from lab.errors import LabError
-from lab.world.captions import MAX_TOKENS, MENTIONS, noun
-from lab.world.detector import Detection, detect
-from lab.world.vocabulary import token_count
+from lab.world.captions import caption as exact_caption
+from lab.world.detector import detect
+from lab.world.geometry import CANVAS
+from lab.world.reading import scene_of
 
 SCHEMA = pa.schema([("id", pa.int64()), ("caption", pa.string()), ("captioner", pa.string())])
 
@@ -38,40 +39,16 @@ def _keep(_image: Image.Image, row: dict) -> str:
 
 
 def _describe(image: Image.Image, row: dict) -> str:
-    found = detect(image)
+    # The scene is read in the world's own pixels.
+    found = detect(image if image.size == (CANVAS, CANVAS) else image.resize((CANVAS, CANVAS), Image.Resampling.BOX))
     if not found:
         raise LabError(
             f"The detector sees no object of the built-in world in {row['path']}; for other images set "
             "`caption.captioner` to source."
         )
-    # In the order in which the world's captions name objects.
-    found = sorted(found[:4], key=lambda d: (sum(d.box), d.box[0]))
     # The image's number picks the form, so that a caption depends on nothing but its image.
-    return describe(found, np.random.default_rng(row["id"]))
-
-
-def describe(found: Sequence[Detection], rng: np.random.Generator) -> str:
-    """A caption of up to four detections, of at most `MAX_TOKENS` tokens, which names all of their kind."""
-    while True:
-        mention = str(rng.choice(list(MENTIONS)))
-        phrases = [noun(item, mention) for item in found]
-        text = " and ".join(phrases)
-        if len(found) == 2 and rng.random() < 0.5:
-            text = f"{phrases[0]} {_relation(*found)} {phrases[1]}"
-        # Four objects fit only by shape, and not all of them.
-        while token_count(text) > MAX_TOKENS and len(phrases) > 3:
-            phrases = phrases[:-1]
-            text = " and ".join(phrases)
-        if token_count(text) <= MAX_TOKENS:
-            return text
-
-
-def _relation(first: Detection, second: Detection) -> str:
-    """Where the first object lies from the second, by the larger offset of their centres."""
-    dx, dy = ((second.box[i] + second.box[i + 2] - first.box[i] - first.box[i + 2]) / 2 for i in (0, 1))
-    if abs(dx) > abs(dy):
-        return "on the left of" if dx > 0 else "on the right of"
-    return "on the top of" if dy > 0 else "on the bottom of"
+    rng = np.random.default_rng(row["id"])
+    return exact_caption(scene_of(found, rng), rng)
 
 
 _CAPTIONERS: dict[str, Callable[[Image.Image, dict], str]] = {"detector": _describe, "source": _keep}

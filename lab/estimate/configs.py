@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 
 from lab.estimate.base import Base
-from lab.models.published.hub import Repository, find_repository, read_json
+from lab.models.published.hub import Repository, find_repository, read_index, read_json
 from lab.models.published.pin import read_pin
-from lab.models.published.selection import INDEX, files_to_load
+from lab.models.published.selection import files_to_load
 from lab.params.sections import FolderBase, HubBase, WorldBase
 
 
@@ -33,7 +33,7 @@ def _on_hub(base: HubBase) -> Base:
         return Base(partial(read_json, Repository(base.repo, pin.commit, {})), pin.size)
     repository = find_repository(base.repo, base.revision)
     read = partial(read_json, repository)
-    names = files_to_load(read(INDEX), repository.files, base.variant)
+    names = files_to_load(read_index(repository), repository.files, base.variant)
     return Base(read, sum(repository.files[name].size for name in names))
 
 

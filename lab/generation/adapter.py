@@ -22,10 +22,10 @@ def adapter(pipe, folder: Path) -> Iterator[str]:
     Raises:
         LabError: the file is damaged, for another base, or holds weights that are no numbers.
     """
-    # Without text encoders the pipeline warns that they have no adapter.
-    logger = logging.getLogger("diffusers.loaders.lora_base")
+    # Without text encoders the pipeline warns that they have no adapter; one that does not fit it lists layer by layer.
+    logger = logging.getLogger("diffusers.loaders")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         pipe.load_lora_weights(str(folder), weight_name=WEIGHTS, adapter_name=NAME)
     except torch.OutOfMemoryError:

@@ -47,6 +47,11 @@ def check_quantization(quantization: str) -> None:
         check_four_bits("generate.quantization")
 
 
+def vae_scale_of(vae_config: Mapping) -> int:
+    """Pixels a side of one latent pixel."""
+    return 2 ** (len(vae_config["block_out_channels"]) - 1)
+
+
 def check_size(family: Family, vae_config: Mapping, height: int | None, width: int | None) -> None:
     """Makes sure that a base can draw images of this size, in pixels; None is its own.
 
@@ -55,6 +60,6 @@ def check_size(family: Family, vae_config: Mapping, height: int | None, width: i
     """
     if height is None:
         return
-    fault = family.size_fault(height, width, 2 ** (len(vae_config["block_out_channels"]) - 1))
+    fault = family.size_fault(height, width, vae_scale_of(vae_config))
     if fault is not None:
         raise LabError(f"`generate.height` and `generate.width` {height} x {width} {fault}.")

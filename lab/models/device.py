@@ -1,4 +1,4 @@
-"""Where a base computes: on the GPU if there is one; a large one on a CPU only where that was asked for."""
+"""Where a model computes: on the GPU if there is one; a large one on a CPU only where that was asked for."""
 
 import os
 
@@ -10,11 +10,12 @@ ALLOW = "TACA_ALLOW_CPU"  # set to 1: this machine's user wants it
 LARGE = 1e9  # bytes
 
 
-def device_for(size: int) -> str:
+def device_for(size: int, what: str = "base") -> str:
     """"cuda", or "cpu" where torch sees no GPU.
 
     Args:
-        size: of the base's files, in bytes.
+        size: of the model's files, in bytes.
+        what: it is.
 
     Raises:
         LabError: it would compute on a CPU for days, and nobody asked for that.
@@ -23,7 +24,7 @@ def device_for(size: int) -> str:
         return "cuda"
     if size > LARGE and os.environ.get(ALLOW) != "1":
         raise LabError(
-            f"The base is {size / 1e9:.1f} GB large, and PyTorch finds no GPU here: compute where there is one, or set "
+            f"The {what} is {size / 1e9:.1f} GB large, and PyTorch finds no GPU here: compute where there is one, or set "
             f"{ALLOW}=1 if it shall take days on the CPU."
         )
     return "cpu"

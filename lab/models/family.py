@@ -9,7 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
-from diffusers import FluxPipeline, FluxTransformer2DModel, SD3Transformer2DModel, StableDiffusion3Pipeline
+from diffusers import (
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+)
 from torch import nn
 
 from lab.errors import LabError
@@ -101,6 +107,21 @@ class Family(ABC):
                 f"`train.guidance` is {given}, but this {self.transformer.__name__} embeds no guidance: set it to null."
             )
         return None
+
+    def check_drawn_guidance(self, key: str, given: float) -> None:
+        """Makes sure that images can be guided, by what the transformer embeds or by a second pass.
+
+        Args:
+            key: of the parameter that has the scale.
+
+        Raises:
+            LabError: a scale above 1, which the pipeline would ignore.
+        """
+        if given > 1 and not (self.guided or self.classifier_free):
+            raise LabError(
+                f"`{key}` is {given:g}, but this {self.transformer.__name__} embeds no guidance, and its pipeline draws "
+                "no second pass: set it to 1.0."
+            )
 
     def check_encoded(self, sample: Mapping[str, torch.Tensor]) -> None:
         """Makes sure that encoded samples are for this transformer.
@@ -259,9 +280,10 @@ def shift_of(scheduler: Mapping, image_tokens: int) -> float:
     """The factor s by which a pipeline shifts sigma to s * sigma / (1 + (s - 1) * sigma) at a resolution.
 
     Args:
-        scheduler: the configuration of a `FlowMatchEulerDiscreteScheduler`.
+        scheduler: the configuration of a `FlowMatchEulerDiscreteScheduler`, whose file may leave out what is its default.
         image_tokens: of one image.
     """
+    scheduler = FlowMatchEulerDiscreteScheduler.from_config(dict(scheduler)).config
     if not scheduler["use_dynamic_shifting"]:
         return scheduler["shift"]
     fewest, most = scheduler["base_image_seq_len"], scheduler["max_image_seq_len"]

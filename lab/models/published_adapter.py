@@ -89,7 +89,7 @@ def _loaded(pipe, names: tuple[str, str], source: str | dict, **options: str) ->
 def _quiet() -> Iterator[None]:
     """Layers that the base does not have are said in a sentence, and parts that are not here are not missed."""
     before = diffusers.utils.logging.get_verbosity()
-    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.set_verbosity(diffusers.utils.logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # peft's, of a page

@@ -5,7 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.params.sampling import sample_faults
-from lab.params.sections import Adapter, Caption, Encode, Generate, Params, Prompts, PublishedAdapter, Score, Train
+from lab.params.sections import (
+    DRAWING,
+    WITHOUT_GAMMA,
+    Adapter,
+    Arm,
+    Caption,
+    Encode,
+    Generate,
+    Params,
+    Prompts,
+    PublishedAdapter,
+    Score,
+    Train,
+)
 from runtime.params.messages import closest, did_you_mean
 
 PARSERS = ("rules", "spacy", "spacy-3.6")  # whatever else `prompts.parser` says is a file's path
@@ -23,6 +36,7 @@ def cross_faults(params: Params) -> list[str]:
         *_reference_faults(params),
         *_base_faults(params),
         *(fault for name, adapter in params.adapters.items() for fault in _adapter_faults(name, adapter, params)),
+        *(fault for name, arm in params.arms.items() for fault in _arm_faults(name, arm)),
         *(fault for name, file in params.published_adapters.items() for fault in _published_faults(name, file, params)),
         *_folder_faults(params.prompts),
         *sample_faults(params.sample),
@@ -72,6 +86,31 @@ def _adapter_faults(name: str, adapter: Adapter, params: Params) -> Iterator[str
     if params.base.source == "world" and adapter.rank > params.base.width:
         width = params.base.width
         yield f"`{key}.rank` is {adapter.rank}, but must be at most {width}, the width of the layers (`base.width`)."
+
+
+def _arm_faults(name: str, arm: Arm) -> Iterator[str]:
+    """A method's own numbers: missing, or said where nothing would go by them."""
+    key = f"arms.{name}"
+    draws = arm.method in DRAWING
+    if draws and arm.method_seed is None:
+        yield f"`{key}.method_seed` is missing; it must be a seed, since `{key}.method` is {arm.method}."
+    if not draws and arm.method_seed is not None:
+        yield (
+            f"`{key}.method_seed` is {arm.method_seed}, but `{key}.method` is {arm.method}, which draws nothing: leave "
+            "it out."
+        )
+    if (arm.method == "log-count-bias") != (arm.share is not None):
+        needed = "must be given with" if arm.share is None else "is for"
+        yield f"`{key}.share` {needed} the method log-count-bias alone, and `{key}.method` is {arm.method}."
+    if arm.method in WITHOUT_GAMMA and arm.gamma != 1:
+        yield f"`{key}.gamma` is {arm.gamma}, but must be 1.0, since `{key}.method` is {arm.method}, which has its own."
+    if arm.until is not None and arm.until <= arm.threshold:
+        yield f"`{key}.until` is {arm.until}, but must lie above `{key}.threshold`, {arm.threshold}."
+    if arm.until is not None and arm.threshold_tokens is not None:
+        yield (
+            f"`{key}.until` is {arm.until}, but cannot be combined with `{key}.threshold_tokens`: write both noise "
+            "levels as they are meant."
+        )
 
 
 def _prompt_faults(prompts: Prompts) -> Iterator[str]:

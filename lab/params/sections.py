@@ -10,6 +10,11 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite n
 Decay = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a finite number of at least 0")]
 Gamma = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a finite number above 0 (1 changes nothing)")]
 Threshold = Annotated[float, Field(ge=0, le=1000, description="a number from 0 to 1000, the scheduler's scale")]
+# The number of image tokens that a threshold was chosen at; it is taken to that of the pictures.
+ChosenAt = Annotated[
+    int | None,
+    Field(ge=1, description="the image tokens that `threshold` was chosen at, or null: it is meant as it is"),
+]
 Guidance = Annotated[float, Field(ge=1, allow_inf_nan=False, description="a finite number of at least 1 (1 is off)")]
 Count = Annotated[int, Field(ge=0, description="an integer of at least 0")]
 Flag = Annotated[bool, Field(description="true or false")]
@@ -30,6 +35,13 @@ CaptionPrompt = Annotated[
 ]
 # Of mail or on the web.
 CONTACT = r"^(mailto:)?[^\s@]+@[^\s@]+\.[^\s@]+$|^https?://\S+$"
+METHODS = (
+    *("temperature", "mass-only", "sharpening-only", "random-direction", "random-image-keys"),
+    *("log-count-bias", "ratio-rule", "mass-rule"),
+)
+# Which of them draw, by `method_seed`, and which do not go by gamma.
+DRAWING = ("random-direction", "random-image-keys", "mass-rule")
+WITHOUT_GAMMA = ("log-count-bias", "ratio-rule", "mass-rule")
 Dtype = one_of("float32", "bfloat16", "float16")
 
 
@@ -223,7 +235,22 @@ class EndpointCaption(Section):
     retries: Count
 
 
-Caption = Annotated[PlainCaption | TableCaption | EndpointCaption, Field(discriminator="captioner")]
+class LlavaCaption(Section):
+    """Stage `caption`: LLaVA on this machine."""
+
+    captioner: one_of("llava")
+    table: CaptionTable
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name, as on the hub")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a commit, 40 hex digits")]
+    prompt: CaptionPrompt
+    max_tokens: Positive
+    temperature: Rate
+    seed: Seed
+    dtype: Dtype
+    batch_size: Positive
+
+
+Caption = Annotated[PlainCaption | TableCaption | EndpointCaption | LlavaCaption, Field(discriminator="captioner")]
 
 
 class Encode(Section):
@@ -285,6 +312,7 @@ class Adapter(Section):
     alpha: Annotated[float | None, Field(gt=0, allow_inf_nan=False, description="a finite number above 0")] = None
     gamma: Gamma = 1.0
     threshold: Threshold = 970.0
+    threshold_tokens: ChosenAt = None
 
 
 class PublishedAdapter(Section):
@@ -328,6 +356,14 @@ class Arm(Section):
     guidance: Guidance
     adapter: Name
     adapter_scope: one_of("early", "all")
+    threshold_tokens: ChosenAt = None
+    # What happens to the text that image queries read, by `gamma` (docs/library.md); temperature is TACA.
+    method: one_of(*METHODS) = "temperature"
+    method_seed: Annotated[int | None, Field(ge=0, description="a seed of the methods that draw, or null")] = None
+    share: Annotated[float | None, Field(gt=0, allow_inf_nan=False, description="a number above 0, or null")] = None
+    until: Annotated[
+        float | None, Field(gt=0, le=1000, description="a noise level up to 1000, from which on nothing acts, or null")
+    ] = None
 
 
 class Score(Section):

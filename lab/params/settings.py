@@ -11,9 +11,11 @@ def arm_settings(params: Params, name: str) -> dict[str, object]:
     arm, prompts, images = params.arms[name], params.prompts, params.generate.images_per_prompt
     return {
         **adapter_settings(params, arm.adapter),
-        "method": _method(arm.gamma),
+        "method": arm.method if arm.method != "temperature" else _method(arm.gamma),
         "gamma": arm.gamma,
         "threshold": arm.threshold,
+        **_chosen_at(arm),
+        **{name: getattr(arm, name) for name in ("method_seed", "share", "until") if getattr(arm, name) is not None},
         "guidance": arm.guidance,
         "protocol": f"{prompts.source}, split {prompts.split}, images per prompt {images}",
     }
@@ -25,7 +27,7 @@ def training_settings(params: Params, name: str) -> dict[str, object]:
     if adapter.rank == 0:
         return settings
     trained = {"method": _method(adapter.gamma), "gamma": adapter.gamma, "threshold": adapter.threshold}
-    return {**settings, **trained}
+    return {**settings, **trained, **_chosen_at(adapter)}
 
 
 def adapter_settings(params: Params, name: str) -> dict[str, object]:
@@ -36,6 +38,10 @@ def adapter_settings(params: Params, name: str) -> dict[str, object]:
         return known
     trained = {"adapter_gamma": adapter.gamma} if adapter.rank else {}
     return {**known, **trained, "rank": adapter.rank}
+
+
+def _chosen_at(section) -> dict[str, object]:
+    return {} if section.threshold_tokens is None else {"threshold_tokens": section.threshold_tokens}
 
 
 def _method(gamma: float) -> str:

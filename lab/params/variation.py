@@ -15,6 +15,7 @@ OWN = "cell"
 SHORT = {
     "gamma": (f"arms.{OWN}.gamma", f"adapters.{OWN}.gamma"),
     "threshold": (f"arms.{OWN}.threshold", f"adapters.{OWN}.threshold"),
+    "threshold_tokens": (f"arms.{OWN}.threshold_tokens", f"adapters.{OWN}.threshold_tokens"),
     "guidance": (f"arms.{OWN}.guidance",),
     "adapter_scope": (f"arms.{OWN}.adapter_scope",),
     "rank": (f"adapters.{OWN}.rank", f"adapters.{OWN}.alpha"),

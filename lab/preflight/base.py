@@ -30,7 +30,7 @@ def check_base(params: Params, ahead: Ahead, found: Findings) -> Base | None:
 
 
 def _on_hub(params: Params, found: Findings) -> Base:
-    from lab.models.published.hub import absent, cache_disk, check_access, find_repository, read_json
+    from lab.models.published.hub import absent, cache_disk, check_access, find_repository, read_index, read_json
     from lab.models.published.kind import check_kind
 
     base = params.base
@@ -38,7 +38,7 @@ def _on_hub(params: Params, found: Findings) -> Base:
     # The hub lists the files also to those whom it refuses them; copies of the parts in one file lie at the root.
     found.base_size = _size(repository, [name for name in repository.files if "/" in name])
     read = partial(read_json, repository)
-    index = read(INDEX)
+    index = read_index(repository)
     check_kind(index, base.repo)
     names = files_to_load(index, repository.files, base.variant)
     found.base_size = _size(repository, names)

@@ -23,6 +23,9 @@ def check_fit_of_params(params: Params, ahead: Ahead, base: Base | None, found: 
     if ahead.runs("generate"):
         with found.of("generate"):
             check_size(family, vae, params.generate.height, params.generate.width)
+    for arm in ahead.keys("generate"):
+        with found.of(f"generate@{arm}"):
+            family.check_drawn_guidance(f"arms.{arm}.guidance", params.arms[arm].guidance)
     trained = [name for name in ahead.keys("train") if params.adapters[name].rank > 0]
     if trained:
         _check_training(params, trained, family, base, found)

@@ -8,6 +8,7 @@ from torch import nn
 
 from lab.data.encoded import Bucket
 from lab.models.family import family_of
+from lab.models.thresholds import threshold_at
 from lab.training.batches import Batches, Tensors
 from lab.training.frozen import compile_blocks, recompute_blocks
 from lab.training.loop import TrainConfig, Trainer
@@ -29,7 +30,7 @@ def prepare(
 
     Args:
         scheduler: the base's configuration of it.
-        adapter: rank, alpha, gamma and threshold, as an entry of section `adapters` has them.
+        adapter: rank, alpha, gamma, threshold and what it was chosen at, as an entry of section `adapters` has them.
         settings: as section `train` has them.
         empty_caption: as in `Batches`.
 
@@ -46,5 +47,13 @@ def prepare(
     names = {field.name for field in fields(TrainConfig)} - {"shift"}
     config = TrainConfig(shift=shift, **{name: getattr(settings, name) for name in names})
     batches = Batches(buckets, settings.held_out, settings.caption_dropout, empty_caption)
-    taca_config = TacaConfig(gamma=adapter.gamma, threshold=adapter.threshold)
+    threshold = threshold_at(adapter.threshold, adapter.threshold_tokens, scheduler, _tokens(transformer, buckets))
+    taca_config = TacaConfig(gamma=adapter.gamma, threshold=threshold)
     return Trainer(transformer, parameters, batches, config, taca_config, work)
+
+
+def _tokens(transformer: nn.Module, buckets: Sequence[Bucket]) -> int:
+    """Image tokens of the shape that most samples have; crops of other shapes have about as many."""
+    _, height, width = max(buckets, key=len).shape
+    patch = family_of(transformer).patch
+    return (height // patch) * (width // patch)

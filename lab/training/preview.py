@@ -119,11 +119,7 @@ def needs_empty_caption(family: Family, guidance: float) -> bool:
     Raises:
         LabError: the family has no way to be guided so.
     """
-    if guidance > 1 and not (family.classifier_free or family.guided):
-        raise LabError(
-            f"`train.preview.guidance` is {guidance:g}, but this {family.transformer.__name__} embeds no guidance, and "
-            "its pipeline draws no second pass: set it to 1.0."
-        )
+    family.check_drawn_guidance("train.preview.guidance", guidance)
     return guidance > 1 and family.classifier_free
 
 

@@ -11,16 +11,18 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from lab.world.geometry import CANVAS, inside, unit_extent
-from lab.world.render import DARK, texture_dark
-from lab.world.vocabulary import COLORS, SHAPES, TEXTURES
+from lab.world.geometry import CANVAS
+from lab.world.outlines import fit_shapes
+from lab.world.patterns import read_texture
+from lab.world.render import DARK
+from lab.world.vocabulary import COLORS
 
 MIN_CHROMA = 36  # of 255: below it a pixel belongs to the background
 MIN_AREA = 45  # pixels
 MAX_EXTENT = 50  # pixels a side: anything larger is a coloured ground, not an object
 MIN_CONFIDENCE = 0.3
 # Overlap with the ideal outline at which a shape is doubtful and at which it is certain.
-OVERLAP_RANGE = (0.60, 0.80)
+OVERLAP_RANGE = (0.70, 0.90)
 # Mean distance from the colour's own range (dark to light), of 255, at which it is certain and at which it is not it.
 COLOR_RANGE = (36, 72)
 GROUND = 170  # of 255: a background pixel is at least this bright
@@ -28,6 +30,7 @@ GROUND = 170  # of 255: a background pixel is at least this bright
 APART_RANGE = (0.35, 0.6)
 # The best shape must beat the others' overlap by this much to be certain.
 CERTAIN_MARGIN = 0.04
+_NEIGHBOURS = np.ones((3, 3))
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,11 @@ def detect(image: Image.Image | np.ndarray) -> list[Detection]:
         image = image.resize((CANVAS, CANVAS), Image.Resampling.BOX)
     pixels = np.asarray(image.convert("RGB"), np.float32)
     hues = _hue_classes(pixels)
-    found = [d for mask, color in _segments(hues) if (d := _recognise(pixels, hues, mask, color, scale)) is not None]
-    return sorted(found, key=lambda d: -d.confidence)
+    segments = list(_segments(hues))
+    loose = (hues >= 0) & ~np.any([np.zeros_like(hues, bool), *(mask for mask, _ in segments)], axis=0)
+    wholes = ((_whole(pixels, mask, color, loose), color) for mask, color in segments)
+    found = [_recognise(pixels, hues, mask, color, scale) for mask, color in wholes if mask.sum() >= MIN_AREA]
+    return sorted((item for item in found if item is not None), key=lambda item: -item.confidence)
 
 
 def _hue_angle(rgb: np.ndarray) -> np.ndarray:
@@ -78,7 +84,7 @@ def _hue_classes(pixels: np.ndarray) -> np.ndarray:
 def _segments(hues: np.ndarray):
     """Connected parts of one colour, large enough to be an object: (boolean mask, colour index) pairs."""
     for color in range(len(COLORS)):
-        labels, _ = ndimage.label(hues == color, structure=np.ones((3, 3)))
+        labels, _ = ndimage.label(hues == color, structure=_NEIGHBOURS)
         for index, window in enumerate(ndimage.find_objects(labels), start=1):
             extents = [s.stop - s.start for s in window]
             if max(extents) <= MAX_EXTENT and min(extents) >= 8:
@@ -87,24 +93,37 @@ def _segments(hues: np.ndarray):
                     yield mask, color
 
 
+def _whole(pixels: np.ndarray, mask: np.ndarray, color: int, loose: np.ndarray) -> np.ndarray:
+    """The pixels that an object covers by half or more; boolean like `mask`, its segment.
+
+    Thin parts may have come out in another hue: what is connected and of no segment, `loose`, belongs to it.
+    """
+    darkest = pixels.min(-1)
+    light = darkest[darkest >= GROUND]
+    ground = np.median(light) if light.size else 255.0
+    # Of a colour's channels the least one tells best from a light ground, and is no lighter in a texture's dark parts.
+    covered = (ground - darkest) / (ground - min(list(COLORS.values())[color]))
+    return ndimage.binary_propagation(mask, structure=_NEIGHBOURS, mask=mask | loose) & (covered >= 0.5)
+
+
 def _recognise(pixels, hues, mask, color, scale) -> Detection | None:
-    """The detection of one segment, or None where no shape fits."""
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    window = np.s_[max(rows[0] - 3, 0) : rows[-1] + 4, max(columns[0] - 3, 0) : columns[-1] + 4]
+    """The detection of one object's pixels, or None where no shape fits."""
     # What stands in a hole of this object hides it there, so those pixels say nothing of its shape.
-    hidden = ndimage.binary_fill_holes(mask[window]) & ~mask[window] & (hues[window] >= 0)
-    origin = (window[1].start, window[0].start)
-    box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    shape, overlap, margin, centre = _fit_shape(mask[window], ~hidden, box, origin)
+    hidden = ndimage.binary_fill_holes(mask) & ~mask & (hues >= 0)
+    best, second = fit_shapes(mask, hidden)[:2]
     low, high = OVERLAP_RANGE
-    confidence = np.clip((overlap - low) / (high - low), 0, 1) * np.clip(0.5 + 0.5 * margin / CERTAIN_MARGIN, 0, 1)
-    texture, certainty = _read_texture(pixels[window], mask[window], centre, origin)
-    confidence = float(confidence * certainty * _color_certainty(pixels[window][mask[window]], color))
-    confidence *= _apartness(pixels[window], hues[window], mask[window])
+    margin = best.overlap - second.overlap
+    confidence = np.clip((best.overlap - low) / (high - low), 0, 1) * np.clip(0.5 + 0.5 * margin / CERTAIN_MARGIN, 0, 1)
+    texture, certainty = read_texture(pixels, mask, best.centre)
+    confidence = float(confidence * certainty * _color_certainty(pixels[mask], color))
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    around = np.s_[max(box[1] - 3, 0) : box[3] + 3, max(box[0] - 3, 0) : box[2] + 3]
+    confidence *= _apartness(pixels[around], hues[around], mask[around])
     if confidence < MIN_CONFIDENCE:
         return None
     scaled = tuple(float(edge * scale[i % 2]) for i, edge in enumerate(box))
-    return Detection(shape, list(COLORS)[color], texture, scaled, round(confidence, 4))
+    return Detection(best.shape, list(COLORS)[color], texture, scaled, round(confidence, 4))
 
 
 def _color_distance(pixels: np.ndarray, color: int) -> np.ndarray:
@@ -128,66 +147,3 @@ def _apartness(pixels: np.ndarray, hues: np.ndarray, mask: np.ndarray) -> float:
     share = (np.any([ground, *clean], axis=0) & around).sum() / max(around.sum(), 1)
     low, high = APART_RANGE
     return float(np.clip((share - low) / (high - low), 0, 1))
-
-
-@cache
-def _extents() -> dict[str, tuple[float, float, float, float]]:
-    return {shape: unit_extent(shape) for shape in SHAPES}
-
-
-def _fit_shape(mask, known, box, origin):
-    """Best shape with its overlap (intersection over union), its lead over the second, and the object's centre."""
-    y = (np.arange(mask.shape[0]) + origin[1] + 0.5)[:, None]
-    x = (np.arange(mask.shape[1]) + origin[0] + 0.5)[None, :]
-    fits = []
-    for shape in SHAPES:
-        u0, v0, u1, v1 = _extents()[shape]
-        across, down = (box[2] - box[0]) / (u1 - u0), (box[3] - box[1]) / (v1 - v0)
-        centre = (box[0] - u0 * across, box[1] - v0 * down)
-        ideal = inside(shape, (x - centre[0]) / across, (y - centre[1]) / down) & known
-        overlap = (ideal & mask).sum() / max((ideal | mask).sum(), 1)
-        # A shape is drawn as wide as it is high; a stretched fit is a worse one.
-        stretch = min(across, down) / max(across, down)
-        fits.append((overlap * min(1.0, stretch + 0.12), shape, centre))
-    fits.sort(key=lambda fit: -fit[0])
-    return fits[0][1], fits[0][0], fits[0][0] - fits[1][0], fits[0][2]
-
-
-@cache
-def _phases() -> np.ndarray:
-    """Small shifts (x, y), pixels, by which a drawn texture may be off its object's centre."""
-    shifts = np.arange(-1.5, 2, 0.5)
-    return np.stack(np.meshgrid(shifts, shifts), -1).reshape(-1, 2)
-
-
-def _read_texture(pixels, mask, centre, origin) -> tuple[str, float]:
-    """The texture whose dark parts correlate best with the segment's brightness, and how sure that is, in [0, 1]."""
-    core = ndimage.binary_erosion(mask) if mask.sum() > 120 else mask
-    core = core if core.sum() >= 20 else mask
-    rows, columns = np.nonzero(core)
-    brightness = pixels[rows, columns].max(-1)
-    light = np.percentile(brightness, 90)
-    # A plain object has nearly no dark pixels; a drawn texture always has a third of them.
-    darkness = np.clip((1 - brightness / light) / (1 - DARK), 0, 1)
-    if darkness.mean() < 0.11:
-        return "plain", 1.0
-    # (phase, row, column), kept apart by axis as long as possible: a pattern is a function of few distinct positions.
-    x = np.arange(mask.shape[1]) + origin[0] + 0.5 - centre[0] - _phases()[:, 0, None, None]
-    y = np.arange(mask.shape[0])[:, None] + origin[1] + 0.5 - centre[1] - _phases()[:, 1, None, None]
-    patterns = {texture: _soft(texture, x, y)[:, rows, columns] for texture in TEXTURES[1:]}
-    scores = {texture: _correlation(pattern, darkness).max() for texture, pattern in patterns.items()}
-    best = max(scores, key=scores.get)
-    return best, float(np.clip(scores[best] / 0.55, 0, 1))
-
-
-def _soft(texture: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The texture's dark share of each pixel, from four points in it."""
-    return sum(texture_dark(texture, x + dx, y + dy).astype(np.float32) for dx in (-0.25, 0.25) for dy in (-0.25, 0.25))
-
-
-def _correlation(patterns: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Pearson correlation of each row of `patterns` (P, N) with `values` (N,)."""
-    patterns = patterns - patterns.mean(1, keepdims=True)
-    values = values - values.mean()
-    norm = np.linalg.norm(patterns, axis=1) * np.linalg.norm(values)
-    return patterns @ values / np.maximum(norm, 1e-6)

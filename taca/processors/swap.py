@@ -1,6 +1,6 @@
 """Puts processors in place for a while."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import nn
@@ -32,8 +32,9 @@ def swapped_in_recomputation(transformer: nn.Module, processors: Processors) -> 
         return
     checkpoint = transformer._gradient_checkpointing_func
 
-    def checkpoint_swapped(block: nn.Module, *args, **kwargs):
-        inside = set(block.modules())
+    def checkpoint_swapped(block: Callable, *args, **kwargs):
+        # PRX passes a method of its block.
+        inside = set(getattr(block, "__self__", block).modules())
         own = {module: processor for module, processor in processors.items() if module in inside}
 
         def run_block(*args, **kwargs):

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tests.faults.fault import Fault, Place, both, cut, edited, removed, written
+from tests.faults.of_tables import OF_TABLES
 
 CATEGORIES = ("color", "shape", "texture", "spatial", "non_spatial", "complex")
 PROMPTS, SAMPLE = "python -m stages.prompts", "python -m stages.sample"
@@ -333,8 +334,8 @@ FAULTS = [
         "an image that is damaged",
         SAMPLE,
         (
-            "sample: The image mine/a.png is damaged or cut short, or of a kind that Pillow cannot read: sample "
-            "the images again, or replace it."
+            "sample: `sample.size` is 1, but 'mine' holds 1 images of which 0 are good (a.png is damaged or cut short, "
+            "or of a kind that Pillow cannot read); lower it or add images."
         ),
         images(**{"a.png": png()[:40]}),
         recorded=True,
@@ -343,8 +344,8 @@ FAULTS = [
         "an image that is none",
         SAMPLE,
         (
-            "sample: The image mine/a.png is damaged or cut short, or of a kind that Pillow cannot read: sample "
-            "the images again, or replace it."
+            "sample: `sample.size` is 1, but 'mine' holds 1 images of which 0 are good (a.png is damaged or cut short, "
+            "or of a kind that Pillow cannot read); lower it or add images."
         ),
         images(**{"a.png": b"<html>"}),
         recorded=True,
@@ -353,8 +354,8 @@ FAULTS = [
         "an image of floats without a white",
         SAMPLE,
         (
-            "sample: The image mine/b.tif holds numbers from 7.5 to 7.5 (mode F), of which nothing says what is "
-            "white: save it with 8 or 16 bits a channel, or as floats from 0 to 1."
+            "sample: `sample.size` is 2, but 'mine' holds 2 images of which 1 are good (b.tif holds numbers of which "
+            "nothing says what is white); lower it or add images."
         ),
         images(
             "file_name,text\na.png,a cat\nb.tif,a dog\n",
@@ -363,6 +364,7 @@ FAULTS = [
         ),
         recorded=True,
     ),
+    *OF_TABLES,
     Fault(
         "an archive that is damaged",
         SAMPLE,

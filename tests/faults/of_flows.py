@@ -266,7 +266,7 @@ FAULTS = [
         "make serve on a port that is taken",
         "python -m flows.serve --port {port}",
         (
-            "Port 45973 is taken: stop what has it, or choose another (`make serve PORT=...` for MLflow, `python "
+            "Port … is taken: stop what has it, or choose another (`make serve PORT=...` for MLflow, `python "
             "-m flows.serve --prefect-port ...` for Prefect)."
         ),
         place="toy",
@@ -300,7 +300,7 @@ FAULTS = [
         "make doctor where MLflow does not answer",
         "python -m flows.doctor",
         (
-            "wrong  MLflow           MLflow at http://127.0.0.1:9 does not answer (…) -> mend that, or unset "
+            "wrong  MLflow           MLflow at http://127.0.0.1:9 does not answer (…)… -> mend that, or unset "
             "MLFLOW_TRACKING_URI"
         ),
         place="toy",

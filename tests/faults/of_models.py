@@ -189,14 +189,13 @@ FAULTS = [
         recorded=True,
     ),
     Fault(
-        "an arm drawn by two processes",
+        "a stage that a launcher has started twice",
         DRAW,
         (
-            "generate@taca-r16: An arm is drawn by one process, but WORLD_SIZE says that there are more: use more"
-            " GPUs by `make flow`, which draws one arm on each."
+            "generate@taca-r16: it is one process on one device, but WORLD_SIZE says that there are 2: start it without"
+            " a launcher, and use more GPUs by `make flow`, which runs one stage on each."
         ),
         environment={"WORLD_SIZE": "2"},
-        recorded=True,
     ),
     Fault(
         "a size that the base cannot draw",

@@ -166,7 +166,7 @@ FAULTS = [
     Fault(
         "compbench with a table of prompts that is damaged",
         compbench(),
-        "The prompts table data/prompts.parquet cannot be read (…): give one that the prompts stage wrote.",
+        "The table data/prompts.parquet cannot be read (…): make it again.",
         cut("data/prompts.parquet"),
     ),
     Fault(

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from runtime.tracking.system import SILENCE, has_ended, pid_space
-from tests.conftest import ROOT, STORE, Toy
+from tests.conftest import ROOT, Toy
 
 NOBODY = 54321
 PLACES = ["feature%2Flogin", "what?", "c#", "a%20b?x=1#y"]
@@ -55,55 +55,6 @@ def all_name_their_experiment(toy):
         assert {"dvc.exp_name", "dvc.exp_baseline"} <= run.data.tags.keys()
 
 
-def test_deleted_experiment_is_told_with_the_remedy(toy):
-    """The stage does not begin, and is not tried again."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(STORE.format(root=toy.root))
-    client.delete_experiment(client.create_experiment("taca"))
-    done = toy.run("dvc", "repro", "-q", "write@b")
-    assert done.returncode != 0
-    assert "mlflow experiments restore" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert toy.made() == toy.runs() == []
-
-
-@pytest.mark.parametrize("name", ["dvc.lock", "dvc.yaml", "params.yaml"])
-def test_marks_of_a_conflict_are_told_with_their_line(toy, name):
-    lines = (toy.root / name).read_text().splitlines(keepends=True)
-    (toy.root / name).write_text("".join([*lines[:2], "<<<<<<< HEAD\n", *lines[2:]]))
-    done = toy.run(sys.executable, "-m", "flows.pipeline", "--plan")
-    assert done.returncode == 1
-    assert f"{name}: line 3 is the mark of a conflict" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("uri", ["localhost:5000", "./mlruns", "file:///tmp/mlruns", "sqlite:///:memory:", "sqlite://"])
-def test_addresses_that_keep_no_runs_are_refused(toy, uri):
-    done = toy.run(sys.executable, "-m", "stages.write", "b", MLFLOW_TRACKING_URI=uri)
-    assert done.returncode == 1
-    assert "but must be the address of a server" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("command", [["flows.pipeline", "--plan"], ["flows.gc"]])
-def test_archive_without_git_is_told_with_the_remedy(toy, command):
-    shutil.rmtree(toy.root / ".git")
-    done = toy.run(sys.executable, "-m", *command)
-    assert done.returncode == 1
-    assert "git init" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_broken_configuration_of_dvc_is_told_with_its_file(toy):
-    (toy.root / ".dvc" / "config.local").write_text("[cache\n")
-    for command in (["flows.pipeline", "--plan"], ["flows.pipeline"], ["flows.gc"], ["flows.doctor"]):
-        done = toy.run(sys.executable, "-m", *command)
-        assert done.returncode == 1
-        assert "correct .dvc/config.local" in done.stdout + done.stderr
-        assert "Traceback" not in done.stdout + done.stderr
-
-
 # In a user namespace, where the owner of the files is such a number, and no root who may everything.
 AS_NOBODY = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
 
@@ -123,16 +74,6 @@ def test_a_user_without_a_name_is_recorded_by_number(toy):
     (run,) = toy.ended_runs(1)
     assert run.data.tags["mlflow.user"] == str(NOBODY)
     assert run.data.tags["git.commit"] != "none"
-
-
-@pytest.mark.parametrize("command", [["stages.write", "b"], ["flows.pipeline"]])
-def test_a_folder_that_cannot_be_written_is_told_with_the_remedy(toy, command):
-    for path in (toy.root, *toy.root.rglob("*")):
-        path.chmod(path.stat().st_mode & ~0o222)
-    done = as_nobody(toy, sys.executable, "-m", *command)
-    assert done.returncode == 1
-    assert "`chmod" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_outputs_have_the_rights_that_the_user_gives_files(toy):

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import sweep_toy
@@ -338,9 +339,14 @@ def test_a_sweep_on_a_branch_leaves_the_edited_checkout_alone(toy):
     assert edited.read_text() == "half edited (\n"
     assert left(toy) == []
     runs = toy.ended_runs(len(toy.runs()))
-    assert {run.data.tags["git.dirty"] for run in runs if "git.dirty" in run.data.tags} == {"false"}
+    client = MlflowClient(STORE.format(root=toy.root))
+    for run in runs:
+        if run.data.tags.get("git.dirty") == "true":  # a cell's own parameters, and nothing of the checkout
+            diff = Path(client.download_artifacts(run.info.run_id, "git.diff")).read_text()
+            assert re.findall("^diff --git (.*)$", diff, re.MULTILINE) == ["a/params.yaml b/params.yaml"]
     (first, second) = [run for run in runs if run.info.run_name == "sweep gamma"]
     assert (first.info.status, second.info.status) == ("FINISHED", "FINISHED")
+    assert first.data.tags["git.dirty"] == second.data.tags["git.dirty"] == "false"
     assert first.data.tags["git.commit"] == second.data.tags["git.commit"]
     made = first.data.tags["git.commit"]
     assert sweep_toy.git(toy, "rev-parse", f"{made}^") == sweep_toy.git(toy, "rev-parse", "night")

@@ -17,6 +17,8 @@ CELLS = {
     "table5": "baseline gamma-1.15 gamma-1.20 gamma-1.25 threshold-950 threshold-930",
     "table7": " ".join(f"guidance-{scale}+without guidance-{scale}+with" for scale in (3, 5, 10)),
     "2x2": "gamma-off+lora-off gamma-off+lora-on gamma-on+lora-off gamma-on+lora-on",
+    "controls": "baseline taca mass-only sharpening-only gamma-inverse random-image-keys random-direction "
+    "log-count-bias later",
     "rank": "baseline rank-4 rank-16 rank-64",
     "search": "baseline",
 }

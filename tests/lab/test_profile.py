@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.params import load, profile
+from runtime.execution.graph import overlap, read_stages
 from runtime.params import ParamsError, read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +73,24 @@ def test_the_papers_profiles_hold_its_settings(repository, monkeypatch, name, gu
     assert params.generate.max_sequence_length == params.encode.max_sequence_length == tokens
     assert (params.train.learning_rate, params.train.batch_size) == (1e-4, 4)
     assert (params.score.device, params.score.weights, params.prompts.parser) == ("cuda", "weights", "spacy-3.6")
+
+
+@pytest.mark.parametrize("name", ["sd35-medium", "flux-dev"])
+def test_the_authors_adapters_are_judged_before_there_is_anything_to_train_on(repository, monkeypatch, name):
+    """Their scores need nothing of `sample` to `train`, as the guide promises."""
+    switch(monkeypatch, name)
+    shutil.copy(ROOT / "dvc.yaml", repository)
+    stages = read_stages(repository)
+    for rank in (16, 64):
+        needed = ahead = {f"score@authors-r{rank}"}
+        while ahead:
+            outs = {name: stage.outs for name, stage in stages.items() if name not in needed}
+            deps = [dep for name in ahead for dep in stages[name].deps]
+            ahead = {name for name in outs if any(overlap(dep, out) for dep in deps for out in outs[name])}
+            needed = needed | ahead
+        programs = {name.partition("@")[0] for name in needed}
+        assert programs == {"check", "base", "prompts", "fetch", "generate", "score"}
+        assert [name for name in needed if name.startswith("fetch")] == [f"fetch@authors-r{rank}"]
 
 
 @pytest.mark.parametrize("name", ["sd35-medium", "flux-dev"])

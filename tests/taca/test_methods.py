@@ -131,16 +131,25 @@ def test_random_image_keys_are_as_many_as_text_keys_and_named_by_the_seed(seed):
 
 
 def test_a_random_direction_changes_logits_by_as_much_as_gamma_does():
-    """On average over a layer, sample by sample; and every layer has directions of its own."""
+    """On average over a layer, sample by sample; the seed names the directions."""
     found = RandomDirection(GAMMA, 1).keys(QUERY_V, Keys(KEY_T, KEY_V), 0)
     logits = torch.einsum("bhqd,bhkd->bhqk", QUERY_V, KEY_T) / math.sqrt(WIDTH)
     change = torch.einsum("bhqd,bhkd->bhqk", QUERY_V, found.text - KEY_T) / math.sqrt(WIDTH)
     torch.testing.assert_close(change.abs().mean((1, 2, 3)), ((GAMMA - 1) * logits).abs().mean((1, 2, 3)))
-    other = RandomDirection(GAMMA, 1).keys(QUERY_V, Keys(KEY_T, KEY_V), 1)
+    other = RandomDirection(GAMMA, 2).keys(QUERY_V, Keys(KEY_T, KEY_V), 0)
     assert not torch.allclose(other.text - KEY_T, found.text - KEY_T)
     moved = torch.einsum("bhqd,bhkd->bhqk", QUERY_V, torch.cat([found.text, KEY_V], 2)) / math.sqrt(WIDTH)
     image, _ = attend(RandomDirection(GAMMA, 1))
     assert (image - torch.einsum("bhqk,bhkd->bhqd", moved.softmax(-1), VALUE)).abs().max() < 1e-12
+
+
+def test_of_many_queries_some_tell_how_far_a_random_direction_goes(monkeypatch):
+    """Evenly spread ones, so that the control costs what TACA costs."""
+    monkeypatch.setattr("taca.methods.MEASURED", 4)
+    found = RandomDirection(GAMMA, 1).keys(QUERY_V, Keys(KEY_T, KEY_V), 0)
+    some = QUERY_V[:, :, ::3]
+    logits, change = (torch.einsum("bhqd,bhkd->bhqk", some, key) for key in (KEY_T, found.text - KEY_T))
+    torch.testing.assert_close(change.abs().mean((1, 2, 3)), ((GAMMA - 1) * logits).abs().mean((1, 2, 3)))
 
 
 ALL = [*references(), RandomImageKeys(GAMMA, 0), RandomDirection(GAMMA, 0)]

@@ -38,26 +38,34 @@ class Repository:
     files: dict[str, RemoteFile]
 
 
-def find_repository(repo: str, revision: str) -> Repository:
+def find_repository(repo: str, revision: str, section: str = "base") -> Repository:
     """The commit that a branch, a tag or a commit stands for now, and its files.
+
+    Args:
+        section: of the parameters, which names `repo` and `revision`.
 
     Raises:
         LabError: there is no such repository or revision, or no access to it.
         ConnectionError, TimeoutError: the hub does not answer.
     """
-    with asking(repo, revision):
+    with asking(repo, revision, section):
         found = HfApi().model_info(repo, revision=revision, files_metadata=True)
     files = {
         file.rfilename: RemoteFile(file.size, file.lfs.sha256 if file.lfs else None, file.blob_id)
         for file in found.siblings
     }
-    if INDEX not in files:
-        raise LabError(f"{repo} has no {INDEX}, so it is no pipeline of diffusers: choose one as `base.repo`.")
     return Repository(repo, found.sha, files)
 
 
 def read_index(repository: Repository) -> dict:
-    """The repository's `model_index.json`, which says of what the pipeline is made; raises as `find_repository`."""
+    """The repository's `model_index.json`, which says of what the pipeline is made.
+
+    Raises:
+        LabError: as `find_repository`; or it has none, and is no pipeline.
+        ConnectionError, TimeoutError: as `find_repository`.
+    """
+    if INDEX not in repository.files:
+        raise LabError(f"{repository.repo} has no {INDEX}, so it is no pipeline of diffusers: choose one as `base.repo`.")
     return read_json(repository, INDEX)
 
 

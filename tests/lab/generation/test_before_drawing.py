@@ -15,6 +15,7 @@ from lab.generation.adapter import WEIGHTS
 from lab.generation.load import check_quantization
 from lab.generation.precision import check_precision, precision_of
 from lab.generation.writing import ImageWriter
+from lab.models.family import Flux1, StableDiffusion3
 from stages import generate
 from tests.published import make_checkpoint
 
@@ -78,6 +79,15 @@ def test_a_size_that_the_base_cannot_take_is_refused(tmp_path, name, height, wid
     settings = SimpleNamespace(height=height, width=width, quantization="none", offload="none", other_precision=True)
     with pytest.raises(LabError, match=fault):
         generate.check(settings, base, None)
+
+
+def test_guidance_that_a_base_ignores_is_refused():
+    """FLUX.1-schnell embeds none, and its pipeline makes no second pass."""
+    Flux1({}).check_drawn_guidance("arms.a.guidance", 1.0)
+    Flux1({"guidance_embeds": True}).check_drawn_guidance("arms.a.guidance", 3.5)
+    StableDiffusion3({}).check_drawn_guidance("arms.a.guidance", 7.0)
+    with pytest.raises(LabError, match=r"`arms.a.guidance` is 3.5, but this FluxTransformer2DModel embeds no guidance"):
+        Flux1({}).check_drawn_guidance("arms.a.guidance", 3.5)
 
 
 def test_a_failed_write_is_raised_and_leaves_no_image(tmp_path):

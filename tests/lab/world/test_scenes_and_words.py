@@ -9,7 +9,7 @@ from lab.world.captions import MAX_TOKENS, alt_text, caption
 from lab.world.geometry import CANVAS
 from lab.world.prompts import CATEGORIES, world_prompts
 from lab.world.scene import KINDS, sample_scene
-from lab.world.vocabulary import RELATIONS, phrases, token_count, words
+from lab.world.vocabulary import INTERACTIONS, RELATIONS, phrases, token_count, words
 
 
 def scenes(count: int, seed: int = 0):
@@ -99,3 +99,10 @@ def test_too_many_prompts_are_refused_with_the_number_there_is():
     """The error names the key and the most that the world has."""
     with pytest.raises(LabError, match=r"`prompts.per_category` is 5000, but the world has at most"):
         world_prompts("val", 5000, 7)
+
+
+def test_no_prompt_asks_for_one_object_in_another():
+    """The base draws a smear for it; pictures and their captions keep the relation."""
+    prompts = [prompt for split in ("val", "train") for prompt in world_prompts(split, 150, 7)]
+    assert {prompt.relation for prompt in prompts if prompt.category == "non_spatial"} == {"touching", "larger than"}
+    assert "inside" in INTERACTIONS

@@ -1,16 +1,22 @@
-"""The paper's profiles from the hub to the report, on random checkpoints and adapters in the published layouts."""
+"""A profile of the paper from the hub to the report, on random checkpoints and adapters in the published layouts.
+
+Each profile's test is a file of its own, since a file's tests run in one process.
+"""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from mlflow.tracking import MlflowClient
 
 from compbench.tables import read_table
 from lab.errors import LabError
@@ -19,6 +25,7 @@ from lab.params import profile
 from lab.training.lora import WEIGHTS, add_lora, save_lora
 from runtime.params import read_yaml
 from tests.compbench.command.tiny_published import write_weights
+from tests.conftest import STORE
 from tests.hub_server import HubServer
 from tests.lab.data.web import Web, encoded, file, picture, status
 from tests.published import make_checkpoint
@@ -37,25 +44,15 @@ score: {{device: cpu, dtype: float32}}
 """
 
 
-pytestmark = [pytest.mark.first, pytest.mark.timeout(900)]
-
-
-@pytest.fixture
-def hub():
-    server = HubServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def web():
+@contextmanager
+def answering() -> Iterator[Web]:
+    """Who is asked for the sample's images, and has those alone that `write_addresses` calls good."""
     with Web() as server:
         server.answers = {"good": file(lambda number: encoded(picture(number))), "gone": status(404)}
         yield server
 
 
-@pytest.mark.parametrize("name", ["sd35-medium", "flux-dev"])
-def test_the_papers_profile_from_the_hub_to_the_report(name, hub, web, tmp_path, monkeypatch):
+def run_to_the_report(name: str, hub: HubServer, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every stage of `make profile PROFILE=<name>-smoke`; what the profile says is as it is, but for sizes."""
     checkpoint = make_checkpoint(name, tmp_path / "checkpoint")
     repository = Repository(tmp_path, name, hub, web.port)
@@ -67,10 +64,12 @@ def test_the_papers_profile_from_the_hub_to_the_report(name, hub, web, tmp_path,
     # Each of these programs lifts the offline mode by itself, before it loads the hub's client.
     repository.run("check", "base")
     repository.run("sample")
-    repository.run(*(f"fetch:{theirs}" for theirs in params["published_adapters"]))
+    told = repository.run(*(f"fetch:{theirs}" for theirs in params["published_adapters"]))
+    theirs = [arm for arm, settings in params["arms"].items() if settings["adapter"] in params["published_adapters"]]
+    ours = [arm for arm in params["arms"] if arm not in theirs]
     adapters = [f"train:{adapter}" for adapter in params["adapters"]]
-    arms = [f"{stage}:{arm}" for arm in params["arms"] for stage in ("generate", "score")]
-    repository.run("prompts", "caption", "encode", *adapters, *arms, "report")
+    # What others trained is judged before anything is trained.
+    repository.run("prompts", *drawn(theirs), "caption", "encode", *adapters, *drawn(ours), "report")
 
     pin = json.loads((repository.root / "models/base" / name / "pin.json").read_text())
     loaded = {path for path in pin["files"] if path.endswith(".safetensors")}
@@ -87,8 +86,12 @@ def test_the_papers_profile_from_the_hub_to_the_report(name, hub, web, tmp_path,
     facts = json.loads((repository.root / "models/adapters/authors-r16/adapter.json").read_text())
     assert (facts["rank"], facts["alpha"]) == ([2], [2.0])
     assert facts["difference"].startswith("Against adapters trained here, it leaves out ")
+    models = MlflowClient(STORE.format(root=repository.root)).search_logged_models(["1"])
+    assert {model.name for model in models} >= set(params["published_adapters"])
     report = (repository.root / "results/report/index.html").read_text()
-    for said in (facts["sha256"], "spacy 3.6.1 en_core_web_sm 3.6.0", *params["arms"]):
+    assert f"authors-r16: {facts['difference']}\n" in told
+    edition, parser = "edition before-2025-09, split train+val", "spacy 3.6.1 en_core_web_sm 3.6.0"
+    for said in (facts["sha256"], facts["difference"], edition, parser, *params["arms"]):
         assert said in report
 
     change_a_byte(next((checkpoint / "transformer").glob("*.safetensors")), tmp_path / "home")
@@ -127,11 +130,17 @@ class Repository:
             "TACA_CONTACT": "tests@example.org",
         }
 
-    def run(self, *stages: str) -> None:
+    def run(self, *stages: str) -> str:
+        """What the stages print."""
         command = [sys.executable, "-m", "tests.stages.several", *stages]
         env = self._env | {"PYTHONPATH": f"{self.root}:{ROOT}"}
         done = subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def drawn(arms: list[str]) -> list[str]:
+    return [f"{stage}:{arm}" for arm in arms for stage in ("generate", "score")]
 
 
 def write_addresses(folder: Path, url: str) -> Path:

@@ -1,0 +1,45 @@
+"""Thresholds of pipelines at other sizes than the one that they were chosen for."""
+
+import math
+from typing import Any
+
+from taca.errors import TacaError
+from taca.schedule import REFERENCE_TOKENS, equivalent_threshold
+from taca.schedules import schedule_of
+
+# FLUX.2's shift depends on the number of steps too.
+_STEPS_MATTER = ("Flux2Pipeline", "Flux2KleinPipeline")
+
+
+def threshold_for(
+    pipe: Any, height: int, width: int, threshold: float, num_inference_steps: int | None = None
+) -> float:
+    """A threshold of 4,096 image tokens, taken to what a pipeline draws. See `TacaConfig.for_pipeline`."""
+    schedule = schedule_of(pipe)
+    if num_inference_steps is None and type(pipe).__name__ in _STEPS_MATTER:
+        raise TacaError(f"The shift of {type(pipe).__name__} depends on `num_inference_steps`: pass them too.")
+    pixels = _pixels_of_token(pipe)
+    tokens = (height // pixels) * (width // pixels)
+    if tokens < 1:
+        raise TacaError(f"`height` and `width` must be at least {pixels}, one token, got {height} and {width}.")
+    side = math.isqrt(REFERENCE_TOKENS) * pixels
+    mu, reference = (
+        schedule(pipe, num_inference_steps or 1, *size).get("mu") for size in ((height, width), (side, side))
+    )
+    config = pipe.scheduler.config
+    # Where the scheduler shifts by the number of tokens, what it shifts by is its own idea of equally undecided.
+    if not config.get("use_dynamic_shifting"):
+        return equivalent_threshold(threshold, tokens)
+    linear = config.get("time_shift_type") == "linear"
+    return equivalent_threshold(threshold, tokens, shift=mu / reference if linear else math.exp(mu - reference))
+
+
+def _pixels_of_token(pipe: Any) -> int:
+    """Pixels a side of what one image token shows, in one latent frame of a video."""
+    name = type(pipe).__name__
+    if name == "StableDiffusion3Pipeline":
+        return pipe.vae_scale_factor * pipe.transformer.config.patch_size
+    if name in ("CogVideoXPipeline", "HunyuanVideoPipeline"):
+        return pipe.vae_scale_factor_spatial * pipe.transformer.config.patch_size
+    # Pipelines that pack latents make one token of two by two.
+    return 2 * pipe.vae_scale_factor
