@@ -86,7 +86,9 @@ def _cache(transformer: nn.Module) -> str | None:
     """The name of what caches, whether `enable_cache` or a function such as `apply_first_block_cache` put it there."""
     if getattr(transformer, "is_cache_enabled", False):
         # `enable_cache` keeps its configuration here as long as `is_cache_enabled` says yes.
-        return type(transformer._cache_config).__name__
+        name = type(transformer._cache_config).__name__
+        # Keys of the text are kept before they are scaled, and do not change from step to step.
+        return None if name == "TextKVCacheConfig" else name
     return next((type(hook).__name__ for hook in _hooks(transformer) if type(hook).__module__ in _CACHES), None)
 
 

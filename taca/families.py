@@ -147,7 +147,7 @@ FAMILIES = (
     Family(
         transformer="QwenImage21Transformer2DModel",
         sites=(AttentionSite(DOUBLE, ("QwenImage21AttnProcessor",)),),
-        layout="text and reference images interleaved, image; cached keys are scaled when they are read",
+        layout="text and reference images interleaved, image, whose queries alone are scaled; keys may be cached",
         timestep=THOUSANDTHS,
         tokens=layouts.qwen_image_21,
     ),
@@ -270,7 +270,7 @@ FAMILIES = (
     Family(
         transformer="GlmImageTransformer2DModel",
         sites=(AttentionSite(ATTN1, ("GlmImageAttnProcessor",)),),
-        layout="text, image, after cached reference images; cached keys are scaled when they are read",
+        layout="text, image, after reference images, whose keys are cached",
         timestep=Timestep(offset=-1.0),
     ),
     Family(
@@ -317,7 +317,7 @@ FAMILIES = (
     Family(
         transformer="NucleusMoEImageTransformer2DModel",
         sites=(AttentionSite(DOUBLE, ("NucleusMoEAttnProcessor2_0",)),),
-        layout="image, text (padding masked), which has no queries; cached keys are scaled when they are read",
+        layout="image, text (padding masked), which has no queries; keys may be cached",
         timestep=THOUSANDTHS,
         tokens=layouts.text_last_unread,
     ),

@@ -70,7 +70,7 @@ class Timestep:
         Returns:
             float32 (B,), 0..1000.
         """
-        levels = _levels(scheduler).to(given.device)
+        levels = schedule_levels(scheduler).to(given.device)
         # The division by `scale` rounds a second time: half a unit in the last place each. A difference from 1 is
         # rounded as the 1 is.
         coarsest = given.dtype if given.dtype in (torch.float16, torch.bfloat16) else torch.float32
@@ -96,7 +96,7 @@ def noise_of(level: torch.Tensor, scheduler: object) -> torch.Tensor:
     return level_of_index(level * len(alphas_cumprod) / 1000, alphas_cumprod)
 
 
-def _levels(scheduler: object) -> torch.Tensor:
+def schedule_levels(scheduler: object) -> torch.Tensor:
     """The noise levels, 0..1000, of a scheduler's timesteps."""
     points = torch.as_tensor(scheduler.timesteps).to(torch.float32)
     scale = 1000 / scheduler.config.num_train_timesteps

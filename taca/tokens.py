@@ -136,9 +136,11 @@ class Scattered:
 
 
 class Segments:
-    """Text and image tokens in segments, in every sample alike, whose queries are called one segment after the other.
+    """Tokens in segments, in every sample alike, whose queries are called one segment after the other.
 
-    A call has the keys of all tokens up to its last query. Its queries are image tokens, or none of them is.
+    The last segment is the image that is drawn, and reads all tokens; each other reads those up to its own end.
+    Reference images among these have no noise, so that by Eq. 11 their gamma is 1: what a family keeps of them for
+    later steps holds above the threshold and below.
 
     Args:
         is_text: of every token of the joint sequence.
@@ -158,11 +160,9 @@ class Segments:
         dim: int,
     ) -> torch.Tensor:
         """As `Run.attend`."""
-        length = key.shape[dim]
-        if self.is_text[length - 1]:
+        if key.shape[dim] < len(self.is_text):
             return attention(query, key, value, mask)
-        is_text = torch.tensor(self.is_text[:length], device=key.device)
-        is_text = is_text.reshape([-1 if d == dim else 1 for d in range(4)])
+        is_text = torch.tensor(self.is_text, device=key.device).reshape([-1 if d == dim else 1 for d in range(4)])
         return attention(query, torch.where(is_text, scale_text_keys(key, gamma), key), value, mask)
 
 

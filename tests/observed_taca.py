@@ -19,23 +19,26 @@ Joint = dict[int, tuple[torch.Tensor, torch.Tensor]]
 
 
 @torch.no_grad()
-def joint_attention(predict: Predict, arguments: dict, other_prompt: dict, other_latents: dict) -> Joint:
+def joint_attention(
+    predict: Predict, arguments: dict, other_prompt: dict, other_latents: dict, other_drawn: dict | None = None
+) -> Joint:
     """Which attention calls of a forward pass let image queries meet text and image keys, and where these are.
 
     Args:
         predict: makes the pass with arguments.
         arguments, other_prompt, other_latents: of three passes that differ in the prompt, or in the latents, alone.
+        other_drawn: of one that differs in the image that is drawn alone, if the latents are of other images too whose
+            queries stay as they are.
     """
     joint: Joint = {}
     while True:
-        stock, prompt, latents = (_seen(predict, given, joint) for given in (arguments, other_prompt, other_latents))
-        for number, ((query, key), (_, prompt_key), (image_query, image_key)) in enumerate(
-            zip(stock, prompt, latents, strict=True)
-        ):
+        passes = (arguments, other_prompt, other_latents, other_drawn or other_latents)
+        seen = zip(*(_seen(predict, given, joint) for given in passes), strict=True)
+        for number, ((query, key), (_, prompt_key), (_, image_key), (drawn_query, _)) in enumerate(seen):
             image = _changed(key, image_key)
             text = _changed(key, prompt_key) & ~image
             if number not in joint and text.any() and image.any():
-                joint[number] = (text, _changed(query, image_query))
+                joint[number] = (text, _changed(query, drawn_query))
                 break
         else:
             return joint

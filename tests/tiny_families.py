@@ -28,9 +28,11 @@ class FamilyCase:
         given: the argument that says the noise level, and its value from 0..1000.
         prompt, latents: the arguments to replace for another prompt, and for other latents.
         image: the argument that brings the latents.
+        drawn_tokens: how many of the last tokens of the latents are of the image that is drawn; all if None.
         lora: names of layers that an adapter learns.
         build: makes the model in the place of class and configuration.
         checkpointing: whether gradient checkpointing leaves the stock model's prediction as it is.
+        tolerance: relative error of gradients.
     """
 
     name: str
@@ -40,9 +42,11 @@ class FamilyCase:
     given: Callable[[torch.Tensor], dict]
     prompt: tuple[str, ...] = ("encoder_hidden_states",)
     latents: tuple[str, ...] = ("hidden_states",)
+    drawn_tokens: int | None = None
     lora: tuple[str, ...] = ("to_q", "to_k", "to_v")
     build: Callable[[], torch.nn.Module] | None = None
     checkpointing: bool = True
+    tolerance: float = 1e-12
 
     def model(self) -> torch.nn.Module:
         torch.manual_seed(0)
@@ -66,6 +70,15 @@ class FamilyCase:
     def other(self, arguments: dict, names: tuple[str, ...]) -> dict:
         """The same pass with other values of some arguments."""
         return arguments | {name: _replaced(arguments[name]) for name in names}
+
+    def other_drawn(self, arguments: dict) -> dict:
+        """The same pass with another image that is drawn."""
+        other = self.other(arguments, self.latents)
+        if self.drawn_tokens is not None:
+            given, new = arguments["hidden_states"], other["hidden_states"]
+            kept = given.shape[1] - self.drawn_tokens
+            other["hidden_states"] = torch.cat([given[:, :kept], new[:, kept:]], dim=1)
+        return other
 
 
 def predict(model: torch.nn.Module, arguments: dict) -> torch.Tensor:
@@ -349,10 +362,10 @@ def omnigen(batch: int, normal: Callable) -> dict:
     length = TEXT_TOKENS + 4 + 1 + 16
     return {
         "hidden_states": normal(batch, 4, 8, 8),
-        "input_ids": torch.arange(TEXT_TOKENS + 4).expand(batch, -1).clone(),
+        "input_ids": torch.arange(1, TEXT_TOKENS + 5).expand(batch, -1).clone(),
         "input_img_latents": [normal(1, 4, 4, 4) for _ in range(batch)],
         "input_image_sizes": {sample: [[2 + sample, 6 + sample]] for sample in range(batch)},
-        "attention_mask": torch.ones(batch, length, length).tril(),
+        "attention_mask": torch.ones_like(normal(batch, length, length)).tril(),
         "position_ids": torch.arange(length).expand(batch, -1),
     }
 
@@ -363,6 +376,31 @@ def prx(batch: int, normal: Callable) -> dict:
         "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12),
         "attention_mask": text_mask(batch),
     }
+
+
+HEADS = {"attention_head_dim": 8, "num_attention_heads": 2}
+MOTIF = {
+    **HEADS,
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_layers": 1,
+    "num_single_layers": 2,
+    "num_decoder_layers": 1,
+    "text_embed_dim": 12,
+    "image_embed_dim": 9,
+    "rope_axes_dim": AXES,
+    "enable_text_cross_attention_dual": True,
+}
+
+
+def motif_model() -> torch.nn.Module:
+    """Whose embedding of the timestep takes no float64."""
+    model = diffusers.MotifVideoTransformer3DModel(**MOTIF)
+    embedding = model.time_text_embed
+    embedding.time_proj.register_forward_hook(
+        lambda *call: call[-1].to(embedding.timestep_embedder.linear_1.weight.dtype)
+    )
+    return model
 
 
 Z_IMAGE = {
@@ -377,7 +415,6 @@ Z_IMAGE = {
     "axes_lens": [128, 16, 16],
 }
 
-HEADS = {"attention_head_dim": 8, "num_attention_heads": 2}
 FLUX = {**HEADS, "in_channels": 4, "num_layers": 2, "num_single_layers": 2, "joint_attention_dim": 12}
 CHROMA = {
     **FLUX,
@@ -434,6 +471,7 @@ CASES = (
         {**HEADS, "in_channels": 4, "out_channels": 4, "num_layers": 2, "context_in_dim": 12, "axes_dims_rope": AXES},
         qwen_image_21,
         thousandths,
+        drawn_tokens=16,
     ),
     FamilyCase(
         "hunyuanimage",
@@ -637,6 +675,8 @@ CASES = (
         },
         flux_3,
         thousandths,
+        # QK-norm is computed in float32.
+        tolerance=1e-6,
         latents=("hidden_states", "image_cond_hidden_states"),
         lora=("to_qkv", "to_q", "to_k", "to_v"),
     ),
@@ -743,26 +783,17 @@ CASES = (
     FamilyCase(
         "motifvideo",
         "MotifVideoTransformer3DModel",
-        {
-            **HEADS,
-            "in_channels": 4,
-            "out_channels": 4,
-            "num_layers": 1,
-            "num_single_layers": 2,
-            "num_decoder_layers": 1,
-            "text_embed_dim": 12,
-            "image_embed_dim": 9,
-            "rope_axes_dim": AXES,
-            "enable_text_cross_attention_dual": True,
-        },
+        {},
         motif,
         raw,
+        build=motif_model,
     ),
     FamilyCase(
         "easyanimate",
         "EasyAnimateTransformer3DModel",
         {
-            **HEADS,
+            "attention_head_dim": 16,
+            "num_attention_heads": 2,
             "in_channels": 4,
             "out_channels": 4,
             "patch_size": 2,

@@ -1,6 +1,7 @@
 """Every transformer that diffusers exports is in the table, or refused for a reason that its attention proves."""
 
 import inspect
+from pathlib import Path
 
 import diffusers
 import pytest
@@ -29,6 +30,12 @@ def test_no_class_is_unlisted_and_none_is_listed_twice():
     taken = {family.transformer for family in FAMILIES}
     assert exported() == taken | set(REFUSALS)
     assert not taken & set(REFUSALS)
+
+
+def test_the_table_of_the_documentation_is_that_of_the_code():
+    page = (Path(__file__).parents[2] / "docs/library.md").read_text()
+    rows = [f"| `{family.transformer}` | {family.layout} |" for family in FAMILIES]
+    assert "\n".join(rows) in page
 
 
 def embeds(batch: int = 2) -> torch.Tensor:
