@@ -62,7 +62,7 @@ def body(value: object) -> str:
         elif inside and not line.strip():
             lines += ["```", ""]
             inside = False
-        elif match := re.fullmatch(r"    ([\w*, ]+): (.*)", line):
+        elif match := re.fullmatch(r"    (\w[\w*, ]*|\*\*\w+): (.*)", line):
             lines.append(f"- `{match[1]}`: {match[2]}")
         elif line.startswith("        "):
             lines.append(f"  {line.strip()}")

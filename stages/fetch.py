@@ -19,7 +19,7 @@ def main() -> None:
 
 def fetch(run) -> None:
     """Writes the file under the name that diffusers looks for, and `adapter.json` beside it."""
-    from lab.models.hub_file import check_digest, fetch_file
+    from lab.models.hub_file import check_digest, check_trained_on, fetch_file, read_local
     from lab.models.published.hashes import sha256
     from lab.models.published_adapter import WEIGHTS, describe_adapter
 
@@ -33,6 +33,7 @@ def fetch(run) -> None:
         path, commit = fetch_file(source, run.key)
     digest = sha256(path)
     check_digest(run.key, source.file, source.sha256, digest)
+    check_trained_on(run.key, read_local(path, run.key).metadata, run.params.base.name)
     shutil.copyfile(path, folder / WEIGHTS)
     found = describe_adapter(folder, Path("models/base") / run.params.base.name, run.params.train.targets)
     facts = {**source.model_dump(), "commit": commit, "sha256": digest, "bytes": path.stat().st_size, **found}

@@ -59,7 +59,12 @@ def draw(run, planned, work, folder: Path) -> None:
     family.check_drawn_guidance(f"arms.{run.key}.guidance", arm.guidance)
     setup = Setup(**{name: getattr(settings, name) for name in Setup.__dataclass_fields__})
     sampling = Sampling(
-        settings.num_inference_steps, arm.guidance, settings.batch_size, settings.height, settings.width
+        settings.num_inference_steps,
+        arm.guidance,
+        settings.batch_size,
+        settings.height,
+        settings.width,
+        None if arm.guidance_window is None else tuple(arm.guidance_window),
     )
     with attention_order(settings.attention):
         embeddings = embed(run, family, base, planned, work)

@@ -70,12 +70,18 @@ def arm_settings(params, name: str) -> dict[str, object]:
     return {
         "gamma": arm.gamma,
         "threshold": threshold_of(arm),
-        "guidance": arm.guidance,
+        "guidance": guidance_told(arm),
         **({"method": method_told(arm)} if told else {}),
         "adapter": arm.adapter,
         "rank": rank_of(params, arm.adapter),
         "adapter scope": arm.adapter_scope,
     }
+
+
+def guidance_told(arm) -> object:
+    """The scale, with the noise levels in which it holds where these are not all."""
+    window = arm.guidance_window
+    return arm.guidance if window is None else f"{arm.guidance:g} from {window[0]:g} to {window[1]:g}"
 
 
 def method_told(arm) -> str:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from lab.errors import LabError
 from lab.generation.embeddings import PromptEmbeddings
+from lab.generation.guidance import Guidance
 from lab.generation.plan import PlannedImage, batches
 from lab.generation.writing import ImageWriter
 
@@ -23,6 +24,17 @@ class Sampling:
     batch_size: int
     height: int | None = None
     width: int | None = None
+    guidance_window: tuple[float, float] | None = None
+
+    def options(self, pipe) -> dict[str, object]:
+        """Them as the pipeline's arguments; raises what `Guidance.options` does."""
+        size = {"height": self.height, "width": self.width}
+        guidance = Guidance(self.guidance_scale, self.guidance_window)
+        return {
+            "num_inference_steps": self.num_inference_steps,
+            **guidance.options(pipe, self.num_inference_steps, **size),
+            **size,
+        }
 
 
 def pending(planned: Sequence[PlannedImage], batch_size: int, folder: Path) -> list[list[PlannedImage]]:
@@ -40,7 +52,8 @@ def generate(
     """Writes every image of the batches in `work` that is missing in `folder`.
 
     Raises:
-        LabError: what was drawn is no number, which the pipeline would turn into black pixels.
+        LabError: what was drawn is no number, which the pipeline would turn into black pixels, or guidance has a window
+            and the pipeline guides by no second pass.
     """
     with (
         tqdm(total=len(work) * sampling.batch_size, desc="generate", unit="image", disable=None) as bar,
@@ -63,10 +76,7 @@ def _draw(pipe, embeddings: PromptEmbeddings, batch: Sequence[PlannedImage], sam
                 **embeddings.of([image.prompt for image in batch], pipe._execution_device),
                 # On the CPU whatever the device: a seed gives the same noise everywhere.
                 generator=[torch.Generator().manual_seed(image.seed) for image in batch],
-                num_inference_steps=sampling.num_inference_steps,
-                guidance_scale=sampling.guidance_scale,
-                height=sampling.height,
-                width=sampling.width,
+                **sampling.options(pipe),
             ).images
     except FloatingPointError:
         raise LabError(

@@ -10,8 +10,11 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, l
 from huggingface_hub import parse_safetensors_file_metadata as read_header
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
 
+from safetensors import SafetensorError, safe_open
+
 from lab.errors import LabError
 from lab.models.published.faults import asking
+from lab.models.published.hashes import sha256
 
 
 class Source(Protocol):
@@ -64,6 +67,26 @@ def ask_header(source: Source, name: str) -> Header:
     return Header(told.size, told.etag, shapes, header.metadata)
 
 
+def read_local(path: Path, name: str) -> Header:
+    """The header of a safetensors file that is here.
+
+    Args:
+        name: of the entry in `published_adapters`.
+
+    Raises:
+        LabError: it is none, or not all of it is here.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            return Header(path.stat().st_size, sha256(path), shapes, file.metadata() or {})
+    except SafetensorError as error:
+        raise LabError(
+            f"The adapter {name} has the file {path}, which is no whole safetensors file ({error}): bring it again, or "
+            "name another one in `published_adapters`."
+        ) from None
+
+
 @contextmanager
 def _asking(source: Source, name: str) -> Iterator[None]:
     """Runs calls of the hub's client that are about a file; what is wrong with its repository says `asking`."""
@@ -100,4 +123,22 @@ def check_digest(name: str, file: str, expected: str | None, found: str) -> None
         raise LabError(
             f"{file} has sha256 {found}, but `published_adapters.{name}.sha256` is {expected}: it is "
             "another file, or has been changed; set the key to the new one if you trust it."
+        )
+
+
+def check_trained_on(name: str, metadata: Mapping[str, str], base: str) -> None:
+    """Makes sure that an adapter that this project trained is drawn on its base; others' files name none.
+
+    Args:
+        metadata: of its file.
+        base: `base.name`.
+
+    Raises:
+        LabError: it was trained on another base.
+    """
+    trained_on = metadata.get("taca.base", base)
+    if trained_on != base:
+        raise LabError(
+            f"The adapter {name} was trained on the base {trained_on}, but `base.name` is {base}: take it out of "
+            "`published_adapters`, or set section `base` to the one that it is for."
         )

@@ -104,6 +104,14 @@ def _arm_faults(name: str, arm: Arm) -> Iterator[str]:
         yield f"`{key}.share` {needed} the method log-count-bias alone, and `{key}.method` is {arm.method}."
     if arm.method in WITHOUT_GAMMA and arm.gamma != 1:
         yield f"`{key}.gamma` is {arm.gamma}, but must be 1.0, since `{key}.method` is {arm.method}, which has its own."
+    window = arm.guidance_window
+    if window is not None and window[0] >= window[1]:
+        yield f"`{key}.guidance_window` is {window}, but must go from a lower noise level to a higher one."
+    if window is not None and arm.guidance == 1:
+        yield (
+            f"`{key}.guidance` is 1, which guides nothing, but `{key}.guidance_window` is {window}: give a scale above "
+            "1, or leave the window out."
+        )
     if arm.until is not None and arm.until <= arm.threshold:
         yield f"`{key}.until` is {arm.until}, but must lie above `{key}.threshold`, {arm.threshold}."
     if arm.until is not None and arm.threshold_tokens is not None:

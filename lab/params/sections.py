@@ -364,6 +364,13 @@ class Arm(Section):
     until: Annotated[
         float | None, Field(gt=0, le=1000, description="a noise level up to 1000, from which on nothing acts, or null")
     ] = None
+    # Stable Diffusion 3 alone: the scale holds from the first noise level on and below the second.
+    guidance_window: Annotated[
+        list[Threshold] | None,
+        Field(
+            min_length=2, max_length=2, description="a list of two noise levels from 0 to 1000, or null: in all steps"
+        ),
+    ] = None
 
 
 class Score(Section):

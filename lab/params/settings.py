@@ -15,7 +15,11 @@ def arm_settings(params: Params, name: str) -> dict[str, object]:
         "gamma": arm.gamma,
         "threshold": arm.threshold,
         **_chosen_at(arm),
-        **{name: getattr(arm, name) for name in ("method_seed", "share", "until") if getattr(arm, name) is not None},
+        **{
+            name: getattr(arm, name)
+            for name in ("method_seed", "share", "until", "guidance_window")
+            if getattr(arm, name) is not None
+        },
         "guidance": arm.guidance,
         "protocol": f"{prompts.source}, split {prompts.split}, images per prompt {images}",
     }

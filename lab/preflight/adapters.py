@@ -3,15 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import safe_open
-
-from lab.errors import LabError
 from lab.estimate.base import Base
 from lab.generation.precision import check_same, precision_of
-from lab.models.hub_file import Header, ask_header, check_digest
-from lab.models.published.hashes import sha256
+from lab.models.hub_file import ask_header, check_digest, check_trained_on, read_local
 from lab.params import Params
-from lab.params.sections import PublishedAdapter
 from lab.preflight.ahead import Ahead
 from lab.preflight.findings import Findings, Space
 
@@ -21,7 +16,7 @@ def check_adapters(params: Params, ahead: Ahead, base: Base | None, found: Findi
     for name in ahead.keys("fetch"):
         source = params.published_adapters[name]
         with found.of(f"fetch@{name}"):
-            header = _header(source, name)
+            header = read_local(Path(source.file), name) if source.repo is None else ask_header(source, name)
             check_digest(name, source.file, source.sha256, header.sha256)
             found.space.append(Space(Path("models"), header.size, f"the adapter {name}"))
             _check_trained_here(name, header.metadata, params)
@@ -32,30 +27,14 @@ def check_adapters(params: Params, ahead: Ahead, base: Base | None, found: Findi
     _check_precision(params, ahead, found)
 
 
-def _header(source: PublishedAdapter, name: str) -> Header:
-    if source.repo is not None:
-        return ask_header(source, name)
-    path = Path(source.file)
-    with safe_open(path, "pt") as file:
-        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-        return Header(path.stat().st_size, sha256(path), shapes, file.metadata() or {})
-
-
 def _check_trained_here(name: str, metadata: Mapping[str, str], params: Params) -> None:
     """What an adapter's file says of its training, if this project wrote it.
 
     Raises:
         LabError: it was trained on another base, or on one in another precision.
     """
-    trained_on = metadata.get("taca.base")
-    if trained_on is None:
-        return
-    if trained_on != params.base.name:
-        raise LabError(
-            f"The adapter {name} was trained on the base {trained_on}, but `base.name` is {params.base.name}: take it "
-            "out of `published_adapters`, or set section `base` to the one that it is for."
-        )
-    if not params.generate.other_precision:
+    check_trained_on(name, metadata, params.base.name)
+    if "taca.base" in metadata and not params.generate.other_precision:
         check_same(name, metadata.get("taca.precision", "float32"), _drawn_in(params))
 
 

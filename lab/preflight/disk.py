@@ -68,7 +68,9 @@ def _dvc_cache(root: Path) -> tuple[Path, bool]:
     settings = Config(str(root / ".dvc")).read()["cache"]
     cache = Path(settings.get("dir", root / ".dvc" / "cache"))
     same_disk = _there(cache).stat().st_dev == root.stat().st_dev
-    return cache, not same_disk or LINKS.isdisjoint(settings.get("type", "reflink,copy").split(","))
+    kinds = settings.get("type", "reflink,copy")  # a list where the file has them without quotes
+    kinds = [kind.strip() for kind in kinds.split(",")] if isinstance(kinds, str) else kinds
+    return cache, not same_disk or LINKS.isdisjoint(kinds)
 
 
 def _there(folder: Path) -> Path:

@@ -101,6 +101,15 @@ def test_committed_parameters_are_the_defaults():
             {"arms__taca-free__method": "ratio-rule"},
             "`arms.taca-free.gamma` is 1.2, but must be 1.0, since `arms.taca-",
         ),
+        (
+            {"arms__baseline__guidance_window": [300.0]},
+            "`arms.baseline.guidance_window` is [300.0], but must be a list",
+        ),
+        ({"arms__baseline__guidance_window": [900.0, 300.0]}, "`arms.baseline.guidance_window` is [900.0, 300.0], but"),
+        (
+            {"arms__baseline__guidance_window": [300.0, 900.0], "arms__baseline__guidance": 1.0},
+            "`arms.baseline.guidance` is 1, which guides nothing, but `arms.baseline.guidance_window` is [300.0",
+        ),
         ({"arms__baseline__method_seed": 3}, "`arms.baseline.method_seed` is 3, but `arms.baseline.method` is temp"),
         ({"arms__baseline__share": 0.5}, "`arms.baseline.share` is for the method log-count-bias alone"),
         ({"arms__baseline__method": "log-count-bias"}, "`arms.baseline.share` must be given with the method log-"),

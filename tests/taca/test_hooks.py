@@ -205,7 +205,7 @@ def broken(kind: str) -> tuple[nn.Module, str]:
             pass
 
         model.transformer_blocks[1].attn.set_processor(Mine())
-        return model, "found Mine"
+        return model, "does not support Mine"
     apply_taca(model, CONFIG)
     return model, "already applied.*remove_taca"
 
@@ -280,7 +280,7 @@ class TestRefusals:
         apply_taca(model, CONFIG)
         model.transformer_blocks[1].attn.set_processor(Mine())
         predict(model, INACTIVE)
-        with pytest.raises(ValueError, match="found Mine"):
+        with pytest.raises(ValueError, match="does not support Mine"):
             predict(model, ACTIVE)
 
 
