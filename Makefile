@@ -26,7 +26,7 @@ export USER ?= $(shell id -u)
 .PHONY: help repro base test test-all check ui run publish profile study study-report estimate remote plan flow serve doctor gc rebuild gpu-check quality
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 repro: $(READY)  ## run the whole experiment; what is up to date is skipped
 	@python -m lab.preflight

@@ -56,8 +56,23 @@ def test_help_lists_every_command():
     # Inside a `make test`, make would announce the folder it enters.
     env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     shown = subprocess.run(["make", "help"], cwd=ROOT, env=env, capture_output=True, text=True).stdout
-    commands = ["help", "repro", "base", "test", "test-all", "check", "ui", "run", "publish", "profile", "estimate"]
-    commands += ["remote", "plan", "flow", "sweep", "serve", "doctor", "gc", "rebuild", "parse", "gpu-check", "quality"]
+    commands = ["help", "repro", "base", "test", "test-all", "check", "ui", "run", "publish", "profile"]
+    commands += [
+        "study",
+        "study-report",
+        "estimate",
+        "remote",
+        "plan",
+        "flow",
+        "sweep",
+        "serve",
+        "doctor",
+        "gc",
+        "rebuild",
+        "parse",
+        "gpu-check",
+        "quality",
+    ]
     assert [line.split()[1] for line in shown.splitlines()] == commands
 
 
