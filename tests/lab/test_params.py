@@ -109,7 +109,10 @@ def test_committed_parameters_are_the_defaults():
             {"arms__baseline__guidance_window": [300.0]},
             "`arms.baseline.guidance_window` is [300.0], but must be a list",
         ),
-        ({"arms__baseline__guidance_window": [900.0, 300.0]}, "`arms.baseline.guidance_window` is [900.0, 300.0], but"),
+        (
+            {"arms__baseline__guidance_window": [900.0, 300.0], "arms__baseline__guidance": 3.0},
+            "`arms.baseline.guidance_window` is [900.0, 300.0], but",
+        ),
         (
             {"arms__baseline__guidance_window": [300.0, 900.0], "arms__baseline__guidance": 1.0},
             "`arms.baseline.guidance` is 1, which guides nothing, but `arms.baseline.guidance_window` is [300.0",

@@ -47,7 +47,9 @@ def test_the_report_names_methods_where_there_are_others(params):
     assert reported(params, "direction")["method"] == "random-direction, seed 3"
     assert reported(params, "below")["method"] == "temperature, until 970"
     assert reported(params, "baseline")["method"] == "temperature"
-    plain = validate(yaml.safe_load((ROOT / "params.yaml").read_text()), "params.yaml")
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    del values["arms"]["control"]
+    plain = validate(values, "params.yaml")
     assert "method" not in reported(plain, "baseline")
 
 
