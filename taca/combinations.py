@@ -1,5 +1,8 @@
 """What TACA cannot be combined with, and why."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
 from torch import nn
@@ -69,6 +72,19 @@ def check_gradients(transformer: nn.Module, hidden_states: torch.Tensor) -> None
         raise TacaError(
             "diffusers' context parallelism has no backward pass for queries fewer than the keys, which TACA has: "
             "run the pass under `torch.no_grad()`, or train without context parallelism."
+        )
+
+
+def check_token_split(transformer: nn.Module, sites: Iterable[Any]) -> None:
+    """Makes sure that TACA knows which tokens this process holds.
+
+    Raises:
+        TacaError: context parallelism of a family whose processors are derived from the stock ones.
+    """
+    if context_parallel(transformer) is not None and any(site.processor is None for site in sites):
+        raise TacaError(
+            f"Context parallelism splits the tokens of {type(transformer).__name__} in a way that TACA does not know: "
+            "draw without it, or with SD3, FLUX, Qwen-Image, CogVideoX or HunyuanVideo."
         )
 
 

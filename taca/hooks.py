@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from taca.adapters import ScopedAdapter
 from taca.branches import Branches
-from taca.combinations import check_combinations, check_gradients
+from taca.combinations import check_combinations, check_gradients, check_token_split
 from taca.config import TacaConfig, config_of
 from taca.errors import TacaError
 from taca.families import PIPELINES, Family, attention_modules, check_stock, family_of, latents_of, transformer_of
@@ -175,6 +175,7 @@ class TacaHook:
         gamma is a tensor (B, 1, 1, 1) also where all samples share it, so that compiled blocks are compiled once for
         batches of any timesteps.
         """
+        check_token_split(transformer, self.sites.values())
         latents = latents_of(arguments, self.family)
         tokens = self.family.tokens(transformer, arguments)
         dtype = torch.promote_types(latents.dtype, torch.float32)

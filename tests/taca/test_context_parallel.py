@@ -6,6 +6,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from diffusers.models.attention_dispatch import attention_backend
+from tiny_families import CASES as FAMILY_CASES
 from tiny_models import CASES, predict
 from tiny_sd3 import relative_error
 
@@ -80,3 +81,12 @@ def test_gradients_are_refused():
     model._parallel_config = Parallel()
     with taca(model, CONFIG), pytest.raises(ValueError, match=r"torch\.no_grad"):
         predict(model, case.inputs([980.0]))
+
+
+@torch.no_grad()
+def test_a_family_whose_split_is_not_known_is_refused():
+    case = next(case for case in FAMILY_CASES if case.name == "chroma")
+    model = case.model()
+    model._parallel_config = Parallel()
+    with taca(model, CONFIG), pytest.raises(ValueError, match="splits the tokens of ChromaTransformer2DModel"):
+        predict(model, case.inputs([980.0], torch.float32))

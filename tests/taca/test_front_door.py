@@ -10,9 +10,17 @@ import diffusers
 import pytest
 import tiny_pipelines
 import torch
-from diffusers import ChromaPipeline, OvisImagePipeline, ZImagePipeline
+from diffusers import (
+    ChromaPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    Flux2Pipeline,
+    HunyuanVideoPipeline,
+    OvisImagePipeline,
+    ZImagePipeline,
+)
 from safetensors.torch import save_file
 from tiny_families import CASES as FAMILIES
+from tiny_models import CASES
 from tiny_sd3 import draw, inputs, pipeline, predict, transformer
 
 from taca import TacaConfig, active_steps, apply_taca, is_applied, remove_taca, taca
@@ -255,6 +263,31 @@ def test_active_steps_are_the_schedule_that_a_pipeline_then_has(kind, options):
     timesteps = pipe.scheduler.timesteps.tolist()
     assert told == [(step, t) for step, t in enumerate(timesteps) if t >= 600.0]
     assert 0 < len(told) < 6
+
+
+def test_active_steps_of_flux2_and_hunyuan_video_are_the_schedule_that_they_then_have():
+    flux2, video = (next(case for case in CASES if case.name == name).model() for name in ("flux2", "hunyuanvideo"))
+    calls = [
+        (Flux2Pipeline, flux2, {}),
+        (
+            HunyuanVideoPipeline,
+            video,
+            {
+                "pooled_prompt_embeds": torch.randn(1, video.config.pooled_projection_dim),
+                "prompt_attention_mask": torch.ones(1, 5, dtype=torch.bool),
+                "num_frames": 5,
+            },
+        ),
+    ]
+    for kind, model, options in calls:
+        pipe = tiny_pipelines.pipeline(kind, model, FlowMatchEulerDiscreteScheduler(shift=7.0))
+        width = model.config.get("joint_attention_dim") or model.config.text_embed_dim
+        told = active_steps(pipe, 6, 64, 64, threshold=600.0)
+        text = torch.randn(1, 5, width)
+        pipe(prompt_embeds=text, num_inference_steps=6, height=64, width=64, output_type="latent", **options)
+        timesteps = pipe.scheduler.timesteps.tolist()
+        assert told == [(step, t) for step, t in enumerate(timesteps) if t >= 600.0]
+        assert 0 < len(told) < 6
 
 
 def test_active_steps_of_a_pipeline_that_draws_from_an_image_are_refused():

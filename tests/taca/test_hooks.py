@@ -194,7 +194,7 @@ def broken(kind: str) -> tuple[nn.Module, str]:
             PixArtTransformer2DModel(
                 num_layers=1, num_attention_heads=1, attention_head_dim=8, norm_num_groups=4, sample_size=8
             ),
-            "does not know PixArtTransformer2DModel.*SD3Transformer2DModel",
+            "PixArtTransformer2DModel reads the prompt by cross-attention",
         )
     if kind == "no blocks":
         return transformer(num_layers=0), "no joint attention"

@@ -9,7 +9,10 @@ import tiny_sd3
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
+    Flux2Pipeline,
+    FluxControlPipeline,
     FluxFillPipeline,
     FluxKontextPipeline,
     FluxPriorReduxPipeline,
@@ -93,13 +96,39 @@ def reference_of_kontext(seed):
     return pipe, lambda: flux_call(pipe, noise(1, 6, 12), image=noise(1, 4, 8, 8, seed=seed))
 
 
+def autoencoder(kind, **config):
+    """Of a factor of 8."""
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    return kind(**blocks, block_out_channels=(4,) * 4, norm_num_groups=2, **config).eval()
+
+
+def image_of_control(seed):
+    """Further channels of the image's own tokens."""
+    pipe = tiny_pipelines.pipeline(FluxControlPipeline, flux_with(in_channels=32, out_channels=16))
+    pipe.register_modules(vae=autoencoder(AutoencoderKL, latent_channels=4, shift_factor=0.0))
+    return pipe, lambda: flux_call(pipe, noise(1, 6, 12), control_image=picture(seed), latents=noise(1, 16, 16))
+
+
+def reference_of_flux2(seed):
+    model = next(case for case in CASES if case.name == "flux2").model()
+    pipe = tiny_pipelines.pipeline(Flux2Pipeline, model)
+    pipe.register_modules(vae=autoencoder(AutoencoderKLFlux2, latent_channels=1))
+    return pipe, lambda: pipe(
+        prompt_embeds=noise(1, 6, 12),
+        image=picture(seed).resize((64, 64)),
+        height=64,
+        width=64,
+        num_inference_steps=1,
+        generator=torch.Generator().manual_seed(2),
+        output_type="latent",
+    )
+
+
 def mask_of_fill(seed):
     """Further channels of the image's own tokens: 16 of the masked image, 256 of the mask."""
     pipe = tiny_pipelines.pipeline(FluxFillPipeline, flux_with(in_channels=16 + 16 + 256, out_channels=16))
-    torch.manual_seed(0)
-    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
-    sizes = {"block_out_channels": (4,) * 4, "norm_num_groups": 2, "latent_channels": 4, "shift_factor": 0.0}
-    pipe.register_modules(vae=AutoencoderKL(**blocks, **sizes).eval())
+    pipe.register_modules(vae=autoencoder(AutoencoderKL, latent_channels=4, shift_factor=0.0))
     images = {"image": picture(0), "mask_image": picture(seed).convert("L"), "latents": noise(1, 16, 16)}
     return pipe, lambda: flux_call(pipe, noise(1, 6, 12), **images)
 
@@ -157,7 +186,9 @@ ROWS = {
     "the prompt": (prompt_of_sd3, TEXT),
     "reference image of FLUX.1 Kontext": (reference_of_kontext, IMAGE),
     "masked image of FLUX.1 Fill": (mask_of_fill, IMAGE),
+    "control image of FLUX.1 Control": (image_of_control, IMAGE),
     "image of FLUX.1 Redux": (image_of_redux, TEXT),
+    "reference image of FLUX.2": (reference_of_flux2, IMAGE),
     "reference image of Qwen-Image-Edit": (reference_of_qwen_edit, IMAGE),
     "vision tokens in the prompt of Qwen-Image-Edit": (vision_tokens_of_qwen_edit, TEXT),
 }

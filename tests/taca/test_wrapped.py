@@ -102,7 +102,7 @@ def test_an_unknown_transformer_in_a_wrapper_is_refused_by_its_own_name():
     model = PixArtTransformer2DModel(
         num_layers=1, num_attention_heads=1, attention_head_dim=8, norm_num_groups=4, sample_size=8
     )
-    with pytest.raises(ValueError, match="does not know PixArtTransformer2DModel"):
+    with pytest.raises(ValueError, match="PixArtTransformer2DModel reads the prompt by cross-attention"):
         apply_taca(torch.compile(model), CONFIG)
 
 
