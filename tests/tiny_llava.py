@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlavaConfig, LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
@@ -109,6 +110,7 @@ def save_tiny_llava(folder: Path, seed: int = 0) -> Path:
         for weight in model.parameters():  # larger than a beginning's, so that answers depend on images
             weight.copy_(torch.randn_like(weight) * 0.35)
     model.save_pretrained(folder, max_shard_size="40KB")
+    _name_as_published(folder)
     written = {
         "config.json": config,
         "preprocessor_config.json": PREPROCESSOR
@@ -122,6 +124,20 @@ def save_tiny_llava(folder: Path, seed: int = 0) -> Path:
     for name, document in written.items():
         (folder / name).write_text(json.dumps(document, indent=2) + "\n")
     return folder
+
+
+def _name_as_published(folder: Path) -> None:
+    """The vision tower's tensors had one more level in their names when this repository was written."""
+
+    def published(name: str) -> str:
+        return name.replace("vision_tower.", "vision_tower.vision_model.", 1)
+
+    for shard in folder.glob("*.safetensors"):
+        save_file({published(name): tensor for name, tensor in load_file(shard).items()}, shard, {"format": "pt"})
+    index = folder / "model.safetensors.index.json"
+    document = json.loads(index.read_text())
+    document["weight_map"] = {published(name): file for name, file in document["weight_map"].items()}
+    index.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from runtime.execution.graph import read_stages
 from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import is_server, shown
 from runtime.tracking.store import RunLog
@@ -35,7 +36,7 @@ class Record(RunLog):
             "params": {},
             "tags": tags,
             "inputs": [],
-            "pipeline_outs": [],
+            "pipeline_outs": [out for stage in read_stages(root).values() for out in stage.outs],
             "dvc": None,
         }
         super().__init__(begin)

@@ -260,6 +260,7 @@ FAULTS = [
             "stages/blip/model_base_vqa_capfilt_large.pth does not exist: save … under this name, or give another"
             " folder to --from."
         ),
+        changes=("weights/.fetching",),  # the lock
     ),
     Fault(
         "compbench.weights from a folder that is not there",
@@ -268,6 +269,7 @@ FAULTS = [
             "nothing/blip/model_base_vqa_capfilt_large.pth does not exist: save … under this name, or give "
             "another folder to --from."
         ),
+        changes=("weights/.fetching",),  # the lock
     ),
     Fault(
         "the preflight without a scorer's weights",
@@ -284,6 +286,7 @@ FAULTS = [
         "python -m lab.preflight",
         "params.yaml: `train.steps` is 0, but must be an integer of at least 1.",
         edited({"train.steps": 0}),
+        status=2,
     ),
 ]
 

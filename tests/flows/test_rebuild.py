@@ -246,7 +246,7 @@ def test_run_on_a_server_is_rebuilt_there(toy):
         (toy.root / "stages" / "table.bin").write_bytes(b"\0 not known to git\xff")
         toy.repro("write@a", MLFLOW_TRACKING_URI=uri)
         store = MlflowClient(uri)
-        (run,) = store.search_runs([store.get_experiment_by_name("taca").experiment_id])
+        (run,) = store.search_runs([store.get_experiment_by_name("taca").experiment_id], "tags.stage = 'write@a'")
         done = again(toy, run, MLFLOW_TRACKING_URI=uri)
         assert done.returncode == 0, done.stdout + done.stderr
         assert verdict_of(store, run)[0] == "identical"

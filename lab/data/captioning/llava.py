@@ -1,5 +1,6 @@
 """LLaVA-1.5 (Liu et al., 2023, "Improved Baselines with Visual Instruction Tuning"), computed here by transformers."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from transformers import AutoProcessor, GenerationConfig, LlavaForConditionalGeneration
+from transformers.utils.logging import disable_progress_bar
 
 from lab.data.captioning.question import Answer, Answered, Question
 from lab.data.crops import crop
@@ -55,6 +57,8 @@ class Llava:
     @cached_property
     def model(self) -> LlavaForConditionalGeneration:
         """The model with all of its weights. Raises: LabError."""
+        if not sys.stderr.isatty():
+            disable_progress_bar()
         with self._naming():
             model, told = LlavaForConditionalGeneration.from_pretrained(
                 self.folder, dtype=getattr(torch, self.dtype), local_files_only=True, output_loading_info=True
