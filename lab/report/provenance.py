@@ -1,6 +1,7 @@
 """What the scores rest on, read from the arms' manifests: who answered, in which mode, with which parser."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import shorten
@@ -19,6 +20,7 @@ SCORER_NAMES = {
     "musiq": "MUSIQ",
     "maniqa": "MANIQA",
 }
+NUMBERS = re.compile(r"protocol\.categories\.\w+\.(images|per_prompt)")
 SHOWN = 80  # characters of a value in a message
 
 
@@ -36,8 +38,13 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def check_same(name: str, manifest: Manifest, reference_name: str, reference: Manifest) -> None:
-    """Raises: LabError naming the first fact in which the two arms' manifests differ."""
-    own, other = dict(_facts(manifest)), dict(_facts(reference))
+    """How many images a prompt has may differ, since they are averaged first.
+
+    Raises: LabError naming the first other fact in which the two arms' manifests differ.
+    """
+    own, other = (
+        {fact: value for fact, value in _facts(one) if not NUMBERS.fullmatch(fact)} for one in (manifest, reference)
+    )
     for fact in {**other, **own}:
         if own.get(fact) != other.get(fact):
             raise LabError(

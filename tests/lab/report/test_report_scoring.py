@@ -80,6 +80,17 @@ def test_arms_that_were_not_scored_alike_are_not_compared(results, changes, diff
     )
 
 
+def test_arms_may_have_other_numbers_of_images(results):
+    """Of the same prompts: images of a prompt are averaged first."""
+    protocol = {"label": "it", "categories": {"3d_spatial": {"images": 12, "per_prompt": [1, 1], "prompts": 12}}}
+    more = {"label": "it", "categories": {"3d_spatial": {"images": 36, "per_prompt": [3, 3], "prompts": 12}}}
+    first, *others = (replace(arm, manifest=arm.manifest | {"protocol": protocol}) for arm in results.arms)
+    compare([replace(first, manifest=first.manifest | {"protocol": more}), *others], "baseline", 200, 0)
+    more["categories"]["3d_spatial"]["prompts"] = 13
+    with pytest.raises(LabError, match="prompts` is 12 for taca-free, but 13 for baseline"):
+        compare([replace(first, manifest=first.manifest | {"protocol": more}), *others], "baseline", 200, 0)
+
+
 def test_image_quality_has_the_layout_of_the_papers_table_2(benchmark, write):
     """Over all prompts of all categories, with paired differences; the paper's own beside it."""
     folder = write("report", results=benchmark)
