@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from compbench.parsing import RULES
-from lab.estimate import drawing, sampling, scoring, work
+from lab.estimate import captioning, drawing, sampling, scoring, work
 from lab.estimate.base import Base
 from lab.generation.load import check_size
 from lab.generation.plan import PlannedImage, plan_images
 from lab.generation.precision import precision_of
-from lab.params.sections import Adapter, Arm, Looked, Params, Sample
+from lab.params.sections import Adapter, Arm, LlavaCaption, Looked, Params, Sample
 from lab.prompts import prompts_of
 
 PIXEL = 1.5  # bytes of a PNG: photographs take 1.3 to 1.7
@@ -62,6 +62,7 @@ def estimate(params: Params, base: Base, wanted: Callable[[str], bool] = lambda 
         yield Row("base", disk=download, download=download)
     yield from (Row(name, disk=None, download=None) for name in _stages("fetch", params.published_adapters, wanted))
     yield from sampled(params.sample, wanted)
+    yield from captioned(params, wanted)
     yield from _making_adapters(params, base, wanted)
     yield from _drawings(params, base, wanted)
     yield from _scorings(params, wanted)
@@ -78,6 +79,16 @@ def sampled(sample: Sample, wanted: Callable[[str], bool]) -> Iterator[Row]:
     if wanted("sample") and isinstance(sample, Looked):
         download, written = sampling.fetched(sample), round(sampling.pixels(sample) * sampling.PNG)
         yield Row("sample", disk=download + written, download=download, seconds=sampling.seconds(sample))
+
+
+def captioned(params: Params, wanted: Callable[[str], bool]) -> Iterator[Row]:
+    """The row of stage `caption`, which no base is needed for."""
+    if wanted("caption") and isinstance(params.caption, LlavaCaption):
+        usage = captioning.describe(params.caption, params.sample.size)
+        if usage is None:
+            yield Row("caption", peak=None, flops=None, disk=None, download=None)
+        else:
+            yield Row("caption", usage.peak, usage.flops, disk=usage.weights, download=usage.weights)
 
 
 def _making_adapters(params: Params, base: Base, wanted: Callable[[str], bool]) -> Iterator[Row]:

@@ -28,11 +28,13 @@ class Findings:
         sentences: what is missing and what to do.
         space: what will be written.
         base_size: bytes of the base's files, as far as they are known.
+        captioner_size: of those of the model that describes images.
     """
 
     sentences: list[str] = field(default_factory=list)
     space: list[Space] = field(default_factory=list)
     base_size: int = 0
+    captioner_size: int = 0
     _said: set[str] = field(default_factory=set)
 
     @contextmanager

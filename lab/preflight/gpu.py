@@ -1,4 +1,4 @@
-"""What encodes, trains and draws with a published base: a GPU that PyTorch can use, and its memory."""
+"""What describes, encodes, trains and draws with a published model: a GPU that PyTorch can use, and its memory."""
 
 import os
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from lab.generation.acceleration import check_offload
 from lab.generation.load import check_quantization
 from lab.models.device import ALLOW, device_for
 from lab.params import Params
+from lab.params.sections import LlavaCaption
 from lab.preflight.ahead import Ahead
 from lab.preflight.driver import Gpu, listed_gpus, why_unusable
 from lab.preflight.findings import Findings
@@ -23,13 +24,16 @@ def check_gpu(params: Params, ahead: Ahead, figures: Sequence[Row], found: Findi
     """The driver, the GPU's memory and what a precision needs besides; or a CPU, where that was asked for."""
     gpus, allowed = listed_gpus(), os.environ.get(ALLOW) == "1"
     computes = _computes(params, ahead)
+    describes = ahead.runs("caption") and isinstance(params.caption, LlavaCaption)
     scores = ahead.runs("score") and params.score.device == "cuda"
-    reason = why_unusable(gpus) if gpus and (computes or scores) else None
+    reason = why_unusable(gpus) if gpus and (computes or describes or scores) else None
     if reason and (scores or not allowed):
         found.sentences.append(f"GPU: {reason}")
-    elif computes:
+    else:
         with found.of("GPU"):
-            device_for(found.base_size)
+            device_for(found.base_size if computes else 0)
+        with found.of("GPU"):
+            device_for(found.captioner_size if describes else 0, "captioner")
     if scores and not gpus and not torch.cuda.is_available():
         found.sentences.append("score: `score.device` is cuda, and no NVIDIA GPU is here: set it to cpu, or bring one.")
     if gpus and not allowed:
@@ -47,8 +51,8 @@ def _computes(params: Params, ahead: Ahead) -> bool:
 def _check_memory(gpus: Sequence[Gpu], figures: Sequence[Row]) -> None:
     """Raises: LabError if no GPU has room for the stage that takes most."""
     with_memory = [gpu for gpu in gpus if gpu.free is not None]
-    needed = max(figures, key=lambda row: row.peak, default=None)
-    if needed is None or not with_memory:
+    needed = max(figures, key=lambda row: row.peak or 0, default=None)
+    if needed is None or not needed.peak or not with_memory:
         return
     widest = max(with_memory, key=lambda gpu: gpu.free)
     if needed.peak > widest.free:

@@ -13,6 +13,7 @@ import yaml
 from tests.hub_server import TOKEN
 from tests.lab.data.test_draw import write_tables
 from tests.published_clone import ADAPTER, BASE, ROOT, Clone
+from tests.tiny_llava import save_tiny_llava
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 FETCHES = ("base", "fetch")  # the stages that look at an adapter's file
@@ -331,3 +332,31 @@ def test_of_a_profile_all_stages_are_looked_at_whatever_has_run(clone):
     said = clone.status("--profile", "gone")
     assert said.startswith("Nothing was run, since one thing is missing:\n- base: `base.revision` is 'gone'")
     assert clone.status("--profile", "none-such") == 2
+
+
+@pytest.fixture(scope="module")
+def captioner(whole, tmp_path_factory):
+    """A LLaVA on the hub, and the section that asks for it."""
+    repository = whole.hub.add("some/llava", save_tiny_llava(tmp_path_factory.mktemp("llava")))
+    asked = {"repo": "some/llava", "revision": repository.commit, "prompt": "Describe it.", "max_tokens": 8}
+    asked |= {"temperature": 0.7, "seed": 1, "dtype": "float16", "batch_size": 2}
+    return {"captioner": "llava"} | asked
+
+
+def test_a_captioner_that_can_be_had_lacks_nothing_and_none_of_its_weights_are_fetched(clone, captioner):
+    assert clone.missing(changes={"caption": captioner}) == []
+    assert not any(name.startswith("model-") for name in clone.hub.asked)
+
+
+def test_a_captioner_that_is_not_there_is_named_by_its_key(clone, captioner):
+    said = the_one(clone.missing(changes={"caption": captioner | {"repo": "some/none"}}))
+    assert said.startswith("caption: `caption.repo` is 'some/none', but the hub has none of that name")
+    said = the_one(clone.missing(changes={"caption": captioner | {"revision": "f" * 40}}))
+    assert said.startswith(f"caption: `caption.revision` is '{'f' * 40}', but some/llava has no such branch, tag or")
+
+
+@no_gpu
+def test_a_captioner_of_gigabytes_is_not_computed_on_a_cpu_unasked(clone, captioner):
+    clone.hub.sizes["model.safetensors.index.json"] = 14 * 10**9
+    found = clone.missing(changes={"caption": captioner})
+    assert [said for said in found if said.startswith("GPU: The captioner is 14.0 GB large, and PyTorch finds no GPU")]
