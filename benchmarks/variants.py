@@ -10,6 +10,7 @@ from taca.attention import explicit_attention, taca_attention
 from taca.families import attention_modules, family_of
 from taca.processors import TacaFluxAttnProcessor, TacaJointAttnProcessor
 from taca.processors.swap import Processors
+from taca.tokens import Run
 
 GAMMA = 1.2
 Variant = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -68,7 +69,7 @@ class FluxVariant(TacaFluxAttnProcessor):
     """FLUX.1's processor with a variant for its attention."""
 
     def __init__(self, variant: Variant, text_tokens: int):
-        super().__init__(None, text_tokens)
+        super().__init__(None, Run(text_tokens, text_first=True))
         self.variant = variant
 
     def dispatch(self, query, key, value, num_text_tokens, mask, *, text_first):
@@ -82,7 +83,7 @@ class Sd3Variant(TacaJointAttnProcessor):
     """SD3's processor with a variant for its attention."""
 
     def __init__(self, variant: Variant, text_tokens: int):
-        super().__init__(None, text_tokens)
+        super().__init__(None, Run(text_tokens, text_first=False))
         self.variant = variant
 
     def scaled_dot_product(self, query, key, value, num_text_tokens, *, text_first, text_is_read):

@@ -92,7 +92,9 @@ class Clone:
         params["adapters"] = {"small": {"rank": 4, "alpha": 4, "gamma": 1.2, "threshold": 970.0}}
         theirs = {"repo": ADAPTER, "revision": "main", "file": "lora.safetensors", "sha256": None}
         params["published_adapters"] = {"theirs": theirs}
-        params["arms"] = {name: {**params["arms"]["taca-r16"], "adapter": name} for name in ("small", "theirs")}
+        params["generate"]["images_per_prompt"] = 1
+        drawn = {**params["arms"]["taca-r16"], "threshold": 970.0, "images_per_prompt": None}
+        params["arms"] = {name: {**drawn, "adapter": name} for name in ("small", "theirs")}
         params["report"]["baseline"] = "small"
         params["score"] |= {"attribute": "blip-vqa", "spatial": "unidet", "clip": "openai", "weights": "weights"}
         return params

@@ -77,7 +77,7 @@ FAULTS = [
         "a key is misspelt",
         CHECK,
         (
-            "check: params.yaml: `train.lerning_rate` (0.002) is not a known key (did you mean `learning_rate`?);"
+            "check: params.yaml: `train.lerning_rate` (0.0002) is not a known key (did you mean `learning_rate`?);"
             " `train` takes steps, batch_size, …"
         ),
         lambda place: place.replace("params.yaml", "learning_rate:", "lerning_rate:"),

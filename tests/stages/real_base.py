@@ -31,7 +31,7 @@ from tests.lab.data.web import Web, encoded, file, picture, status
 from tests.published import make_checkpoint
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("compbench", "lab", "runtime", "stages", "taca", "dvc.yaml", "dvc.lock")
+COPIED = ("compbench", "lab", "runtime", "stages", "taca", "dvc.yaml", "dvc.lock", "experiments/contrasts.yaml")
 # What a machine without a GPU, and a checkpoint that takes 64 pixels, cannot have of the profile (a layer is 16 wide).
 TINY = """
 sample: {{min_side: 64, loopback_port: {port}}}
@@ -107,6 +107,7 @@ class Repository:
     def __init__(self, folder: Path, name: str, hub: HubServer, port: int):
         self.root = folder / "repository"
         self.root.mkdir()
+        (self.root / "experiments").mkdir()
         for entry in COPIED:
             copy = shutil.copytree if (ROOT / entry).is_dir() else shutil.copy2
             copy(ROOT / entry, self.root / entry)

@@ -40,7 +40,7 @@ class Repository:
         self.set(**SMALL)
         stages = read_stages(self.root)
         for path in {*stages["score@baseline"].deps, *stages["report"].deps}:
-            if path.startswith(("stages/", "compbench/", "lab/", "models/base/")):
+            if path.startswith(("stages/", "compbench/", "lab/", "models/base/", "experiments/")):
                 self._copy(path)
         (self.root / "models" / "adapters" / "none").mkdir(parents=True)
         self._draw()
@@ -136,8 +136,8 @@ def test_score_and_report_say_what_the_scores_rest_on(repository, clip_weights):
     runs = {run.info.run_name: run for run in repository.toy.ended_runs(3)}
     result = runs["baseline"]
     assert result.data.tags["mlflow.parentRunId"] == runs["report"].info.run_id
-    settings = {"method": "plain", "gamma": "1.0", "threshold": "970.0", "guidance": "3.0", "adapter": "none"}
-    settings |= {"rank": "0", "base": "builtin", "protocol": "world, split val, images per prompt 1"}
+    settings = {"method": "plain", "gamma": "1.0", "threshold": "801.65", "guidance": "1.0", "adapter": "none"}
+    settings |= {"rank": "0", "base": "builtin", "protocol": "world, split val, images per prompt 3"}
     for compared in (result, run):
         assert settings.items() <= compared.data.params.items()
     numbers = result.data.metrics

@@ -159,7 +159,7 @@ def test_a_disk_that_is_too_small_is_said_with_all_that_needs_it(clone):
     finally:
         clone.params["generate"]["images_per_prompt"] = kept
     assert said.startswith("disk: ")
-    needed = rf" GB are needed \(the files of {BASE} 1000000\.0, results/images/small 0\.\d, results/images/theirs "
+    needed = rf" GB are needed \(the files of {BASE} 1000000\.0, results/images/small 0\.2, results/images/theirs "
     assert re.search(needed, said)
     assert "set HF_HOME to a larger disk for what is downloaded" in said
 
