@@ -99,6 +99,7 @@ VISION = {
 
 def save_tiny_llava(folder: Path, seed: int = 0) -> Path:
     """Writes the model, sharded as published, its processor and tokenizer."""
+    folder.mkdir(exist_ok=True)
     tokenizer = byte_tokenizer()
     config = copy.deepcopy(CONFIG)
     config["text_config"] |= TEXT

@@ -29,6 +29,7 @@ from tests.conftest import STORE
 from tests.hub_server import HubServer
 from tests.lab.data.web import Web, encoded, file, picture, status
 from tests.published import make_checkpoint
+from tests.tiny_llava import save_tiny_llava
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("compbench", "lab", "runtime", "stages", "taca", "dvc.yaml", "dvc.lock", "experiments/contrasts.yaml")
@@ -36,6 +37,7 @@ COPIED = ("compbench", "lab", "runtime", "stages", "taca", "dvc.yaml", "dvc.lock
 TINY = """
 sample: {{min_side: 64, loopback_port: {port}}}
 prompts: {{per_category: 2}}
+caption: {{dtype: float32, max_tokens: 8}}
 encode: {{max_sequence_length: 16, resolution: 64}}
 train: {{compile: false, steps: 4, checkpoint_every: 2, preview: {{every: 2, images: 2, num_inference_steps: 2}}}}
 adapters: {{taca-r16: {{rank: 4, alpha: 4}}, taca-r64: {{rank: 16, alpha: 16}}}}
@@ -59,17 +61,20 @@ def run_to_the_report(name: str, hub: HubServer, web: Web, tmp_path: Path, monke
     params = repository.params
     hub.add(params["sample"]["repo"], write_addresses(tmp_path / "table", web.url))
     hub.add(params["base"]["repo"], checkpoint)
+    llava = hub.add(params["caption"]["repo"], save_tiny_llava(tmp_path / "llava"))
+    llava.commit = params["caption"]["revision"]
     files = [theirs["file"] for theirs in params["published_adapters"].values()]
     hub.add("ldiex/TACA", published_loras(checkpoint, tmp_path / "theirs", files))
     # Each of these programs lifts the offline mode by itself, before it loads the hub's client.
     repository.run("check", "base")
     repository.run("sample")
+    repository.run("caption")
     told = repository.run(*(f"fetch:{theirs}" for theirs in params["published_adapters"]))
     theirs = [arm for arm, settings in params["arms"].items() if settings["adapter"] in params["published_adapters"]]
     ours = [arm for arm in params["arms"] if arm not in theirs]
     adapters = [f"train:{adapter}" for adapter in params["adapters"]]
     # What others trained is judged before anything is trained.
-    repository.run("prompts", *drawn(theirs), "caption", "encode", *adapters, *drawn(ours), "report")
+    repository.run("prompts", *drawn(theirs), "encode", *adapters, *drawn(ours), "report")
 
     pin = json.loads((repository.root / "models/base" / name / "pin.json").read_text())
     loaded = {path for path in pin["files"] if path.endswith(".safetensors")}
@@ -78,6 +83,9 @@ def run_to_the_report(name: str, hub: HubServer, web: Web, tmp_path: Path, monke
     sampled = read_table(repository.root / "data/sample/index.parquet")
     assert len(sampled) == params["sample"]["size"]
     assert all(row["source"].startswith(f"{web.url}/good/") for row in sampled)
+    captions = read_table(repository.root / "data/captions.parquet")
+    assert {row["model"] for row in captions} == {f"{params['caption']['repo']}@{llava.commit}"}
+    assert [row["alt"] for row in captions] == [row["caption"] for row in sampled]
     images = {arm: images_of(repository.root, arm) for arm in params["arms"]}
     assert {len(found) for found in images.values()} == {4}
     assert len({tuple(found) for found in images.values()}) == len(images), "two arms drew the same"
@@ -109,6 +117,7 @@ class Repository:
         self.root.mkdir()
         (self.root / "experiments").mkdir()
         for entry in COPIED:
+            (self.root / entry).parent.mkdir(exist_ok=True)
             copy = shutil.copytree if (ROOT / entry).is_dir() else shutil.copy2
             copy(ROOT / entry, self.root / entry)
         tiny = folder / "tiny.yaml"

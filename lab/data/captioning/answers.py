@@ -39,6 +39,7 @@ class AnswerStore:
 
     def __init__(self, path: Path, identity: Mapping[str, object]):
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._identity = identity
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
@@ -66,10 +67,19 @@ class AnswerStore:
         """Keeps all of these answers, or, when killed, none: the rest of a batch would be another batch.
 
         Where another process was first, its answer stays.
+
+        Raises:
+            LabError: the disk is full, or not to be written to.
         """
         rows = [(self._key(question), json.dumps(answer.as_dict())) for question, answer in answered]
-        with self._lock, self._connection as connection:
-            connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
+        try:
+            with self._lock, self._connection as connection:
+                connection.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
+        except sqlite3.OperationalError as error:
+            raise LabError(
+                f"{self._path} takes no more answers ({error}): free some space, or set {FOLDER} to a folder on a "
+                "larger disk; what was answered before is kept there."
+            ) from None
 
     def missing(self, questions: Iterable[Question]) -> list[Question]:
         """The questions that nobody has asked."""

@@ -251,3 +251,20 @@ def test_a_store_that_is_none_is_said(server, tmp_path, rows):
     (tmp_path / "answers.sqlite").write_text("what somebody left here " * 100)
     with pytest.raises(LabError, match=r"answers.sqlite does not hold captioners' answers .*: remove it"):
         described(endpoint(server), tmp_path, rows)
+
+
+def test_a_full_disk_is_said_and_what_was_answered_is_kept(server, tmp_path, rows):
+    captioner = endpoint(server, concurrency=1)
+    described(captioner, tmp_path, rows[:3])
+    answers = AnswerStore(tmp_path / "answers.sqlite", captioner.identity)
+    answers._connection.execute("PRAGMA max_page_count = 1")  # as many as there are: what SQLite says of a full disk
+    long = "x" * 10_000
+    server.behave = lambda asked, before: {"content": long}
+    with pytest.raises(
+        LabError, match=r"answers.sqlite takes no more answers \(.*full\): free some space, or set TACA_"
+    ):
+        refine("endpoint", captioner, answers, questions_of(tmp_path, rows, "Describe it.", SIZES), rows, 5)
+    answers.close()
+    server.asked.clear()
+    described(captioner, tmp_path, rows[:3])
+    assert server.asked == []
