@@ -23,7 +23,7 @@ from compbench.statistics import QUANTILES, RESAMPLES
 from compbench.weights import verify
 
 PACKAGES = (
-    *("taca", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers"),
+    *("taca-diffusers", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers"),
     *("safetensors", "numpy", "pillow", "spacy"),
 )
 # The published scorer of each question, by the field of `Choice` that names it, and a category that needs it alone.
