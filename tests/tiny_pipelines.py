@@ -73,10 +73,10 @@ def draw_video(pipe: CogVideoXPipeline, steps: int = 6, guidance: float = 3.0, *
     ).frames
 
 
-def pipeline(kind: type, transformer: torch.nn.Module, scheduler: object | None = None):
+def pipeline(kind: type, transformer: torch.nn.Module, scheduler: object | None = None, **components: object):
     """Without text encoders and autoencoder."""
     parts = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
     scheduler = scheduler or FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
-    pipe = kind(**{**dict.fromkeys(parts), "transformer": transformer, "scheduler": scheduler})
+    pipe = kind(**{**dict.fromkeys(parts), "transformer": transformer, "scheduler": scheduler, **components})
     pipe.set_progress_bar_config(disable=True)
     return pipe

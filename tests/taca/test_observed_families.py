@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from dataclasses import replace
 
+import diffusers
 import pytest
 import torch
 from observed_taca import explicit_taca, joint_attention
@@ -29,7 +30,8 @@ def observed(case: FamilyCase, model, arguments):
 
 
 def test_there_is_a_case_of_every_family():
-    assert {case.transformer for case in CASES} == {family.transformer for family in FAMILIES}
+    installed = {family.transformer for family in FAMILIES if hasattr(diffusers, family.transformer)}
+    assert {case.transformer for case in CASES} == installed
 
 
 @torch.no_grad()
