@@ -48,9 +48,10 @@ class FamilyCase:
     checkpointing: bool = True
     tolerance: float = 1e-12
 
-    def model(self) -> torch.nn.Module:
+    def model(self, **changes: object) -> torch.nn.Module:
+        """With changes to its configuration, where the case has one."""
         torch.manual_seed(0)
-        model = (self.build or partial(getattr(diffusers, self.transformer), **self.config))().eval()
+        model = (self.build or partial(getattr(diffusers, self.transformer), **{**self.config, **changes}))().eval()
         with torch.no_grad():
             for weight in model.parameters():
                 # Zeros, with which some layers begin, would hide what attention reads.
