@@ -7,6 +7,7 @@ from functools import partial
 import diffusers
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import (
     AutoencoderKL,
     AutoencoderKLHunyuanVideo15,
@@ -18,10 +19,11 @@ from diffusers import (
 from tiny_families import CASES, grid
 from tiny_pipelines import pipeline
 
-from taca import taca
+from taca import active_steps, taca
 from taca.families import attention_modules, family_of
 from taca.noise import schedule_levels
 from taca.processors.base import TacaProcessor
+from taca.resolutions import _pixels_of_token
 from tests.tiny_llava import byte_tokenizer
 
 
@@ -136,7 +138,7 @@ PIPELINES = {
     "HunyuanImagePipeline": Drawing("hunyuanimage", PROMPTS | WHOLE | GLYPHS, components=guided),
     "HunyuanVideo15Pipeline": Drawing(
         "hunyuanvideo15-text",
-        PROMPTS | WHOLE | GLYPHS | {"num_frames": 5},
+        PROMPTS | WHOLE | GLYPHS | {"num_frames": 1},
         {"in_channels": 9},
         components=lambda: {"vae": hunyuan_video_autoencoder(), **guided()},
     ),
@@ -203,9 +205,7 @@ PIPELINES = {name: drawing for name, drawing in PIPELINES.items() if hasattr(dif
 
 
 def hunyuan_video_autoencoder():
-    return AutoencoderKLHunyuanVideo15(
-        latent_channels=4, block_out_channels=(4,) * 5, layers_per_block=1
-    ).eval()
+    return AutoencoderKLHunyuanVideo15(latent_channels=4, block_out_channels=(4,) * 5, layers_per_block=1).eval()
 
 
 def video_autoencoder():
@@ -255,9 +255,44 @@ def test_the_first_steps_are_the_active_ones(name):
     assert torch.equal(draw(pipe, options), stock)
 
 
+KNOWN = [
+    "AuraFlowPipeline",
+    "ErnieImagePipeline",
+    "HunyuanImagePipeline",
+    "HunyuanVideo15Pipeline",
+    "Krea2Pipeline",
+    "LongCatImagePipeline",
+    "Lumina2Pipeline",
+    "NucleusMoEImagePipeline",
+    "PRXPipeline",
+]
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@torch.no_grad()
+def test_active_steps_and_the_size_of_a_token_are_what_they_then_are(name, monkeypatch):
+    """The size from how many more keys a picture of twice the width has."""
+    pipe, lengths, kernel = built(name), [], F.scaled_dot_product_attention
+
+    def recorded(query, key, *args, **kwargs):
+        lengths.append(key.shape[-2])
+        return kernel(query, key, *args, **kwargs)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", recorded)
+    found = []
+    for width in (64, 128):
+        told = active_steps(pipe, 4, 64, width, threshold=600.0)
+        lengths.clear()
+        draw(pipe, PIPELINES[name].options | {"width": width})
+        found.append(max(lengths))
+        assert told == [(step, t) for step, t in enumerate(pipe.scheduler.timesteps.tolist()) if t >= 600.0]
+        assert 0 < len(told) < 4
+    assert found[1] - found[0] == (64 // _pixels_of_token(pipe)) ** 2
+
+
 @torch.no_grad()
 def test_the_second_transformer_of_ideogram_4_sees_no_text_and_stays_as_it_is():
-    """Every pass of it is the stock model's, also in the steps in which the first one's is not; and it has no text keys."""
+    """Every pass of it is the stock model's, also where the first one's is not."""
     pipe, options = built("Ideogram4Pipeline"), PIPELINES["Ideogram4Pipeline"].options
     second, passes = pipe.unconditional_transformer, []
     second.register_forward_hook(
