@@ -15,8 +15,9 @@ from diffusers import (
     ClassifierFreeGuidance,
     CogVideoXDDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
+    MiniMaxH3Scheduler,
 )
-from tiny_families import CASES, grid
+from tiny_families import CASES, grid, predict
 from tiny_pipelines import pipeline
 
 from taca import active_steps, taca
@@ -304,3 +305,27 @@ def test_the_second_transformer_of_ideogram_4_sees_no_text_and_stays_as_it_is():
     for given, output in list(passes):
         assert torch.equal(second(**given)[0], output)
         assert not family_of(second).tokens(second, given).is_text.any()
+
+
+@torch.no_grad()
+def test_the_schedule_of_minimax_h3_begins_with_the_active_steps():
+    """Its own scheduler counts from 0, which is noise, to 1; rows of a reference image are at 1 all the time."""
+    case, scheduler = case_of("minimaxh3"), MiniMaxH3Scheduler()
+    model, arguments = case.model(), case.inputs([980.0], torch.float32)
+    scheduler.set_timesteps(5)
+    levels = schedule_levels(scheduler)
+    assert levels[0] == 1000 > levels[1] > levels[2] > levels[3] > 0
+    changed = []
+    for t in scheduler.timesteps:
+        given = arguments | {"timestep": torch.stack([t, torch.ones_like(t)])}
+        stock = predict(model, given)
+        with taca(model, scheduler=scheduler, threshold=(levels[1] + levels[2]).item() / 2):
+            changed.append(not torch.equal(predict(model, given), stock))
+    assert changed == [True, True, False, False]
+
+
+def test_cosmos_3_with_sound_is_refused():
+    case = case_of("cosmos3")
+    model, arguments = case.model(), case.inputs([980.0], torch.float32)
+    with taca(model), pytest.raises(ValueError, match="draws sound or actions too"):
+        predict(model, arguments | {"sound_tokens": [torch.zeros(1)]})
