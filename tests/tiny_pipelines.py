@@ -4,6 +4,7 @@ import inspect
 
 import torch
 from diffusers import (
+    AutoencoderKL,
     CogVideoXDDIMScheduler,
     CogVideoXPipeline,
     FlowMatchEulerDiscreteScheduler,
@@ -30,6 +31,14 @@ def qwenimage() -> QwenImagePipeline:
 def cogvideox() -> CogVideoXPipeline:
     model = next(case for case in CASES if case.name == "cogvideox").model()
     return pipeline(CogVideoXPipeline, model, CogVideoXDDIMScheduler())
+
+
+def autoencoder() -> AutoencoderKL:
+    """Of a factor of 8 and four channels."""
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    sizes = {"block_out_channels": (4,) * 4, "norm_num_groups": 2, "latent_channels": 4, "shift_factor": 0.0}
+    return AutoencoderKL(**blocks, **sizes).eval()
 
 
 def draw(pipe, steps: int = 6, guidance: float = 3.0, **options) -> torch.Tensor:

@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import (
-    AutoencoderKL,
     AutoencoderKLHunyuanVideo15,
     AutoencoderKLMagvit,
     ClassifierFreeGuidance,
@@ -18,7 +17,7 @@ from diffusers import (
     MiniMaxH3Scheduler,
 )
 from tiny_families import CASES, grid, predict
-from tiny_pipelines import pipeline
+from tiny_pipelines import autoencoder, pipeline
 
 from taca import active_steps, taca
 from taca.families import attention_modules, family_of
@@ -72,14 +71,6 @@ class Drawing:
 
 def flow_matching(**config) -> Callable:
     return partial(FlowMatchEulerDiscreteScheduler, **config)
-
-
-def autoencoder(latent_channels: int = 4) -> AutoencoderKL:
-    """Of a factor of 8."""
-    torch.manual_seed(0)
-    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
-    sizes = {"block_out_channels": (4,) * 4, "norm_num_groups": 2, "latent_channels": latent_channels}
-    return AutoencoderKL(**blocks, **sizes, shift_factor=0.0).eval()
 
 
 def guided() -> dict:
