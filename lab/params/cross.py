@@ -61,6 +61,9 @@ def _reference_faults(params: Params) -> Iterator[str]:
                 f"`arms.{name}.images_per_prompt` is {arm.images_per_prompt}, but must be at most "
                 f"`generate.images_per_prompt`, {most}."
             )
+    adapter, known = params.analyze.adapter, [*params.adapters, *params.published_adapters]
+    if adapter not in known:
+        yield _no_such("analyze.adapter", adapter, "adapters", known)
     if params.report.baseline not in params.arms:
         yield _no_such("report.baseline", params.report.baseline, "arms", list(params.arms))
 

@@ -390,6 +390,18 @@ class Score(Section):
     batch_size: Positive
 
 
+class Analyze(Section):
+    """Stage `analyze`."""
+
+    prompts: Annotated[int, Field(ge=2, description="an integer of at least 2")]
+    gamma: Gamma
+    threshold: Threshold
+    gammas: Annotated[list[Gamma], Field(min_length=1, description="a list of at least one gamma")]
+    thresholds: Annotated[list[Threshold], Field(min_length=1, description="a list of at least one threshold")]
+    guidance: Guidance
+    adapter: Name
+
+
 class Report(Section):
     """Stage `report`."""
 
@@ -421,6 +433,7 @@ class Params(Section):
     generate: Generate
     arms: Annotated[dict[Name, Arm], Field(min_length=1, description="a mapping of at least one name")]
     score: Score
+    analyze: Analyze
     report: Report
     tracking: Tracking
 
