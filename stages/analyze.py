@@ -24,22 +24,34 @@ def analyze(run) -> None:
     from lab.analysis.measure import Choice, measure
     from lab.analysis.write import curves, write_analysis
     from lab.generation.acceleration import attention_order
+    from lab.generation.arm import Setup
     from lab.generation.generate import Sampling
     from lab.generation.plan import plan_images
     from stages.generate import adapter_of, check
 
-    settings, setup = run.params.analyze, run.params.generate
+    settings, generate = run.params.analyze, run.params.generate
     torch.set_num_threads(run.params.threads)
     base, lora = Path("models/base") / run.params.base.name, adapter_of(settings)
-    family = check(setup, base, lora)
+    family = check(generate.model_copy(update={"dtype": settings.dtype}), base, lora)
     family.check_drawn_guidance("analyze.guidance", settings.guidance)
     rows = read_table(Path("data/prompts.parquet"))
-    images = first_of_each(plan_images(rows, setup.images_per_prompt, setup.seed, firsts=1), settings.prompts)
-    sampling = Sampling(setup.num_inference_steps, settings.guidance, setup.batch_size, setup.height, setup.width)
+    images = first_of_each(plan_images(rows, generate.images_per_prompt, generate.seed, firsts=1), settings.prompts)
+    sampling = Sampling(
+        generate.num_inference_steps, settings.guidance, generate.batch_size, generate.height, generate.width
+    )
     choice = Choice(settings.gamma, settings.threshold, tuple(settings.gammas), tuple(settings.thresholds), lora)
     scorer = clip(run.params, base)
-    with attention_order(setup.attention):
-        embeddings = embedded(base, family, images, setup, settings.guidance, run.work / "embeddings")
+    with attention_order(generate.attention):
+        embeddings = embedded(
+            base,
+            family,
+            images,
+            settings.dtype,
+            settings.guidance,
+            generate.max_sequence_length,
+            run.work / "embeddings",
+        )
+        setup = Setup(settings.dtype, generate.quantization, compile=False, offload=generate.offload)
         analysis = measure(Studio(base, setup, sampling, embeddings), images, choice, scorer)
     write_analysis(run.fresh("results/analysis"), analysis, choice)
     for step, metrics in enumerate(curves(analysis, choice), start=1):

@@ -30,22 +30,19 @@ def first_of_each(planned: Images, count: int) -> list[PlannedImage]:
     return sorted(planned, key=places.__getitem__)[:count]
 
 
-def embedded(base: Path, family: Family, images: Images, setup, guidance: float, folder: Path) -> PromptEmbeddings:
-    """Embeddings of the images' prompts, by text encoders that are gone afterwards.
-
-    Args:
-        setup: section `generate` of the parameters.
-        folder: where they lie meanwhile.
-    """
+def embedded(
+    base: Path, family: Family, images: Images, dtype: str, guidance: float, max_sequence_length: int, folder: Path
+) -> PromptEmbeddings:
+    """Embeddings of the images' prompts, by text encoders that are gone afterwards; they lie in `folder` meanwhile."""
     prompts = list(dict.fromkeys(image.prompt for image in images))
     return embed_prompts(
-        load_text(base, setup.dtype),
+        load_text(base, dtype),
         family,
         prompts,
         set(prompts),
         guided=guidance > 1,
-        max_sequence_length=setup.max_sequence_length,
-        batch_size=setup.batch_size,
+        max_sequence_length=max_sequence_length,
+        batch_size=len(prompts),
         folder=folder,
     )
 
@@ -56,12 +53,12 @@ class Studio:
 
     Attributes:
         base: its folder.
-        setup: section `generate` of the parameters.
+        setup: how it is loaded; without compilation, since measuring takes the blocks apart.
         sampling: what the pipeline is called with; its batch size is that of all drawings.
     """
 
     base: Path
-    setup: object
+    setup: Setup
     sampling: Sampling
     embeddings: PromptEmbeddings
 
@@ -75,9 +72,7 @@ class Studio:
 
     def with_adapter(self, lora: Path, gamma: float, threshold: float) -> AbstractContextManager[object]:
         """The pipeline with an adapter under TACA, as an arm has it whose `adapter_scope` is early."""
-        # Measuring takes the blocks apart: nothing is compiled.
-        setup = Setup(self.setup.dtype, self.setup.quantization, compile=False, offload=self.setup.offload)
-        return arm_pipeline(self.base, lora, setup, gamma, threshold, "early")
+        return arm_pipeline(self.base, lora, self.setup, gamma, threshold, "early")
 
     def size(self, pipe) -> tuple[int, int]:
         """Height and width of what it draws, pixels."""

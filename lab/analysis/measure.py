@@ -1,7 +1,6 @@
 """Everything that the figures show, from one base and its prompts."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import chain, product
 from pathlib import Path
@@ -49,7 +48,8 @@ class Analysis:
         maps: by arm, the text's share of each image token's attention in each step, (steps, samples, N_vis).
         grid: the image tokens' (rows, columns).
         similarities: by arm, CLIP similarity of prediction and prompt, [step][image].
-        predictions: by (gamma, threshold) what is predicted for the shown images, [step][image].
+        predictions: by (gamma, threshold) what is predicted for the shown images, [step][image]; of other thresholds
+            than the choice's in the last step alone.
     """
 
     images: Images
@@ -75,8 +75,11 @@ def measure(studio: Studio, images: Images, choice: Choice, clip: ClipScorer) ->
         side = (height * width / analysis.maps[BASELINE].shape[-1]) ** 0.5
         analysis.grid = round(height / side), round(width / side)
         for gamma, threshold in [(1.0, choice.threshold), *product(choice.gammas, _thresholds(choice))]:
-            acting = taca(pipe, TacaConfig(gamma=gamma, threshold=threshold))
-            analysis.predictions[gamma, threshold] = _shown(studio, pipe, images[:SHOWN], acting)
+            with taca(pipe, TacaConfig(gamma=gamma, threshold=threshold)):
+                steps = studio.predictions(pipe, images[:SHOWN])
+            # Of other thresholds the end alone is shown.
+            wanted = steps if threshold == choice.threshold else steps[-1:]
+            analysis.predictions[gamma, threshold] = [studio.seen(pipe, step) for step in wanted]
     if choice.lora is not None:
         with studio.with_adapter(choice.lora, choice.gamma, choice.threshold) as pipe:
             found = [
@@ -129,10 +132,3 @@ def _similar(studio: Studio, pipe, clip: ClipScorer, batch: Images, latents: lis
 def _joined(batches: list[list[list]]) -> list[list]:
     """[batch][step][image] to [step][image]."""
     return [list(chain(*step)) for step in zip(*batches, strict=True)]
-
-
-def _shown(studio: Studio, pipe, images: Images, acting: AbstractContextManager) -> list[list[Image.Image]]:
-    batches = studio.batches(images)
-    with acting:
-        found = [[studio.seen(pipe, step) for step in studio.predictions(pipe, batch)] for batch in batches]
-    return _joined(found)

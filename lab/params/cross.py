@@ -81,7 +81,7 @@ def _base_faults(params: Params) -> Iterator[str]:
             "it (it has no model_index.json)."
         )
     # An adapter that meets the base in another precision than it was trained on answers to other rounding errors.
-    for section in ("encode", "generate"):
+    for section in ("encode", "generate", "analyze"):
         dtype = getattr(params, section).dtype
         if base.source != "world" and dtype != base.dtype:
             yield f"`{section}.dtype` is {dtype!r}, but must be {base.dtype}, that of the base (`base.dtype`)."

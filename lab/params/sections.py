@@ -400,6 +400,7 @@ class Analyze(Section):
     thresholds: Annotated[list[Threshold], Field(min_length=1, description="a list of at least one threshold")]
     guidance: Guidance
     adapter: Name
+    dtype: Dtype
 
 
 class Report(Section):
