@@ -59,14 +59,20 @@ def analyze(run) -> None:
 
 
 def clip(params, base: Path):
-    """The CLIP model that `score.clip` names, on the device of the drawing."""
+    """The CLIP model that `score.clip` names, where the base computes; a hub's base is the consent to download it."""
     from compbench.scorers.clip import ClipScorer
+    from compbench.weights.fetch import fetch
+    from compbench.weights.registry import files_of
+    from compbench.weights.web import Web
     from lab.models.load import device_of
 
     device = device_of(base)
     if params.score.clip == "base":
         return ClipScorer.from_folder(base / "clip", device)
-    return ClipScorer.from_weights(Path(params.score.weights), device)
+    weights, files = Path(params.score.weights), files_of(["non_spatial"])
+    if params.base.source == "hub" and not all((weights / file.path).is_file() for file in files):
+        fetch(files, weights, Web(), wait=True)
+    return ClipScorer.from_weights(weights, device)
 
 
 if __name__ == "__main__":

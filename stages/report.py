@@ -12,6 +12,8 @@ from lab.params import settings as named
 from lab.summaries import GAINS, write_summary
 from runtime.execution import stage
 
+ANALYSIS = "results/analysis"
+
 
 def main() -> None:
     with stage("report", sys.argv[1:], load, (CompbenchError, LabError)) as run:
@@ -20,6 +22,7 @@ def main() -> None:
 
 def report(run) -> None:
     """Reads scores, thumbnails and loss histories of the arms in the parameters; writes the report and the gains."""
+    from lab.report.analysed import read_analysis
     from lab.report.contrasts import ask
     from lab.report.questions import read_questions
     from lab.report.results import compare, load_arm
@@ -40,6 +43,7 @@ def report(run) -> None:
         histories=loss_histories(params),
         grid_prompts=params.report.grid_prompts,
         contrasts=contrasts,
+        analysed=read_analysis(Path(ANALYSIS), run.dep_hash(ANALYSIS)),
     )
     write_gains(run.fresh(GAINS), results)
     run.log_metrics(
