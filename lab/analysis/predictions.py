@@ -8,6 +8,9 @@ from PIL import Image
 
 from lab.models.family import Family
 
+# Decoded at once: those of one image of 1024 x 1024 take 4 GB.
+PIXELS = 2**20
+
 
 @contextmanager
 def predicted(pipe) -> Iterator[list[torch.Tensor]]:
@@ -36,10 +39,11 @@ def predicted(pipe) -> Iterator[list[torch.Tensor]]:
 @torch.no_grad()
 def decoded(pipe, family: Family, latents: torch.Tensor, height: int, width: int) -> list[Image.Image]:
     """Images of latents as the pipeline holds them, `height` x `width` pixels, decoded in float32."""
-    # A CPU without arithmetic of 16 bits takes 70 times as long to decode in bfloat16.
-    vae = pipe.vae.float()
+    # A CPU without arithmetic of 16 bits takes 70 times as long in bfloat16, and a fifth longer without channels last.
+    vae = pipe.vae.float().to(memory_format=torch.channels_last)
     latents = family.velocity(latents, height // pipe.vae_scale_factor, width // pipe.vae_scale_factor)
     latents = latents / vae.config.scaling_factor + vae.config.shift_factor
-    # One by one: at 1024 x 1024 each takes 4 GB.
-    pixels = torch.cat([vae.decode(one, return_dict=False)[0] for one in latents.split(1)])
+    at_once = max(1, PIXELS // (height * width))
+    parts = latents.to(memory_format=torch.channels_last).split(at_once)
+    pixels = torch.cat([vae.decode(part, return_dict=False)[0] for part in parts])
     return pipe.image_processor.postprocess(pixels, output_type="pil")
