@@ -52,6 +52,7 @@ def draw(run, planned, work, folder: Path) -> None:
     from lab.generation.arm import Setup, arm_pipeline
     from lab.generation.generate import Sampling
     from lab.generation.generate import generate as make_images
+    from lab.generation.guiders import guided
     from lab.generation.methods import method_of
 
     arm, settings = run.params.arms[run.key], run.params.generate
@@ -71,7 +72,10 @@ def draw(run, planned, work, folder: Path) -> None:
         embeddings = embed(run, family, base, planned, work)
         threshold = threshold_of(arm, family, base, settings)
         acting = arm.adapter_scope, method_of(arm), arm.until
-        with arm_pipeline(base, lora, setup, arm.gamma, threshold, *acting) as pipe:
+        with (
+            arm_pipeline(base, lora, setup, arm.gamma, threshold, *acting) as pipe,
+            guided(pipe, arm.guider, arm.guidance),
+        ):
             make_images(pipe, embeddings, work, sampling, folder)
 
 

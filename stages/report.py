@@ -89,13 +89,17 @@ def arm_settings(params, name: str) -> dict[str, object]:
 def guidance_told(arm) -> object:
     """The scale, with the noise levels in which it holds where these are not all."""
     window = arm.guidance_window
+    if arm.guider is not None:
+        return f"{arm.guidance:g} by {arm.guider}"
     return arm.guidance if window is None else f"{arm.guidance:g} from {window[0]:g} to {window[1]:g}"
 
 
 def method_told(arm) -> str:
     """What acts in an arm, with the numbers that are the method's own."""
     own = {"seed": arm.method_seed, "share": arm.share, "until": arm.until}
-    return ", ".join([arm.method, *(f"{name} {value:g}" for name, value in own.items() if value is not None)])
+    blocks = [] if arm.blocks is None else [f"blocks {' '.join(map(str, arm.blocks))}"]
+    numbers = [f"{name} {value:g}" for name, value in own.items() if value is not None]
+    return ", ".join([arm.method, *numbers, *blocks])
 
 
 def threshold_of(arm) -> object:

@@ -113,6 +113,9 @@ def _arm_faults(name: str, arm: Arm) -> Iterator[str]:
         yield f"`{key}.share` {needed} the method log-count-bias alone, and `{key}.method` is {arm.method}."
     if arm.method in WITHOUT_GAMMA and arm.gamma != 1:
         yield f"`{key}.gamma` is {arm.gamma}, but must be 1.0, since `{key}.method` is {arm.method}, which has its own."
+    if arm.blocks is not None and arm.method != "text-states":
+        yield f"`{key}.blocks` is for the method text-states alone, and `{key}.method` is {arm.method}: leave it out."
+    yield from _guider_faults(key, arm)
     window = arm.guidance_window
     if window is not None and window[0] >= window[1]:
         yield f"`{key}.guidance_window` is {window}, but must go from a lower noise level to a higher one."
@@ -128,6 +131,16 @@ def _arm_faults(name: str, arm: Arm) -> Iterator[str]:
             f"`{key}.until` is {arm.until}, but cannot be combined with `{key}.threshold_tokens`: write both noise "
             "levels as they are meant."
         )
+
+
+def _guider_faults(key: str, arm: Arm) -> Iterator[str]:
+    if arm.guider is not None and arm.guidance == 1:
+        yield (
+            f"`{key}.guidance` is 1, which guides nothing, but `{key}.guider` is {arm.guider}: give a scale above 1, "
+            "or leave the guider out."
+        )
+    if arm.guider is not None and arm.guidance_window is not None:
+        yield f"`{key}.guider` is {arm.guider}, but cannot be combined with `{key}.guidance_window`: leave one out."
 
 
 def _prompt_faults(prompts: Prompts) -> Iterator[str]:

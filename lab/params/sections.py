@@ -37,7 +37,7 @@ CaptionPrompt = Annotated[
 CONTACT = r"^(mailto:)?[^\s@]+@[^\s@]+\.[^\s@]+$|^https?://\S+$"
 METHODS = (
     *("temperature", "mass-only", "sharpening-only", "random-direction", "random-image-keys"),
-    *("log-count-bias", "ratio-rule", "mass-rule"),
+    *("log-count-bias", "ratio-rule", "mass-rule", "text-states"),
 )
 # Which of them draw, by `method_seed`, and which do not go by gamma.
 DRAWING = ("random-direction", "random-image-keys", "mass-rule")
@@ -373,6 +373,12 @@ class Arm(Section):
             min_length=2, max_length=2, description="a list of two noise levels from 0 to 1000, or null: in all steps"
         ),
     ] = None
+    # Stable Diffusion 3 alone: who combines the branches of guidance; null: the pipeline itself.
+    guider: Annotated[
+        Literal["cfg-zero-star", "apg"] | None, Field(description="cfg-zero-star, apg, or null for plain guidance")
+    ] = None
+    # Where text-states multiplies them, by `gamma`, counted from 0.
+    blocks: Annotated[list[Count] | None, Field(min_length=1, description="a list of blocks, or null for all")] = None
 
 
 class Score(Section):
