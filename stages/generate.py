@@ -53,6 +53,7 @@ def draw(run, planned, work, folder: Path) -> None:
     from lab.generation.arm import Setup, arm_pipeline
     from lab.generation.generate import Sampling
     from lab.generation.generate import generate as make_images
+    from lab.generation.guiders import guided
     from lab.generation.methods import method_of
 
     arm, settings = run.params.arms[run.key], run.params.generate
@@ -73,10 +74,11 @@ def draw(run, planned, work, folder: Path) -> None:
         threshold = threshold_of(arm, family, base, settings)
         acting = arm.adapter_scope, method_of(arm), arm.until
         with ExitStack() as drawing:
-            pipes = [
-                drawing.enter_context(arm_pipeline(base, lora, setup, arm.gamma, threshold, *acting))
-                for _ in range(settings.workers)
-            ]
+            pipes = []
+            for _ in range(settings.workers):
+                pipe = drawing.enter_context(arm_pipeline(base, lora, setup, arm.gamma, threshold, *acting))
+                drawing.enter_context(guided(pipe, arm.guider, arm.guidance))
+                pipes.append(pipe)
             make_images(pipes, embeddings, work, sampling, folder)
 
 

@@ -12,6 +12,8 @@ from lab.params import settings as named
 from lab.summaries import GAINS, write_summary
 from runtime.execution import stage
 
+ANALYSIS = "results/analysis"
+
 
 def main() -> None:
     with stage("report", sys.argv[1:], load, (CompbenchError, LabError)) as run:
@@ -20,6 +22,7 @@ def main() -> None:
 
 def report(run) -> None:
     """Reads scores, thumbnails and loss histories of the arms in the parameters; writes the report and the gains."""
+    from lab.report.analysed import read_analysis
     from lab.report.contrasts import ask
     from lab.report.questions import read_questions
     from lab.report.results import compare, load_arm
@@ -40,6 +43,7 @@ def report(run) -> None:
         histories=loss_histories(params),
         grid_prompts=params.report.grid_prompts,
         contrasts=contrasts,
+        analysed=read_analysis(Path(ANALYSIS), run.dep_hash(ANALYSIS)),
     )
     write_gains(run.fresh(GAINS), results)
     run.log_metrics(
@@ -85,13 +89,17 @@ def arm_settings(params, name: str) -> dict[str, object]:
 def guidance_told(arm) -> object:
     """The scale, with the noise levels in which it holds where these are not all."""
     window = arm.guidance_window
+    if arm.guider is not None:
+        return f"{arm.guidance:g} by {arm.guider}"
     return arm.guidance if window is None else f"{arm.guidance:g} from {window[0]:g} to {window[1]:g}"
 
 
 def method_told(arm) -> str:
     """What acts in an arm, with the numbers that are the method's own."""
     own = {"seed": arm.method_seed, "share": arm.share, "until": arm.until}
-    return ", ".join([arm.method, *(f"{name} {value:g}" for name, value in own.items() if value is not None)])
+    blocks = [] if arm.blocks is None else [f"blocks {' '.join(map(str, arm.blocks))}"]
+    numbers = [f"{name} {value:g}" for name, value in own.items() if value is not None]
+    return ", ".join([arm.method, *numbers, *blocks])
 
 
 def threshold_of(arm) -> object:

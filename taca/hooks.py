@@ -30,6 +30,7 @@ from taca.processors.by_method import METHOD_FAMILIES, methodical
 from taca.processors.swap import swapped, swapped_in_recomputation
 from taca.schedule import gamma_of, is_active
 from taca.series import Series
+from taca.text_states import TextStates
 
 _TACA_HOOK = "_taca_hook"
 _Model = TypeVar("_Model")
@@ -48,7 +49,7 @@ class TacaHook:
         family: Family,
         scheduler: object | None,
         pipeline: object | None,
-        method: Method | None = None,
+        method: Method | TextStates | None = None,
         until: float | None = None,
     ):
         check_combinations(transformer)
@@ -186,7 +187,9 @@ class TacaHook:
                 active = torch.tensor(gamma_active, device=latents.device)
                 gamma = gamma_of(active, self.config.gamma, dtype).reshape(-1, 1, 1, 1)
                 active = active.reshape(-1, 1, 1, 1)
-            if self.method is None:
+            if isinstance(self.method, TextStates):
+                processors = self.method.processors(self.sites, active, tokens)
+            elif self.method is None:
                 processors = {module: site.replacement(module)(gamma, tokens) for module, site in self.sites.items()}
             else:
                 processors = {
@@ -245,7 +248,7 @@ def _attach(transformer: nn.Module, hook: TacaHook) -> None:
 
 def apply_method(
     model: object,
-    method: Method,
+    method: Method | TextStates,
     *,
     threshold: float = 970.0,
     until: float | None = None,
@@ -259,7 +262,7 @@ def apply_method(
 
     Args:
         model, scheduler: as in `apply_taca`.
-        method: what happens to the text side of attention.
+        method: what happens to the text side of attention, or `taca.text_states.TextStates`.
         threshold: the method acts at noise levels of at least this.
         until: and below this; None: up to pure noise.
         adapter: as in `TacaConfig`; it works in that window alone.
@@ -270,7 +273,7 @@ def apply_method(
     """
     transformer = transformer_of(model)
     family = family_of(transformer)
-    if not isinstance(method, Method):
+    if not isinstance(method, Method | TextStates):
         raise TacaError(f"{type(method).__name__} is no method: pass one of `taca.methods`, such as MassOnly(1.2).")
     if family.transformer not in METHOD_FAMILIES:
         known = " and ".join(METHOD_FAMILIES)
@@ -283,7 +286,10 @@ def apply_method(
     pipeline = model if isinstance(model, PIPELINES) else None
     if pipeline is not None and scheduler is not None:
         raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
-    _attach(transformer, TacaHook(transformer, config, family, scheduler, pipeline, method, until))
+    hook = TacaHook(transformer, config, family, scheduler, pipeline, method, until)
+    if isinstance(method, TextStates):
+        method.check_blocks(len(hook.sites))
+    _attach(transformer, hook)
 
 
 def remove_taca(model: object) -> None:
@@ -319,7 +325,7 @@ def applied_config(model: object) -> TacaConfig | None:
 
 
 @contextmanager
-def by_method(model: _Model, method: Method, **options: Any) -> Iterator[_Model]:
+def by_method(model: _Model, method: Method | TextStates, **options: Any) -> Iterator[_Model]:
     """Lets a method act inside a `with` block. Takes and raises what `apply_method` does."""
     transformer = transformer_of(model)
     apply_method(model, method, **options)

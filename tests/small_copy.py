@@ -18,6 +18,7 @@ SMALL = {
     "train": {"steps": 6, "batch_size": 8, "held_out": 16, "checkpoint_every": 2},
     "generate": {"num_inference_steps": 4, "batch_size": 4},
     "score": {"batch_size": 4},
+    "analyze": {"prompts": 2, "gammas": [1.2], "thresholds": [801.65]},
     "report": {"bootstrap": 200, "grid_prompts": 2},
 }
 ARMS = ("baseline", "taca-free", "taca-r16")

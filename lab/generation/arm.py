@@ -11,6 +11,7 @@ from lab.generation.load import load_drawing
 from lab.models.blocks import compile_each_block
 from taca.hooks import TacaConfig, by_method, taca
 from taca.methods import Method
+from taca.text_states import TextStates
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def arm_pipeline(
     gamma: float,
     threshold: float,
     adapter_scope: str,
-    method: Method | None = None,
+    method: Method | TextStates | None = None,
     until: float | None = None,
 ) -> Iterator[object]:
     """Yields the base without its text encoders; arguments and errors are those of `drawing`."""
@@ -48,7 +49,7 @@ def drawing(
     gamma: float,
     threshold: float,
     adapter_scope: str,
-    method: Method | None = None,
+    method: Method | TextStates | None = None,
     until: float | None = None,
 ) -> Iterator[object]:
     """Lets a loaded pipeline draw as an arm does.

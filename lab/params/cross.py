@@ -61,6 +61,9 @@ def _reference_faults(params: Params) -> Iterator[str]:
                 f"`arms.{name}.images_per_prompt` is {arm.images_per_prompt}, but must be at most "
                 f"`generate.images_per_prompt`, {most}."
             )
+    adapter, known = params.analyze.adapter, [*params.adapters, *params.published_adapters]
+    if adapter not in known:
+        yield _no_such("analyze.adapter", adapter, "adapters", known)
     if params.report.baseline not in params.arms:
         yield _no_such("report.baseline", params.report.baseline, "arms", list(params.arms))
 
@@ -78,7 +81,7 @@ def _base_faults(params: Params) -> Iterator[str]:
             "it (it has no model_index.json)."
         )
     # An adapter that meets the base in another precision than it was trained on answers to other rounding errors.
-    for section in ("encode", "generate"):
+    for section in ("encode", "generate", "analyze"):
         dtype = getattr(params, section).dtype
         if base.source != "world" and dtype != base.dtype:
             yield f"`{section}.dtype` is {dtype!r}, but must be {base.dtype}, that of the base (`base.dtype`)."
@@ -110,6 +113,9 @@ def _arm_faults(name: str, arm: Arm) -> Iterator[str]:
         yield f"`{key}.share` {needed} the method log-count-bias alone, and `{key}.method` is {arm.method}."
     if arm.method in WITHOUT_GAMMA and arm.gamma != 1:
         yield f"`{key}.gamma` is {arm.gamma}, but must be 1.0, since `{key}.method` is {arm.method}, which has its own."
+    if arm.blocks is not None and arm.method != "text-states":
+        yield f"`{key}.blocks` is for the method text-states alone, and `{key}.method` is {arm.method}: leave it out."
+    yield from _guider_faults(key, arm)
     window = arm.guidance_window
     if window is not None and window[0] >= window[1]:
         yield f"`{key}.guidance_window` is {window}, but must go from a lower noise level to a higher one."
@@ -125,6 +131,16 @@ def _arm_faults(name: str, arm: Arm) -> Iterator[str]:
             f"`{key}.until` is {arm.until}, but cannot be combined with `{key}.threshold_tokens`: write both noise "
             "levels as they are meant."
         )
+
+
+def _guider_faults(key: str, arm: Arm) -> Iterator[str]:
+    if arm.guider is not None and arm.guidance == 1:
+        yield (
+            f"`{key}.guidance` is 1, which guides nothing, but `{key}.guider` is {arm.guider}: give a scale above 1, "
+            "or leave the guider out."
+        )
+    if arm.guider is not None and arm.guidance_window is not None:
+        yield f"`{key}.guider` is {arm.guider}, but cannot be combined with `{key}.guidance_window`: leave one out."
 
 
 def _prompt_faults(prompts: Prompts) -> Iterator[str]:

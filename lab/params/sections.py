@@ -37,7 +37,7 @@ CaptionPrompt = Annotated[
 CONTACT = r"^(mailto:)?[^\s@]+@[^\s@]+\.[^\s@]+$|^https?://\S+$"
 METHODS = (
     *("temperature", "mass-only", "sharpening-only", "random-direction", "random-image-keys"),
-    *("log-count-bias", "ratio-rule", "mass-rule"),
+    *("log-count-bias", "ratio-rule", "mass-rule", "text-states"),
 )
 # Which of them draw, by `method_seed`, and which do not go by gamma.
 DRAWING = ("random-direction", "random-image-keys", "mass-rule")
@@ -374,6 +374,12 @@ class Arm(Section):
             min_length=2, max_length=2, description="a list of two noise levels from 0 to 1000, or null: in all steps"
         ),
     ] = None
+    # Stable Diffusion 3 alone: who combines the branches of guidance; null: the pipeline itself.
+    guider: Annotated[
+        Literal["cfg-zero-star", "apg"] | None, Field(description="cfg-zero-star, apg, or null for plain guidance")
+    ] = None
+    # Where text-states multiplies them, by `gamma`, counted from 0.
+    blocks: Annotated[list[Count] | None, Field(min_length=1, description="a list of blocks, or null for all")] = None
 
 
 class Score(Section):
@@ -389,6 +395,19 @@ class Score(Section):
     device: one_of("cpu", "cuda")
     dtype: one_of("float32", "float16")
     batch_size: Positive
+
+
+class Analyze(Section):
+    """Stage `analyze`."""
+
+    prompts: Annotated[int, Field(ge=2, description="an integer of at least 2")]
+    gamma: Gamma
+    threshold: Threshold
+    gammas: Annotated[list[Gamma], Field(min_length=1, description="a list of at least one gamma")]
+    thresholds: Annotated[list[Threshold], Field(min_length=1, description="a list of at least one threshold")]
+    guidance: Guidance
+    adapter: Name
+    dtype: Dtype
 
 
 class Report(Section):
@@ -422,6 +441,7 @@ class Params(Section):
     generate: Generate
     arms: Annotated[dict[Name, Arm], Field(min_length=1, description="a mapping of at least one name")]
     score: Score
+    analyze: Analyze
     report: Report
     tracking: Tracking
 

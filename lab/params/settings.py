@@ -17,7 +17,7 @@ def arm_settings(params: Params, name: str) -> dict[str, object]:
         **_chosen_at(arm),
         **{
             name: getattr(arm, name)
-            for name in ("method_seed", "share", "until", "guidance_window")
+            for name in ("method_seed", "share", "until", "guidance_window", "guider", "blocks")
             if getattr(arm, name) is not None
         },
         "guidance": arm.guidance,

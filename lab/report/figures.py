@@ -9,27 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from compbench.statistics import Interval
+from lab.plots import COLORS, GREY, STYLE, save_svg
 from lab.report.results import Arm, Results
 from lab.report.words import CATEGORY_NAMES
-
-# Okabe and Ito's palette, which colour-blind readers can tell apart; the baseline is grey.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-GREY = "#777777"
-# On top of matplotlib's defaults, so that no matplotlibrc of the user's changes a report.
-STYLE = [
-    "default",
-    {
-        "svg.hashsalt": "taca",
-        "svg.fonttype": "path",
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": "#e6e6e6",
-        "legend.frameon": False,
-    },
-]
 
 
 def arm_colors(results: Results) -> dict[str, str]:
@@ -53,7 +35,7 @@ def means_figure(results: Results, path: Path) -> None:
         axes.set_ylabel("score (mean, 95 % interval)")
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
         figure.legend(loc="outside upper center", ncols=min(len(results.arms), 5))
-        _save(figure, path)
+        save_svg(figure, path)
 
 
 def differences_figure(results: Results, path: Path) -> None:
@@ -70,7 +52,7 @@ def differences_figure(results: Results, path: Path) -> None:
         for axes in grid.flat[len(results.categories) :]:
             axes.set_visible(False)
         figure.supxlabel(f"difference to {results.baseline.name} on the same prompts (95 % interval)", fontsize=9)
-        _save(figure, path)
+        save_svg(figure, path)
 
 
 def loss_figure(histories: Mapping[str, Path], path: Path) -> None:
@@ -85,7 +67,7 @@ def loss_figure(histories: Mapping[str, Path], path: Path) -> None:
         training.set(xlabel="step", ylabel="training loss")
         held_out.set(xlabel="step", ylabel="held-out loss")
         figure.legend(loc="outside upper center", ncols=len(histories))
-        _save(figure, path)
+        save_svg(figure, path)
 
 
 def _points(axes: Axes, places: Sequence[float], found: Sequence[Interval], color: str, label: str) -> None:
@@ -110,8 +92,3 @@ def _curve(history: Path, column: str) -> tuple[list[int], list[float]]:
     with history.open(newline="") as lines:
         points = [(int(row["step"]), float(row[column])) for row in csv.DictReader(lines) if row[column]]
     return [step for step, _ in points], [value for _, value in points]
-
-
-def _save(figure: Figure, path: Path) -> None:
-    # A date would make two equal reports differ.
-    figure.savefig(path, format="svg", metadata={"Date": None})

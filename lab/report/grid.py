@@ -2,14 +2,13 @@
 
 import textwrap
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
-from matplotlib import get_data_path
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from compbench.scorers.interface import SCORE_METRICS
 from compbench.table import ScoreRow
+from lab.plots import font
 from lab.report.results import Results
 from lab.thumbnails import SIDE as CELL
 from lab.thumbnails import first_images
@@ -41,15 +40,15 @@ def write_grid(results: Results, folders: Mapping[str, Path], count: int, path: 
     draw = ImageDraw.Draw(canvas)
     for j, arm in enumerate(results.arms):
         x = TEXT + j * (CELL + GAP)
-        draw.text((x + CELL / 2, HEAD / 2), arm.name, "black", _font(13), anchor="mm")
+        draw.text((x + CELL / 2, HEAD / 2), arm.name, "black", font(13), anchor="mm")
         for i, row in enumerate(shown):
             y = HEAD + i * (CELL + FOOT + GAP)
             canvas.paste(_cell(folders[arm.name] / row.path), (x, y))
             score = scores[arm.name][row.path, row.metric]
-            draw.text((x + CELL / 2, y + CELL + FOOT / 2), f"{score:.2f}", "#666666", _font(11), anchor="mm")
+            draw.text((x + CELL / 2, y + CELL + FOOT / 2), f"{score:.2f}", "#666666", font(11), anchor="mm")
     for i, row in enumerate(shown):
         place = (GAP, HEAD + i * (CELL + FOOT + GAP) + CELL / 2)
-        draw.multiline_text(place, "\n".join(textwrap.wrap(row.prompt, 25)), "black", _font(13), anchor="lm")
+        draw.multiline_text(place, "\n".join(textwrap.wrap(row.prompt, 25)), "black", font(13), anchor="lm")
     canvas.save(path, optimize=True)
 
 
@@ -63,9 +62,3 @@ def _cell(path: Path) -> Image.Image:
     cell.paste(small, ((CELL - small.width) // 2, (CELL - small.height) // 2))
     ImageDraw.Draw(cell).rectangle((0, 0, CELL - 1, CELL - 1), outline="#dddddd")
     return cell
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    # The font that matplotlib brings: the same on every machine.
-    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from compbench.scorers.interface import SCORE_METRICS
 from compbench.scorers.three_in_one import PARTS
 from lab.report import provenance, words
+from lab.report.analysed import Analysed
 from lab.report.contrasts import NOTE, Contrasts
 from lab.report.findings import chance, findings
 from lab.report.paper import PaperTable
@@ -26,6 +27,7 @@ def render_page(
     figures: Mapping[str, Path],
     score_paths: Mapping[str, str],
     contrasts: Contrasts,
+    analysed: Analysed,
 ) -> str:
     """The page's HTML.
 
@@ -47,6 +49,8 @@ def render_page(
         figures={name: data_address(path) for name, path in figures.items()},
         score_paths=score_paths,
         contrasts=contrasts,
+        analysed=analysed,
+        data_address=data_address,
         contrasts_note=NOTE,
         cells=[(category, SCORE_METRICS[category]) for category in results.categories],
         complex_cells=[("complex", metric) for metric in (*PARTS, "complex")],

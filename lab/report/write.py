@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from lab.report.analysed import Analysed
 from lab.report.contrasts import Contrasts
 from lab.report.figures import differences_figure, loss_figure, means_figure
 from lab.report.grid import write_grid
@@ -22,6 +23,7 @@ def write_report(
     histories: Mapping[str, Path],
     grid_prompts: int,
     contrasts: Contrasts,
+    analysed: Analysed,
 ) -> None:
     """Writes index.html, table1.csv, table1.md, contrasts.md, grid.png and the figures as SVG into `folder`, and
     table2.md if image quality was scored.
@@ -43,7 +45,7 @@ def write_report(
     if histories:
         figures["loss"] = folder / "loss.svg"
         loss_figure(histories, figures["loss"])
-    page = render_page(results, paper, paper_quality, protocol, figures, score_paths, contrasts)
+    page = render_page(results, paper, paper_quality, protocol, figures, score_paths, contrasts, analysed)
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 

@@ -13,7 +13,8 @@ from tests.flows import sweep_toy
 from tests.small_copy import Copy
 
 STAGES = ["prompts", "sample", "caption", "encode", "train:none", "train:taca-r16"]
-STAGES += [f"{stage}:{arm}" for arm in ("baseline", "taca-r16") for stage in ("generate", "score")] + ["report"]
+STAGES += [f"{stage}:{arm}" for arm in ("baseline", "taca-r16") for stage in ("generate", "score")]
+STAGES += ["analyze", "report"]
 TINY = {
     "prompts": {"per_category": 2},
     "sample": {"size": 12},

@@ -124,6 +124,21 @@ def test_committed_parameters_are_the_defaults():
             "`arms.baseline.guidance` is 1, which guides nothing, but `arms.baseline.guidance_window` is [300.0",
         ),
         ({"arms__baseline__method_seed": 3}, "`arms.baseline.method_seed` is 3, but `arms.baseline.method` is temp"),
+        ({"arms__baseline__blocks": [1]}, "`arms.baseline.blocks` is for the method text-states alone"),
+        (
+            {"arms__baseline__guider": "apg"},
+            "`arms.baseline.guidance` is 1, which guides nothing, but `arms.baseline.gui",
+        ),
+        (
+            {
+                "arms__baseline__guider": "apg",
+                "arms__baseline__guidance": 3.0,
+                "arms__baseline__guidance_window": [300.0, 900.0],
+            },
+            "`arms.baseline.guider` is apg, but cannot be combined with `arms.baseline.guidance_window`",
+        ),
+        ({"analyze__adapter": "tacar16"}, "`analyze.adapter` is 'tacar16', but must be one of `adapters`: none, "),
+        ({"analyze__gammas": []}, "`analyze.gammas` is [], but must be a list of at least one gamma"),
         ({"arms__baseline__share": 0.5}, "`arms.baseline.share` is for the method log-count-bias alone"),
         ({"arms__baseline__method": "log-count-bias"}, "`arms.baseline.share` must be given with the method log-"),
         ({"arms__baseline__until": 800.0}, "`arms.baseline.until` is 800.0, but must lie above `arms.baseline.thres"),

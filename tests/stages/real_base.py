@@ -74,7 +74,7 @@ def run_to_the_report(name: str, hub: HubServer, web: Web, tmp_path: Path, monke
     ours = [arm for arm in params["arms"] if arm not in theirs]
     adapters = [f"train:{adapter}" for adapter in params["adapters"]]
     # What others trained is judged before anything is trained.
-    repository.run("prompts", *drawn(theirs), "encode", *adapters, *drawn(ours), "report")
+    repository.run("prompts", *drawn(theirs), "encode", *adapters, *drawn(ours), "analyze", "report")
 
     pin = json.loads((repository.root / "models/base" / name / "pin.json").read_text())
     loaded = {path for path in pin["files"] if path.endswith(".safetensors")}

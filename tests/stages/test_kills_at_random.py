@@ -38,6 +38,7 @@ PROGRAMS = (
     "train taca-r16",
     "generate taca-r16",
     "score taca-r16",
+    "analyze",
     "report",
 )
 TINY = {

@@ -43,6 +43,8 @@ class Repository:
             if path.startswith(("stages/", "compbench/", "lab/", "models/base/", "experiments/")):
                 self._copy(path)
         (self.root / "models" / "adapters" / "none").mkdir(parents=True)
+        (self.root / "results" / "analysis").mkdir(parents=True)
+        (self.root / "results" / "analysis" / "figures.json").write_text("[]")
         self._draw()
 
     def set(self, **sections):

@@ -14,6 +14,7 @@ from lab.params import validate
 from stages.report import arm_settings as reported
 from taca.adaptive import MassRule, RatioRule
 from taca.methods import LogCountBias, MassOnly, RandomDirection, RandomImageKeys, SharpeningOnly, Temperature
+from taca.text_states import TextStates
 
 ROOT = Path(__file__).parents[3]
 METHODS = {
@@ -24,6 +25,7 @@ METHODS = {
     "counts": ({"method": "log-count-bias", "share": 0.5, "gamma": 1.0}, LogCountBias(0.5)),
     "ratio": ({"method": "ratio-rule", "gamma": 1.0}, RatioRule()),
     "mass-rule": ({"method": "mass-rule", "method_seed": 5, "gamma": 1.0}, MassRule(5)),
+    "states": ({"method": "text-states", "gamma": 2.0, "blocks": [1]}, TextStates(2.0, (1,))),
     "below": ({"threshold": 900.0, "until": 970.0}, Temperature(1.2)),
     "taca": ({}, None),
 }
@@ -45,6 +47,7 @@ def test_an_arms_method_is_the_librarys(params, name):
 def test_the_report_names_methods_where_there_are_others(params):
     """In every arm, so that its table has the same columns; and not at all where all arms are TACA's."""
     assert reported(params, "direction")["method"] == "random-direction, seed 3"
+    assert reported(params, "states")["method"] == "text-states, blocks 1"
     assert reported(params, "below")["method"] == "temperature, until 970"
     assert reported(params, "baseline")["method"] == "temperature"
     values = yaml.safe_load((ROOT / "params.yaml").read_text())

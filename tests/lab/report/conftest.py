@@ -13,6 +13,7 @@ from compbench.scorers.choice import Choice
 from compbench.scorers.interface import SCORE_METRICS, Prompt
 from compbench.scorers.three_in_one import PARTS
 from compbench.table import ScoreRow, Scores, write_scores
+from lab.report.analysed import Analysed, Figure
 from lab.report.contrasts import ask
 from lab.report.questions import Question
 from lab.report.results import Results, compare, load_arm
@@ -94,7 +95,14 @@ def benchmark(results) -> Results:
 
 
 @pytest.fixture
-def write(experiment, results):
+def analysed(tmp_path) -> Analysed:
+    """One figure of stage `analyze`."""
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "steps.png")
+    return Analysed((Figure(tmp_path / "steps.png", "What is predicted", "In every step."),), "ab12cd34ef.dir")
+
+
+@pytest.fixture
+def write(experiment, results, analysed):
     def write(name, results=results, histories=("taca-r16",), grid=8):
         folder = experiment / name
         write_report(
@@ -106,6 +114,7 @@ def write(experiment, results):
             histories={name: experiment / "models" / "adapters" / name / "history.csv" for name in histories},
             grid_prompts=grid,
             contrasts=ask(QUESTIONS, results, 200, 0),
+            analysed=analysed,
         )
         return folder
 

@@ -45,7 +45,7 @@ def test_page_needs_no_other_file_and_names_no_date_or_folder(write, experiment)
     tags = Tags()
     tags.feed(page)
     assert tags.open == []
-    assert len(tags.addresses) == 4
+    assert len(tags.addresses) == 5
     assert all(address.startswith("data:image/") for address in tags.addresses)
     assert "<script" not in page
     assert str(experiment) not in page

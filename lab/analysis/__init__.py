@@ -1,0 +1,1 @@
+"""The paper's figures of what happens inside: attention to the text and predicted images, step by step."""
