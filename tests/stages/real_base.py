@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 COPIED = ("compbench", "lab", "runtime", "stages", "taca", "dvc.yaml", "dvc.lock", "experiments/contrasts.yaml")
 # What a machine without a GPU, and a checkpoint that takes 64 pixels, cannot have of the profile (a layer is 16 wide).
 TINY = """
+threads: 1
 sample: {{min_side: 64, loopback_port: {port}}}
 prompts: {{per_category: 2}}
 caption: {{dtype: float32, max_tokens: 8}}
