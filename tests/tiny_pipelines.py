@@ -8,6 +8,7 @@ from diffusers import (
     CogVideoXDDIMScheduler,
     CogVideoXPipeline,
     FlowMatchEulerDiscreteScheduler,
+    FluxKontextPipeline,
     FluxPipeline,
     FluxTransformer2DModel,
     QwenImagePipeline,
@@ -52,6 +53,9 @@ def draw(pipe, steps: int = 6, guidance: float = 3.0, **options) -> torch.Tensor
     else:
         whole = torch.ones(1, TEXT_TOKENS, dtype=torch.long)
         embeddings |= {"prompt_embeds_mask": whole, "negative_prompt_embeds_mask": whole}
+    if isinstance(pipe, FluxKontextPipeline):
+        # It draws as many pixels as it was trained with, whatever is asked for.
+        options = {"max_area": 64 * 64, **options}
     return pipe(
         **embeddings,
         true_cfg_scale=guidance,
