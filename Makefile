@@ -23,7 +23,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # In a container a user may have a number alone, and DVC asks for a name.
 export USER ?= $(shell id -u)
 
-.PHONY: help repro base test test-all check ui run publish profile study study-report estimate remote plan flow serve doctor gc rebuild gpu-check quality
+.PHONY: help repro base test test-all test-older check ui run publish profile study study-report estimate remote plan flow serve doctor gc rebuild gpu-check quality
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,19 @@ test: $(READY)  ## fast tests on all cores: no network, no GPU
 
 test-all: $(READY)  ## all tests, the slow ones too
 	$(PYTEST)
+
+# The older of the two minors of diffusers that the library supports, in front of the environment's own.
+OLDER := $(CURDIR)/.venv-older
+
+test-older: $(OLDER)/.installed  ## the library's tests of every family with the older diffusers that it supports
+	@export PYTHONPATH=$(OLDER); python -c "from importlib.metadata import version; print('diffusers', version('diffusers'))" && \
+	$(PYTEST) -m "not slow and not gpu" $(addprefix tests/taca/test_,$(addsuffix .py,coverage families family_pipelines \
+		observed_families combinations private_names hops))
+
+$(OLDER)/.installed: requirements-older.lock $(READY)
+	@rm -rf $(OLDER) && mkdir $(OLDER)
+	@$(PIP) install -q --no-deps --require-hashes --target $(OLDER) -r requirements-older.lock
+	@touch $@
 
 check: $(READY)  ## style, import layers, and whether the committed base is what its code and parameters make
 	ruff check .

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from compbench.errors import CompbenchError
@@ -72,11 +73,13 @@ def draw(run, planned, work, folder: Path) -> None:
         embeddings = embed(run, family, base, planned, work)
         threshold = threshold_of(arm, family, base, settings)
         acting = arm.adapter_scope, method_of(arm), arm.until
-        with (
-            arm_pipeline(base, lora, setup, arm.gamma, threshold, *acting) as pipe,
-            guided(pipe, arm.guider, arm.guidance),
-        ):
-            make_images(pipe, embeddings, work, sampling, folder)
+        with ExitStack() as drawing:
+            pipes = []
+            for _ in range(settings.workers):
+                pipe = drawing.enter_context(arm_pipeline(base, lora, setup, arm.gamma, threshold, *acting))
+                drawing.enter_context(guided(pipe, arm.guider, arm.guidance))
+                pipes.append(pipe)
+            make_images(pipes, embeddings, work, sampling, folder)
 
 
 def threshold_of(arm, family, base: Path, settings) -> float:

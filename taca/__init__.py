@@ -1,13 +1,14 @@
 """Temperature-Adjusted Cross-modal Attention (TACA, arXiv 2506.07986) for the MM-DiTs of diffusers.
 
-Importing this package loads neither torch nor diffusers; the names below do, on first use.
+Importing this package loads neither torch nor diffusers; the names below do on first use, but for `TacaConfig`.
 """
 
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from taca.hooks import TacaConfig, apply_taca, is_applied, remove_taca, taca
+    from taca.config import TacaConfig
+    from taca.hooks import apply_taca, is_applied, remove_taca, taca
     from taca.steps import active_steps
 
 _OTHER = "Another tool called taca is installed, whose files and this package's overwrite each other"
@@ -30,13 +31,8 @@ __all__ = ["TacaConfig", "__version__", "active_steps", "apply_taca", "is_applie
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "active_steps":
-        from taca.steps import active_steps
-
-        return active_steps
-    from taca import hooks
-
-    return getattr(hooks, name)
+    home = {"TacaConfig": "taca.config", "active_steps": "taca.steps"}.get(name, "taca.hooks")
+    return getattr(import_module(home), name)
 
 
 def __dir__() -> list[str]:

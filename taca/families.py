@@ -337,6 +337,27 @@ FAMILIES = (
         timestep=THOUSANDTHS,
         tokens=layouts.text_first_unread,
     ),
+    Family(
+        transformer="Cosmos3OmniTransformer",
+        sites=(AttentionSite(r"layers\.\d+\.self_attn", ("Cosmos3AttnProcessor",)),),
+        layout="text, which reads itself alone, video; passes that draw sound or actions too are refused",
+        timestep=Timestep("vision_timesteps", drawn=lambda levels, _: levels[:1]),
+        tokens=layouts.cosmos_3,
+        image="vision_tokens",
+        text="input_ids",
+    ),
+    # A row of text has the level of the video that is drawn, one of a reference its own.
+    Family(
+        transformer="MiniMaxH3Transformer3DModel",
+        sites=(AttentionSite(DOUBLE, ("MiniMaxH3AttnProcessor",)),),
+        layout="text, reference images and videos, sound, which is neither, and video; the refiner is left alone",
+        timestep=Timestep(
+            scale=1000.0,
+            backwards=True,
+            drawn=lambda levels, arguments: levels[arguments["timestep_indices"][arguments["text_indices"][:1]]],
+        ),
+        tokens=layouts.minimax_h3,
+    ),
 )
 
 

@@ -145,7 +145,7 @@ class TacaHook:
 
     def _gamma_active(self, above_threshold: list[bool], arguments: dict) -> list[bool]:
         """Which samples of the batch gamma acts on."""
-        batch = len(arguments[self.family.image])
+        batch = len(arguments[self.family.image]) if self.family.timestep.drawn is None else 1
         above_threshold = above_threshold * batch if len(above_threshold) == 1 else above_threshold
         if self.branches is None:
             return above_threshold

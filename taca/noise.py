@@ -1,6 +1,6 @@
 """How families tell a transformer the noise level, and how it is read from what they tell."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,12 +18,15 @@ class Timestep:
         scale: takes it to 0..1000.
         backwards: whether it counts from noise to image, as 1000 minus the noise level does.
         offset: what a pipeline adds to the noise level.
+        drawn: where tokens have levels of their own, and samples share them: that of the image which is drawn, from the
+            levels and all arguments, shape (1,).
     """
 
     argument: str = "timestep"
     scale: float = 1.0
     backwards: bool = False
     offset: float = 0.0
+    drawn: Callable[[torch.Tensor, Mapping], torch.Tensor] | None = None
 
     def given(self, arguments: Mapping) -> torch.Tensor:
         """What the pass was given, flat.
@@ -33,7 +36,8 @@ class Timestep:
         """
         if arguments.get(self.argument) is None:
             raise TacaError(f"TACA acts by `{self.argument}`, and this forward pass got none: pass it.")
-        return torch.as_tensor(arguments[self.argument]).flatten()
+        given = torch.as_tensor(arguments[self.argument]).flatten()
+        return given if self.drawn is None else self.drawn(given, arguments)
 
     def level(self, given: torch.Tensor) -> torch.Tensor:
         """The noise level, 0..1000 (1000 is pure noise), of what a pass was given."""
@@ -99,6 +103,9 @@ def noise_of(level: torch.Tensor, scheduler: object) -> torch.Tensor:
 def schedule_levels(scheduler: object) -> torch.Tensor:
     """The noise levels, 0..1000, of a scheduler's timesteps."""
     points = torch.as_tensor(scheduler.timesteps).to(torch.float32)
+    if "num_train_timesteps" not in scheduler.config:
+        # MiniMax-H3's counts as its transformer does, from 0, which is noise, to 1.
+        return 1000 - 1000 * points
     scale = 1000 / scheduler.config.num_train_timesteps
     points = points if scale == 1 else points * scale
     return 1000 - points if scheduler.config.get("invert_sigmas", False) else points

@@ -6,7 +6,6 @@ _CROSS = (
 )
 _NO_PROMPT = "has no prompt among the tokens that attend to each other; pass a transformer that draws from a prompt"
 _NO_IMAGE = "draws no image and no video; pass a transformer that does"
-_PACKED = "packs text, video, sound and more into one sequence, which TACA does not know yet; pass another transformer"
 
 REFUSALS = {
     **dict.fromkeys(
@@ -55,6 +54,5 @@ REFUSALS = {
         ),
         _NO_IMAGE,
     ),
-    **dict.fromkeys(("Cosmos3OmniTransformer", "MiniMaxH3Transformer3DModel"), _PACKED),
 }
 """Class and reason; a subclass is refused as its class."""

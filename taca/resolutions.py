@@ -9,6 +9,18 @@ from taca.schedules import schedule_of
 
 # FLUX.2's shift depends on the number of steps too.
 _STEPS_MATTER = ("Flux2Pipeline", "Flux2KleinPipeline")
+# Those whose transformers make patches of the latents.
+_PATCHING = (
+    "AuraFlowPipeline",
+    "CogVideoXPipeline",
+    "ErnieImagePipeline",
+    "HunyuanImagePipeline",
+    "HunyuanVideo15Pipeline",
+    "HunyuanVideoPipeline",
+    "Lumina2Pipeline",
+    "PRXPipeline",
+    "StableDiffusion3Pipeline",
+)
 
 
 def threshold_for(
@@ -37,9 +49,9 @@ def threshold_for(
 def _pixels_of_token(pipe: Any) -> int:
     """Pixels a side of what one image token shows, in one latent frame of a video."""
     name = type(pipe).__name__
-    if name == "StableDiffusion3Pipeline":
-        return pipe.vae_scale_factor * pipe.transformer.config.patch_size
-    if name in ("CogVideoXPipeline", "HunyuanVideoPipeline"):
-        return pipe.vae_scale_factor_spatial * pipe.transformer.config.patch_size
-    # Pipelines that pack latents make one token of two by two.
-    return 2 * pipe.vae_scale_factor
+    if name not in _PATCHING:
+        # Pipelines that pack latents make one token of two by two.
+        return 2 * pipe.vae_scale_factor
+    patch = pipe.transformer.config.patch_size
+    patch = patch if isinstance(patch, int) else patch[-1]
+    return patch * (pipe.vae_scale_factor if hasattr(pipe, "vae_scale_factor") else pipe.vae_scale_factor_spatial)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from taca.errors import TacaError
 
@@ -49,12 +50,28 @@ def _flux2(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
     return {**_sigmas(pipe, steps), "mu": compute_empirical_mu(_packed_tokens(pipe, height, width), steps)}
 
 
-def _cogvideox(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
+def _krea2(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
+    if pipe.config.is_distilled:
+        return {**_sigmas(pipe, steps), "mu": 1.15}
+    tokens = _packed_tokens(pipe, height, width)
+    return {**_sigmas(pipe, steps), "mu": _linear_shift(pipe, tokens, 1.15, max_tokens=6400)}
+
+
+def _lumina2(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
+    # The pipeline takes the latents' channels for their tokens.
+    return {**_sigmas(pipe, steps), "mu": _linear_shift(pipe, pipe.transformer.config.in_channels, 1.15)}
+
+
+def _scheduler_alone(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
     return {"num_inference_steps": steps}
 
 
 def _hunyuan_video(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
     return {"sigmas": np.linspace(1.0, 0.0, steps + 1)[:-1]}
+
+
+def _ernie_image(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:
+    return {"sigmas": torch.linspace(1.0, 0.0, steps + 1)[:-1]}
 
 
 def _sigmas(pipe: Any, steps: int) -> dict[str, Any]:
@@ -68,7 +85,7 @@ def _packed_tokens(pipe: Any, height: int, width: int) -> int:
     return (height // pixels) * (width // pixels)
 
 
-def _linear_shift(pipe: Any, image_tokens: int, max_shift: float) -> float:
+def _linear_shift(pipe: Any, image_tokens: int, max_shift: float, max_tokens: int = 4096) -> float:
     """Linear in the number of image tokens; the defaults are those of the pipelines."""
     from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
@@ -76,7 +93,7 @@ def _linear_shift(pipe: Any, image_tokens: int, max_shift: float) -> float:
     return calculate_shift(
         image_tokens,
         config.get("base_image_seq_len", 256),
-        config.get("max_image_seq_len", 4096),
+        config.get("max_image_seq_len", max_tokens),
         config.get("base_shift", 0.5),
         config.get("max_shift", max_shift),
     )
@@ -91,6 +108,15 @@ _SCHEDULES: dict[str, Schedule] = {
     "ZImagePipeline": _z_image,
     "ChromaPipeline": _packed,
     "OvisImagePipeline": _packed,
-    "CogVideoXPipeline": _cogvideox,
+    "LongCatImagePipeline": _packed,
+    "NucleusMoEImagePipeline": _packed,
+    "Krea2Pipeline": _krea2,
+    "Lumina2Pipeline": _lumina2,
+    "AuraFlowPipeline": _scheduler_alone,
+    "PRXPipeline": _scheduler_alone,
+    "ErnieImagePipeline": _ernie_image,
+    "HunyuanImagePipeline": _hunyuan_video,
+    "CogVideoXPipeline": _scheduler_alone,
     "HunyuanVideoPipeline": _hunyuan_video,
+    "HunyuanVideo15Pipeline": _hunyuan_video,
 }

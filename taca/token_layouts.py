@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from taca.errors import TacaError
 from taca.processors.base import share_of
 from taca.tokens import InTurn, Run, Scattered, Segments
 
@@ -70,6 +71,27 @@ def qwen_image_21(transformer: nn.Module, arguments: Mapping) -> Segments:
     """
     slots = arguments["img_mask"][0].tolist()
     return Segments(tuple(not slot for slot in slots for _ in range(4 if slot else 1)))
+
+
+def cosmos_3(transformer: nn.Module, arguments: Mapping) -> Segments:
+    """The prompt, which reads itself alone, then the video.
+
+    Raises:
+        TacaError: sound or actions are drawn too, whose queries would read the prompt with gamma.
+    """
+    if arguments.get("sound_tokens") is not None or arguments.get("action_tokens") is not None:
+        raise TacaError(
+            "TACA is for images and videos, and this forward pass of Cosmos 3 draws sound or actions too: draw without "
+            "them, or without TACA."
+        )
+    text = arguments["und_len"]
+    return Segments([True] * text + [False] * (arguments["sequence_length"] - text))
+
+
+def minimax_h3(transformer: nn.Module, arguments: Mapping) -> Scattered:
+    """Text and video where an argument says that they are; rows of sound are neither."""
+    role = arguments["token_tags"][None]
+    return Scattered(role == 1, role == 0)
 
 
 def hunyuan_image(transformer: nn.Module, arguments: Mapping) -> Run:

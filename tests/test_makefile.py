@@ -56,7 +56,7 @@ def test_help_lists_every_command():
     # Inside a `make test`, make would announce the folder it enters.
     env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     shown = subprocess.run(["make", "help"], cwd=ROOT, env=env, capture_output=True, text=True).stdout
-    commands = ["help", "repro", "base", "test", "test-all", "check", "ui", "run", "publish", "profile"]
+    commands = ["help", "repro", "base", "test", "test-all", "test-older", "check", "ui", "run", "publish", "profile"]
     commands += [
         "study",
         "study-report",
@@ -181,6 +181,17 @@ def test_data_travel_through_a_remote(toy, tmp_path):
     done = toy.run("dvc", "pull", "-q", "write@a")
     assert done.returncode == 0, done.stderr
     assert (toy.root / "out" / "a" / "3.txt").read_text() == "3 3\n"
+
+
+def test_the_older_diffusers_is_installed_by_hash_beside_the_environment_and_goes_first(place):
+    (place.root / "requirements-older.lock").touch()
+    done = place.make("test-older")
+    assert done.returncode == 0, done.stderr
+    folder = place.root / ".venv-older"
+    told = (place.root / "calls").read_text()
+    assert f"--no-deps --require-hashes --target {folder} -r requirements-older.lock" in told
+    assert f"PYTHONPATH={folder};" in place.make("-n", "test-older").stdout
+    assert "--target" not in place.make("-n", "test-older").stdout
 
 
 def test_commands_are_offline_and_phone_nobody(place):

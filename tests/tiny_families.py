@@ -33,6 +33,7 @@ class FamilyCase:
         build: makes the model in the place of class and configuration.
         checkpointing: whether gradient checkpointing leaves the stock model's prediction as it is.
         tolerance: relative error of gradients.
+        shared: whether all samples share the first noise level.
     """
 
     name: str
@@ -47,10 +48,12 @@ class FamilyCase:
     build: Callable[[], torch.nn.Module] | None = None
     checkpointing: bool = True
     tolerance: float = 1e-12
+    shared: bool = False
 
-    def model(self) -> torch.nn.Module:
+    def model(self, **changes: object) -> torch.nn.Module:
+        """With changes to its configuration, where the case has one."""
         torch.manual_seed(0)
-        model = (self.build or partial(getattr(diffusers, self.transformer), **self.config))().eval()
+        model = (self.build or partial(getattr(diffusers, self.transformer), **{**self.config, **changes}))().eval()
         with torch.no_grad():
             for weight in model.parameters():
                 # Zeros, with which some layers begin, would hide what attention reads.
@@ -66,6 +69,11 @@ class FamilyCase:
             return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
         return {**self.arguments(len(levels), normal), **self.given(torch.tensor(levels, dtype=dtype))}
+
+    def gammas(self, levels: list[float], gamma: float) -> torch.Tensor:
+        """gamma(t) at a threshold of 970, of each sample or of all, float64."""
+        levels = levels[:1] if self.shared else levels
+        return torch.tensor([gamma if level >= 970 else 1.0 for level in levels], dtype=torch.float64)
 
     def other(self, arguments: dict, names: tuple[str, ...]) -> dict:
         """The same pass with other values of some arguments."""
@@ -375,6 +383,39 @@ def prx(batch: int, normal: Callable) -> dict:
         "hidden_states": normal(batch, 4, 8, 8),
         "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12),
         "attention_mask": text_mask(batch),
+    }
+
+
+def cosmos_3(batch: int, normal: Callable) -> dict:
+    """Of one sample, however many are asked for."""
+    image = torch.arange(TEXT_TOKENS, TEXT_TOKENS + 16)
+    return {
+        "input_ids": torch.arange(1, TEXT_TOKENS + 1),
+        "text_indexes": torch.arange(TEXT_TOKENS),
+        "position_ids": torch.arange(TEXT_TOKENS + 16).expand(3, -1),
+        "und_len": TEXT_TOKENS,
+        "sequence_length": TEXT_TOKENS + 16,
+        "vision_tokens": [normal(1, 4, 1, 8, 8)],
+        "vision_token_shapes": [(1, 4, 4)],
+        "vision_sequence_indexes": image,
+        "vision_mse_loss_indexes": image,
+        "vision_noisy_frame_indexes": [torch.arange(1)],
+    }
+
+
+def minimax_h3(batch: int, normal: Callable) -> dict:
+    """Text, two rows of a reference image, three of sound, and the video."""
+    tags = torch.tensor([1] * TEXT_TOKENS + [0] * 2 + [2] * 3 + [0] * 8)
+    return {
+        "hidden_states": normal(batch, 10, 16),
+        "audio_hidden_states": normal(batch, 3, 4),
+        "encoder_hidden_states": normal(batch, TEXT_TOKENS, 12),
+        "timestep_indices": torch.tensor([0] * TEXT_TOKENS + [1] * 2 + [0] * 11),
+        "token_tags": tags,
+        "position_ids": torch.arange(len(tags))[:, None].expand(-1, 3),
+        "video_indices": (tags == 0).nonzero().flatten(),
+        "audio_indices": (tags == 2).nonzero().flatten(),
+        "text_indices": (tags == 1).nonzero().flatten(),
     }
 
 
@@ -857,8 +898,53 @@ CASES = (
         thousandths,
         lora=("img_qkv_proj", "txt_kv_proj"),
     ),
+    FamilyCase(
+        "cosmos3",
+        "Cosmos3OmniTransformer",
+        {
+            "head_dim": 8,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "latent_channel": 4,
+            "patch_latent_dim": 16,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "num_hidden_layers": 2,
+            "rope_axes_dim": (2, 1, 1),
+            "vocab_size": 16,
+        },
+        cosmos_3,
+        lambda level: {"vision_timesteps": level[:1].expand(16)},
+        prompt=("input_ids",),
+        latents=("vision_tokens",),
+        lora=("to_k", "to_v", "add_q_proj"),
+        shared=True,
+    ),
+    FamilyCase(
+        "minimaxh3",
+        "MiniMaxH3Transformer3DModel",
+        {
+            **HEADS,
+            "hidden_size": 16,
+            "num_layers": 2,
+            "num_refiner_layers": 1,
+            "ffn_dim": 16,
+            "in_channels": 4,
+            "audio_in_channels": 4,
+            "text_dim": 12,
+            "freq_dim": 8,
+            "time_embed_hidden_dim": 8,
+            "time_embed_dim": 8,
+            "rope_freq_dim": 1,
+        },
+        minimax_h3,
+        lambda level: {"timestep": torch.stack([1 - level[0] / 1000, torch.ones_like(level[0])])},
+        shared=True,
+    ),
 )
 
+# An older diffusers lacks some of the classes.
+CASES = tuple(case for case in CASES if hasattr(diffusers, case.transformer))
 # Those of `tiny_models`, which have tests of their own too.
 CASES += tuple(
     FamilyCase(

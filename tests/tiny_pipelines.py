@@ -4,6 +4,7 @@ import inspect
 
 import torch
 from diffusers import (
+    AutoencoderKL,
     CogVideoXDDIMScheduler,
     CogVideoXPipeline,
     FlowMatchEulerDiscreteScheduler,
@@ -30,6 +31,14 @@ def qwenimage() -> QwenImagePipeline:
 def cogvideox() -> CogVideoXPipeline:
     model = next(case for case in CASES if case.name == "cogvideox").model()
     return pipeline(CogVideoXPipeline, model, CogVideoXDDIMScheduler())
+
+
+def autoencoder() -> AutoencoderKL:
+    """Of a factor of 8 and four channels."""
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    sizes = {"block_out_channels": (4,) * 4, "norm_num_groups": 2, "latent_channels": 4, "shift_factor": 0.0}
+    return AutoencoderKL(**blocks, **sizes).eval()
 
 
 def draw(pipe, steps: int = 6, guidance: float = 3.0, **options) -> torch.Tensor:
@@ -73,10 +82,10 @@ def draw_video(pipe: CogVideoXPipeline, steps: int = 6, guidance: float = 3.0, *
     ).frames
 
 
-def pipeline(kind: type, transformer: torch.nn.Module, scheduler: object | None = None):
+def pipeline(kind: type, transformer: torch.nn.Module, scheduler: object | None = None, **components: object):
     """Without text encoders and autoencoder."""
     parts = [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
     scheduler = scheduler or FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
-    pipe = kind(**{**dict.fromkeys(parts), "transformer": transformer, "scheduler": scheduler})
+    pipe = kind(**{**dict.fromkeys(parts), "transformer": transformer, "scheduler": scheduler, **components})
     pipe.set_progress_bar_config(disable=True)
     return pipe

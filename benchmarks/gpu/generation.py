@@ -84,5 +84,5 @@ def draw(pipe, embeddings: PromptEmbeddings, sampling: Sampling, setup: Setup, g
     timed = Timed(pipe)
     with TemporaryDirectory() as folder, drawing(pipe, None, setup, gamma, 970.0, "early"):
         work = pending(planned, sampling.batch_size, Path(folder))
-        generate(timed, embeddings, work, sampling, Path(folder))
+        generate([timed], embeddings, work, sampling, Path(folder))
     return timed.seconds[0]

@@ -1,8 +1,12 @@
 """Draws an arm's images batch by batch; images that are there already are kept."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import torch
@@ -47,36 +51,89 @@ def pending(planned: Sequence[PlannedImage], batch_size: int, folder: Path) -> l
 
 
 def generate(
-    pipe, embeddings: PromptEmbeddings, work: Sequence[Sequence[PlannedImage]], sampling: Sampling, folder: Path
+    pipes: Sequence,
+    embeddings: PromptEmbeddings,
+    work: Sequence[Sequence[PlannedImage]],
+    sampling: Sampling,
+    folder: Path,
 ) -> None:
     """Writes every image of the batches in `work` that is missing in `folder`.
+
+    Args:
+        pipes: one for each batch that is drawn at once, all alike, each on its share of torch's threads: small
+            operations gain little from more. Who draws a batch, and when, is no part of its bytes.
 
     Raises:
         LabError: what was drawn is no number, which the pipeline would turn into black pixels, or guidance has a window
             and the pipeline guides by no second pass.
     """
-    with (
-        tqdm(total=len(work) * sampling.batch_size, desc="generate", unit="image", disable=None) as bar,
-        # One batch is written while the next is drawn.
-        ImageWriter(2 * sampling.batch_size) as writer,
-    ):
-        for batch in work:
-            images = _draw(pipe, embeddings, batch, sampling)
+    stopping, left = Event(), iter(work)
+
+    def draw_what_is_left(pipe) -> None:
+        torch.set_num_threads(share)
+        for batch in left:
+            images = _draw(pipe, embeddings, batch, sampling, stopping)
             for planned, image in dict(zip(batch, images, strict=True)).items():
                 path = folder / planned.path
                 if not path.exists():
                     writer.write(image, path)
             bar.update(len(batch))
 
+    with (
+        tqdm(total=len(work) * sampling.batch_size, desc="generate", unit="image", disable=None) as bar,
+        # One batch is written while the next is drawn.
+        ImageWriter(2 * sampling.batch_size * len(pipes)) as writer,
+        _shared_threads(len(pipes)) as share,
+        ThreadPoolExecutor(len(pipes), thread_name_prefix="draw") as pool,
+    ):
+        drawing = [pool.submit(draw_what_is_left, pipe) for pipe in pipes]
+        try:
+            for done in as_completed(drawing):
+                done.result()
+        except BaseException:
+            stopping.set()
+            deque(left, maxlen=0)  # nobody begins another batch
+            raise
 
-def _draw(pipe, embeddings: PromptEmbeddings, batch: Sequence[PlannedImage], sampling: Sampling) -> list:
+
+@contextmanager
+def _shared_threads(places: int) -> Iterator[int]:
+    """Yields each place's share of torch's threads, whose number is as before afterwards: a thread sets it for all."""
+    threads = torch.get_num_threads()
+    try:
+        yield max(1, threads // places)
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Stopping(Exception):
+    """Another place failed, or the program is stopped."""
+
+
+def _stop_when(stopping: Event, after_step: Callable) -> Callable:
+    """A pipeline's `callback_on_step_end` that raises once `stopping` is set, and else does what `after_step` does."""
+
+    def callback(pipe, step: int, timestep, tensors: dict) -> dict:
+        if stopping.is_set():
+            raise _Stopping
+        return after_step(pipe, step, timestep, tensors)
+
+    return callback
+
+
+def _draw(
+    pipe, embeddings: PromptEmbeddings, batch: Sequence[PlannedImage], sampling: Sampling, stopping: Event
+) -> list:
+    options = sampling.options(pipe)
+    after_step = options.pop("callback_on_step_end", lambda *_: {})
     try:
         with np.errstate(invalid="raise"):  # of NaN as a pixel
             return pipe(
                 **embeddings.of([image.prompt for image in batch], pipe._execution_device),
                 # On the CPU whatever the device: a seed gives the same noise everywhere.
                 generator=[torch.Generator().manual_seed(image.seed) for image in batch],
-                **sampling.options(pipe),
+                callback_on_step_end=_stop_when(stopping, after_step),
+                **options,
             ).images
     except FloatingPointError:
         raise LabError(

@@ -18,7 +18,7 @@ MOMENTUM, NORM, PARALLEL = -0.5, 15.0, 0.0  # of APG, as its paper (arXiv 2410.0
 
 
 def _zero_star(scale: float) -> ClassifierFreeZeroStarGuidance:
-    """CFG-Zero* (arXiv 2503.18886): no first step, and the unconditional branch scaled to fit the other."""
+    """CFG-Zero* (arXiv 2503.18886): without the first step, the unconditional branch scaled to fit the other."""
     return ClassifierFreeZeroStarGuidance(guidance_scale=scale, zero_init_steps=1)
 
 

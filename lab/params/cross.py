@@ -182,6 +182,11 @@ def _generate_faults(generate: Generate) -> Iterator[str]:
             "`generate.offload` is group, but must be none with `generate.compile` or `generate.quantization`: blocks "
             "that come and go can be neither compiled whole nor kept in 4 bits."
         )
+    if generate.workers > 1 and (generate.compile or generate.quantization != "none" or generate.offload != "none"):
+        yield (
+            f"`generate.workers` is {generate.workers}, but must be 1 with `generate.compile`, `generate.quantization` "
+            "or `generate.offload`, which are for one copy of the base on a GPU."
+        )
 
 
 def _folder_faults(prompts: Prompts) -> Iterator[str]:

@@ -346,6 +346,7 @@ class Generate(Section):
     attention: Backends
     compile: Flag
     offload: one_of("none", "group")
+    workers: Positive
 
 
 class Arm(Section):

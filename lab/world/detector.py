@@ -25,6 +25,7 @@ MIN_CONFIDENCE = 0.3
 OVERLAP_RANGE = (0.70, 0.90)
 # Mean distance from the colour's own range (dark to light), of 255, at which it is certain and at which it is not it.
 COLOR_RANGE = (36, 72)
+BETWEEN = 0.5  # of the way from halfway between two colours' hues to either: nearer to the middle is a hue of its own
 GROUND = 170  # of 255: a background pixel is at least this bright
 # Share of an object's surroundings that is ground or another clean colour at which it stands apart: not at all, surely.
 APART_RANGE = (0.35, 0.6)
@@ -51,7 +52,7 @@ def detect(image: Image.Image | np.ndarray) -> list[Detection]:
     if image.size != (CANVAS, CANVAS):
         image = image.resize((CANVAS, CANVAS), Image.Resampling.BOX)
     pixels = np.asarray(image.convert("RGB"), np.float32)
-    hues = _hue_classes(pixels)
+    hues = _one_of_two(_hue_angle(pixels), _hue_classes(pixels))
     segments = list(_segments(hues))
     loose = (hues >= 0) & ~np.any([np.zeros_like(hues, bool), *(mask for mask, _ in segments)], axis=0)
     wholes = ((_whole(pixels, mask, color, loose), color) for mask, color in segments)
@@ -79,6 +80,30 @@ def _hue_classes(pixels: np.ndarray) -> np.ndarray:
     return np.where(
         np.maximum(chroma, np.where(pixels.max(-1) < 150, relative, 0)) >= MIN_CHROMA, distance.argmin(-1), -1
     )
+
+
+def _one_of_two(angles: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The hue classes, where what is of a hue between two colours, and so in pieces of both, is given to the nearer.
+
+    Objects of the two colours that touch are no such thing: their pixels lie near one colour or the other.
+    """
+    found = classes.copy()
+    for first, second in _neighbours():
+        # -1 at the first colour's hue, 1 at the second's, 0 halfway.
+        from_first = (angles - _reference_hues()[first]) % 360
+        place = 2 * from_first / ((_reference_hues()[second] - _reference_hues()[first]) % 360) - 1
+        labels, count = ndimage.label((classes == first) | (classes == second), structure=_NEIGHBOURS)
+        for part in (labels == index for index in range(1, count + 1)):
+            if part.sum() >= MIN_AREA and np.median(np.abs(place[part])) < BETWEEN:
+                found[part] = first if np.median(place[part]) < 0 else second
+    return found
+
+
+@cache
+def _neighbours() -> list[tuple[int, int]]:
+    """Pairs of colours with none between their hues."""
+    order = [int(color) for color in _reference_hues().argsort()]
+    return list(zip(order, order[1:] + order[:1], strict=True))
 
 
 def _segments(hues: np.ndarray):
@@ -127,10 +152,25 @@ def _recognise(pixels, hues, mask, color, scale) -> Detection | None:
 
 
 def _color_distance(pixels: np.ndarray, color: int) -> np.ndarray:
-    """Distance of pixels (..., 3) from the line between the dark and the light form of a colour, 0..255."""
-    light = np.asarray(list(COLORS.values())[color], np.float32)
-    along = np.clip(pixels @ light / (light @ light), DARK, 1)
-    return np.linalg.norm(pixels - along[..., None] * light, axis=-1)
+    """Distance of pixels (..., 3) from the line between the dark and the light form of a colour, 0..255.
+
+    What lies between this colour and one of its neighbours, nearer to this one, is a form of it too.
+    """
+    distances = []
+    for light in _forms(color):
+        along = np.clip(pixels @ light / (light @ light), DARK, 1)
+        distances.append(np.linalg.norm(pixels - along[..., None] * light, axis=-1))
+    return np.min(distances, axis=0)
+
+
+@cache
+def _forms(color: int) -> list[np.ndarray]:
+    """The light form of a colour, and those between it and half way to each neighbour."""
+    lights = np.asarray(list(COLORS.values()), np.float32)
+    beside = [pair[1 - pair.index(color)] for pair in _neighbours() if color in pair]
+    return [lights[color]] + [
+        lights[color] + part * (lights[other] - lights[color]) for other in beside for part in (0.25, 0.5)
+    ]
 
 
 def _color_certainty(pixels: np.ndarray, color: int) -> float:

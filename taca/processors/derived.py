@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from types import FunctionType
 
+import diffusers
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_dispatch import dispatch_attention_fn
@@ -69,7 +70,10 @@ def _redirected(function: FunctionType) -> FunctionType:
     redirection = _Redirection()
     tree = ast.fix_missing_locations(redirection.visit(tree))
     if not redirection.calls:
-        raise TacaError(f"{function.__qualname__} calls no attention that TACA knows: install diffusers 0.42.")
+        raise TacaError(
+            f"{function.__qualname__} of diffusers {diffusers.__version__} calls no attention that TACA knows: "
+            "install diffusers 0.42, or a later taca-diffusers."
+        )
     ast.increment_lineno(tree, function.__code__.co_firstlineno - 1)
     # Annotations stay strings: some name what is imported for type checkers alone.
     flags = __future__.annotations.compiler_flag

@@ -157,7 +157,7 @@ FAULTS = [
             "train@taca-r16: `train.precision` is nf4, which needs an NVIDIA GPU, and PyTorch sees none: take "
             "full precision, or a machine that has one."
         ),
-        edited({"train.precision": "nf4"}),
+        edited({"train.precision": "nf4", "train.mixed_precision": "bf16"}),
         recorded=True,
     ),
     Fault(
@@ -214,14 +214,14 @@ FAULTS = [
             "generate@taca-r16: `generate.quantization` is nf4, which needs an NVIDIA GPU, and PyTorch sees none:"
             " take full precision, or a machine that has one."
         ),
-        edited({"generate.quantization": "nf4"}),
+        edited({"generate.quantization": "nf4", "generate.workers": 1}),
         recorded=True,
     ),
     Fault(
         "offloading without a GPU",
         DRAW,
         "generate@taca-r16: `generate.offload` is group, but torch finds no GPU here: set it to none.",
-        edited({"generate.offload": "group"}),
+        edited({"generate.offload": "group", "generate.workers": 1}),
         recorded=True,
     ),
     Fault(
@@ -286,7 +286,7 @@ FAULTS = [
             "bf16: set `generate.dtype` and `generate.quantization` to that, or `generate.other_precision` to "
             "true."
         ),
-        edited({"generate.other_precision": False}),
+        edited({"generate.other_precision": False, "generate.dtype": "bfloat16"}),
         recorded=True,
     ),
     Fault(

@@ -14,7 +14,11 @@ from tests.conftest import ROOT
 DEFAULTS = ROOT / "experiments" / "defaults.yaml"
 CELLS = {
     "table4": "baseline lora-only gamma-1.1 gamma-1.2 gamma-1.3",
-    "table5": "baseline gamma-1.15 gamma-1.20 gamma-1.25 threshold-950 threshold-930",
+    "table5": "baseline gamma-1.15 gamma-1.20 gamma-1.25 threshold-970 threshold-941.75 threshold-900 "
+    "threshold-669 threshold-0",
+    "guidance": " ".join(
+        f"guidance-{scale}+{method}" for scale in (1, 1.5, 2, 3) for method in ("none", "taca", "random")
+    ),
     "table7": " ".join(f"guidance-{scale}+without guidance-{scale}+with" for scale in (3, 5, 10)),
     "2x2": "gamma-off+lora-off gamma-off+lora-on gamma-on+lora-off gamma-on+lora-on",
     "controls": "baseline taca mass-only sharpening-only gamma-inverse random-image-keys random-direction "

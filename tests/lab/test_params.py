@@ -31,7 +31,13 @@ HUB = {
     "dtype": "bfloat16",
 }
 # With the base from a hub.
-PUBLISHED = {**BENCHMARK, "base": HUB, "encode__dtype": "bfloat16"}
+PUBLISHED = {
+    **BENCHMARK,
+    "base": HUB,
+    "encode__dtype": "bfloat16",
+    "generate__dtype": "bfloat16",
+    "generate__workers": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +291,12 @@ def test_committed_parameters_are_the_defaults():
             "`generate.attention` is ['math'], but must be a list of flash, cud",
         ),
         (
-            {"generate__offload": "group", "generate__compile": True},
+            {"generate__workers": 2, "generate__compile": True},
+            "`generate.workers` is 2, but must be 1 with `generate.compile`, `generate.quantization` or "
+            "`generate.offload`, which are for one copy of the base on a GPU.",
+        ),
+        (
+            {"generate__offload": "group", "generate__compile": True, "generate__workers": 1},
             "`generate.offload` is group, but must be none with `generate.compile` or `generate.quantization`: blocks ",
         ),
         (

@@ -28,7 +28,8 @@ def exported() -> set[str]:
 
 def test_no_class_is_unlisted_and_none_is_listed_twice():
     taken = {family.transformer for family in FAMILIES}
-    assert exported() == taken | set(REFUSALS)
+    # An older diffusers lacks some of them.
+    assert exported() == {name for name in taken | set(REFUSALS) if hasattr(diffusers, name)}
     assert not taken & set(REFUSALS)
 
 

@@ -8,6 +8,7 @@ from tiny_families import CASES
 from tiny_sd3 import transformer
 
 from taca.families import FAMILIES, attention_modules, family_of
+from taca.processors.derived import derived
 
 
 def test_every_joint_attention_of_sd3_is_a_site_and_no_other():
@@ -23,6 +24,19 @@ def test_subclass_belongs_to_the_family_of_its_class():
         pass
 
     assert family_of(Mine(**transformer(num_layers=1).config)) is FAMILIES[0]
+
+
+def test_a_stock_processor_that_calls_another_attention_is_refused_by_name():
+    """As one of a later diffusers may."""
+
+    class LaterAttnProcessor:
+        def __call__(self, attn, hidden_states):
+            return another_attention(hidden_states)  # noqa: F821
+
+    with pytest.raises(
+        ValueError, match=r"LaterAttnProcessor.__call__ of diffusers [\d.]+ calls no attention that TACA"
+    ):
+        derived(LaterAttnProcessor)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -1,16 +1,30 @@
 """The real pipeline of a family: the steps in which TACA acts are the first ones, whichever way it counts time."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
 import diffusers
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
-from tiny_families import CASES
-from tiny_pipelines import pipeline
+import torch.nn.functional as F
+from diffusers import (
+    AutoencoderKLHunyuanVideo15,
+    AutoencoderKLMagvit,
+    ClassifierFreeGuidance,
+    CogVideoXDDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    MiniMaxH3Scheduler,
+)
+from tiny_families import CASES, grid, predict
+from tiny_pipelines import autoencoder, pipeline
 
-from taca import taca
+from taca import active_steps, taca
 from taca.families import attention_modules, family_of
 from taca.noise import schedule_levels
 from taca.processors.base import TacaProcessor
+from taca.resolutions import _pixels_of_token
+from tests.tiny_llava import byte_tokenizer
 
 
 def embeds(*shape: int) -> torch.Tensor:
@@ -24,31 +38,82 @@ def masks(dtype: torch.dtype = torch.long) -> dict:
 
 PROMPTS = {"prompt_embeds": embeds(1, 6, 12), "negative_prompt_embeds": embeds(1, 6, 12)}
 LISTS = {"prompt_embeds": [embeds(5, 12)], "negative_prompt_embeds": [embeds(7, 12)]}
+WHOLE = {name: torch.ones(1, 6, dtype=torch.long) for name in ("prompt_embeds_mask", "negative_prompt_embeds_mask")}
+GLYPHS = {
+    "prompt_embeds_2": embeds(1, 4, 10),
+    "negative_prompt_embeds_2": embeds(1, 4, 10),
+    "prompt_embeds_mask_2": torch.ones(1, 4, dtype=torch.long),
+    "negative_prompt_embeds_mask_2": torch.ones(1, 4, dtype=torch.long),
+}
 DYNAMIC = {"use_dynamic_shifting": True}
-# Pipeline, case, changes to the model, options of the scheduler, arguments of the call.
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a family's pipeline is built and called.
+
+    Attributes:
+        case: the name of the family's case.
+        options: of the call.
+        changes: to the model's configuration.
+        scheduler: makes it.
+        components: of the pipeline, beside model and scheduler.
+        encoded: what `encode_prompt` returns, where the pipeline's call takes no embeddings.
+    """
+
+    case: str
+    options: dict
+    changes: dict = field(default_factory=dict)
+    scheduler: Callable = FlowMatchEulerDiscreteScheduler
+    components: Callable[[], dict] = dict
+    encoded: Callable[..., tuple] | None = None
+
+
+def flow_matching(**config) -> Callable:
+    return partial(FlowMatchEulerDiscreteScheduler, **config)
+
+
+def guided() -> dict:
+    return {"guider": ClassifierFreeGuidance()}
+
+
+def ideogram_prompt(_, grid_h: int, grid_w: int, max_sequence_length: int, **__) -> tuple:
+    role = torch.tensor([[3] * max_sequence_length + [2] * grid_h * grid_w])
+    places = torch.cat([torch.zeros(max_sequence_length, 3), grid(grid_h, grid_w)]).long()[None]
+    return embeds(1, role.shape[1], 12), places, torch.ones_like(role), role
+
+
+def fibo_prompt(*_, **__) -> tuple:
+    text, mask, layers = embeds(1, 6, 12), torch.ones(1, 6), [embeds(1, 6, 10)] * 4
+    return text, text, torch.zeros(6, 3), mask, mask, layers, layers
+
+
+def unconditional() -> dict:
+    return {"unconditional_transformer": case_of("ideogram4").model()}
+
+
 PIPELINES = {
-    "ZImagePipeline": ("zimage", {}, DYNAMIC, LISTS),
-    "ChromaPipeline": ("chroma", {"in_channels": 16}, DYNAMIC, PROMPTS | masks(torch.bool)),
-    "OvisImagePipeline": (
-        "ovis",
-        {"in_channels": 16, "out_channels": 16},
-        DYNAMIC,
-        PROMPTS | {"negative_prompt": None},
+    "ZImagePipeline": Drawing("zimage", LISTS, scheduler=flow_matching(**DYNAMIC)),
+    "ChromaPipeline": Drawing(
+        "chroma", PROMPTS | masks(torch.bool), {"in_channels": 16}, scheduler=flow_matching(**DYNAMIC)
     ),
-    "Lumina2Pipeline": ("lumina2", {}, DYNAMIC, PROMPTS | masks()),
-    "CogView4Pipeline": ("cogview4", {}, DYNAMIC, PROMPTS),
-    "AuraFlowPipeline": ("auraflow", {}, {}, PROMPTS | masks()),
-    "MochiPipeline": (
+    "OvisImagePipeline": Drawing(
+        "ovis",
+        PROMPTS | {"negative_prompt": None},
+        {"in_channels": 16, "out_channels": 16},
+        scheduler=flow_matching(**DYNAMIC),
+    ),
+    "Lumina2Pipeline": Drawing("lumina2", PROMPTS | masks(), scheduler=flow_matching(**DYNAMIC)),
+    "CogView4Pipeline": Drawing("cogview4", PROMPTS, scheduler=flow_matching(**DYNAMIC)),
+    "AuraFlowPipeline": Drawing("auraflow", PROMPTS | masks()),
+    "MochiPipeline": Drawing(
         "mochi",
-        {},
-        {"invert_sigmas": True},
         {"prompt_embeds": embeds(1, 6, 16), "negative_prompt_embeds": embeds(1, 6, 16), "num_frames": 7}
         | masks(torch.bool),
+        scheduler=flow_matching(invert_sigmas=True),
     ),
-    "HiDreamImagePipeline": (
+    "HiDreamImagePipeline": Drawing(
         "hidream",
-        {},
-        DYNAMIC,
         {
             "prompt_embeds_t5": embeds(1, 6, 12),
             "negative_prompt_embeds_t5": embeds(1, 6, 12),
@@ -57,17 +122,106 @@ PIPELINES = {
             "pooled_prompt_embeds": embeds(1, 11),
             "negative_pooled_prompt_embeds": embeds(1, 11),
         },
+        scheduler=flow_matching(**DYNAMIC),
     ),
-    "GlmImagePipeline": ("glmimage", {}, DYNAMIC, PROMPTS | {"prior_token_ids": torch.arange(16)[None]}),
+    "GlmImagePipeline": Drawing(
+        "glmimage", PROMPTS | {"prior_token_ids": torch.arange(16)[None]}, scheduler=flow_matching(**DYNAMIC)
+    ),
+    "HunyuanImagePipeline": Drawing("hunyuanimage", PROMPTS | WHOLE | GLYPHS, components=guided),
+    "HunyuanVideo15Pipeline": Drawing(
+        "hunyuanvideo15-text",
+        PROMPTS | WHOLE | GLYPHS | {"num_frames": 1},
+        {"in_channels": 9},
+        components=lambda: {"vae": hunyuan_video_autoencoder(), **guided()},
+    ),
+    "BriaPipeline": Drawing("bria", PROMPTS, {"in_channels": 16}, components=lambda: {"vae": autoencoder()}),
+    "BriaFiboPipeline": Drawing(
+        "briafibo", {"prompt": "", "do_patching": True}, {"in_channels": 16}, encoded=fibo_prompt
+    ),
+    "BriaFibo2Pipeline": Drawing(
+        "briafibo2",
+        {"prompt_embeds": embeds(1, 2, 8, 12), "negative_prompt_embeds": embeds(1, 2, 8, 12)}
+        | {name: torch.ones(1, 8, dtype=torch.long) for name in WHOLE},
+    ),
+    "LongCatImagePipeline": Drawing(
+        "longcat",
+        {"prompt": "", "enable_prompt_rewrite": False},
+        {"in_channels": 64},
+        scheduler=flow_matching(**DYNAMIC),
+        encoded=lambda *_, **__: (embeds(1, 6, 12), torch.zeros(6, 3)),
+    ),
+    "CogView3PlusPipeline": Drawing("cogview3plus", PROMPTS, scheduler=CogVideoXDDIMScheduler),
+    "Krea2Pipeline": Drawing(
+        "krea2",
+        {"prompt_embeds": embeds(1, 6, 2, 16), "negative_prompt_embeds": embeds(1, 6, 2, 16)}
+        | {name: mask.bool() for name, mask in WHOLE.items()},
+        {"in_channels": 16},
+        scheduler=flow_matching(**DYNAMIC),
+        components=lambda: {"patch_size": 2, "is_distilled": False, "text_encoder_select_layers": (0, 1)},
+    ),
+    "ErnieImagePipeline": Drawing("ernieimage", LISTS, {"in_channels": 16, "out_channels": 16}),
+    "Ideogram4Pipeline": Drawing(
+        "ideogram4",
+        {"prompt": "", "max_sequence_length": 6, "guidance_scale": 3.0, "guidance_schedule": None},
+        components=unconditional,
+        encoded=ideogram_prompt,
+    ),
+    "EasyAnimatePipeline": Drawing(
+        "easyanimate",
+        PROMPTS | masks() | {"num_frames": 5},
+        {"text_embed_dim_t5": None},
+        components=lambda: {"vae": video_autoencoder()},
+    ),
+    "NucleusMoEImagePipeline": Drawing("nucleusmoe", PROMPTS | WHOLE, scheduler=flow_matching(**DYNAMIC)),
+    # Its scheduler counts from noise to image, from 0 to 1.
+    "OmniGenPipeline": Drawing(
+        "omnigen",
+        {"prompt": "a", "height": 32, "width": 32},
+        {"vocab_size": 290},
+        scheduler=flow_matching(invert_sigmas=True, num_train_timesteps=1),
+        components=lambda: {"tokenizer": byte_tokenizer(), "vae": autoencoder()},
+    ),
+    "PRXPipeline": Drawing("prx", PROMPTS | masks(torch.bool) | {"use_resolution_binning": False}),
+    "Flux2Pipeline": Drawing("flux2", {"prompt_embeds": embeds(1, 6, 12)}, scheduler=flow_matching(**DYNAMIC)),
+    "HunyuanVideoPipeline": Drawing(
+        "hunyuanvideo",
+        {
+            "prompt_embeds": embeds(1, 6, 12),
+            "pooled_prompt_embeds": embeds(1, 10),
+            "prompt_attention_mask": torch.ones(1, 6, dtype=torch.bool),
+            "num_frames": 5,
+        },
+    ),
 }
+PIPELINES = {name: drawing for name, drawing in PIPELINES.items() if hasattr(diffusers, name)}
+
+
+def hunyuan_video_autoencoder():
+    return AutoencoderKLHunyuanVideo15(latent_channels=4, block_out_channels=(4,) * 5, layers_per_block=1).eval()
+
+
+def video_autoencoder():
+    return AutoencoderKLMagvit(latent_channels=4, block_out_channels=(4,) * 4, norm_num_groups=2).eval()
+
+
+def case_of(name: str):
+    return next(case for case in CASES if case.name == name)
+
+
+def built(name: str):
+    """The pipeline of that name."""
+    drawing, kind = PIPELINES[name], getattr(diffusers, name)
+    if drawing.encoded is not None:
+        kind = type(name, (kind,), {"encode_prompt": drawing.encoded})
+    pipe = pipeline(kind, case_of(drawing.case).model(**drawing.changes), drawing.scheduler(), **drawing.components())
+    pipe.default_sample_size = 8
+    return pipe
 
 
 def draw(pipe, options: dict) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return pipe(
-        **options,
-        height=64,
-        width=64,
+        **{"height": 64, "width": 64, **options},
         num_inference_steps=4,
         generator=generator,
         output_type="latent",
@@ -78,20 +232,91 @@ def draw(pipe, options: dict) -> torch.Tensor:
 @pytest.mark.parametrize("name", PIPELINES)
 @torch.no_grad()
 def test_the_first_steps_are_the_active_ones(name):
-    case_name, changes, schedule, options = PIPELINES[name]
-    case = next(case for case in CASES if case.name == case_name)
-    torch.manual_seed(0)
-    model = getattr(diffusers, case.transformer)(**{**case.config, **changes}).eval()
-    pipe = pipeline(getattr(diffusers, name), model, FlowMatchEulerDiscreteScheduler(**schedule))
-    pipe.default_sample_size = 8
+    pipe, options = built(name), PIPELINES[name].options
+    model = pipe.transformer
     stock = draw(pipe, options)
     levels = schedule_levels(pipe.scheduler)
     assert levels[0] > levels[1] > levels[2] > levels[3]
     acted = []
     site = next(iter(attention_modules(model, family_of(model))))
     site.register_forward_pre_hook(lambda attn, *_: acted.append(isinstance(attn.processor, TacaProcessor)))
-    with taca(pipe, gamma=1.5, threshold=(levels[1] + levels[2]).item() / 2):
+    with taca(pipe, gamma=1.5, threshold=(levels[1] + levels[2]).item() / 2, threshold_of="index"):
         assert not torch.equal(draw(pipe, options), stock)
     half = len(acted) // 2
     assert acted == [True] * half + [False] * half
     assert torch.equal(draw(pipe, options), stock)
+
+
+KNOWN = [
+    "AuraFlowPipeline",
+    "ErnieImagePipeline",
+    "HunyuanImagePipeline",
+    "HunyuanVideo15Pipeline",
+    "Krea2Pipeline",
+    "LongCatImagePipeline",
+    "Lumina2Pipeline",
+    "NucleusMoEImagePipeline",
+    "PRXPipeline",
+]
+
+
+@pytest.mark.parametrize("name", KNOWN)
+@torch.no_grad()
+def test_active_steps_and_the_size_of_a_token_are_what_they_then_are(name, monkeypatch):
+    """The size from how many more keys a picture of twice the width has."""
+    pipe, lengths, kernel = built(name), [], F.scaled_dot_product_attention
+
+    def recorded(query, key, *args, **kwargs):
+        lengths.append(key.shape[-2])
+        return kernel(query, key, *args, **kwargs)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", recorded)
+    found = []
+    for width in (64, 128):
+        told = active_steps(pipe, 4, 64, width, threshold=600.0)
+        lengths.clear()
+        draw(pipe, PIPELINES[name].options | {"width": width})
+        found.append(max(lengths))
+        assert told == [(step, t) for step, t in enumerate(pipe.scheduler.timesteps.tolist()) if t >= 600.0]
+        assert 0 < len(told) < 4
+    assert found[1] - found[0] == (64 // _pixels_of_token(pipe)) ** 2
+
+
+@torch.no_grad()
+def test_the_second_transformer_of_ideogram_4_sees_no_text_and_stays_as_it_is():
+    """Every pass of it is the stock model's, also where the first one's is not."""
+    pipe, options = built("Ideogram4Pipeline"), PIPELINES["Ideogram4Pipeline"].options
+    second, passes = pipe.unconditional_transformer, []
+    second.register_forward_hook(
+        lambda _, args, kwargs, output: passes.append((dict(kwargs), output[0].clone())), with_kwargs=True
+    )
+    with taca(pipe, gamma=2.0, threshold=0.0):
+        draw(pipe, options)
+    assert len(passes) == 4
+    for given, output in list(passes):
+        assert torch.equal(second(**given)[0], output)
+        assert not family_of(second).tokens(second, given).is_text.any()
+
+
+@torch.no_grad()
+def test_the_schedule_of_minimax_h3_begins_with_the_active_steps():
+    """Its own scheduler counts from 0, which is noise, to 1; rows of a reference image are at 1 all the time."""
+    case, scheduler = case_of("minimaxh3"), MiniMaxH3Scheduler()
+    model, arguments = case.model(), case.inputs([980.0], torch.float32)
+    scheduler.set_timesteps(5)
+    levels = schedule_levels(scheduler)
+    assert levels[0] == 1000 > levels[1] > levels[2] > levels[3] > 0
+    changed = []
+    for t in scheduler.timesteps:
+        given = arguments | {"timestep": torch.stack([t, torch.ones_like(t)])}
+        stock = predict(model, given)
+        with taca(model, scheduler=scheduler, threshold=(levels[1] + levels[2]).item() / 2):
+            changed.append(not torch.equal(predict(model, given), stock))
+    assert changed == [True, True, False, False]
+
+
+def test_cosmos_3_with_sound_is_refused():
+    case = case_of("cosmos3")
+    model, arguments = case.model(), case.inputs([980.0], torch.float32)
+    with taca(model), pytest.raises(ValueError, match="draws sound or actions too"):
+        predict(model, arguments | {"sound_tokens": [torch.zeros(1)]})

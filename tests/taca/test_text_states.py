@@ -1,7 +1,6 @@
 """Text states times a factor: as if the projections of the text had weights so much larger, and nowhere else."""
 
 import copy
-from functools import partial
 
 import pytest
 import tiny_sd3
@@ -39,12 +38,10 @@ def enlarged(model, chosen, text_tokens: int):
         factors = torch.ones(1, 10**3, 1, dtype=torch.float64)
         factors[:, :text_tokens] = FACTOR
         for layer in (attn.to_q, attn.to_k, attn.to_v):
-            layer.register_forward_pre_hook(partial(_times, factors))
+            layer.register_forward_pre_hook(
+                lambda _, given, factors=factors: (given[0] * factors[:, : given[0].shape[1]],)
+            )
     return model
-
-
-def _times(factors, _layer, given):
-    return (given[0] * factors[:, : given[0].shape[1]],)
 
 
 @pytest.fixture(params=MODELS)

@@ -73,7 +73,7 @@ def embedded(tmp_path_factory):
 
 
 def draw(pipe, embedded, planned, folder):
-    generate(pipe, embedded, pending(planned, SAMPLING.batch_size, folder), SAMPLING, folder)
+    generate([pipe], embedded, pending(planned, SAMPLING.batch_size, folder), SAMPLING, folder)
 
 
 def pixels(folder) -> dict[str, bytes]:
@@ -119,6 +119,40 @@ def test_a_killed_generation_ends_with_the_same_bytes_and_redoes_nothing(pipe, e
     assert not list((tmp_path / "broken").rglob("*.tmp"))
 
 
+def test_batches_drawn_at_once_are_those_drawn_one_after_the_other(pipe, embedded, tmp_path):
+    """TACA acts on each copy of the base by itself; torch's threads are as many as before afterwards."""
+    copies = [load_drawing(tiny_base(), "float32", "none") for _ in range(2)]
+    threads, work = torch.get_num_threads(), pending(PLANNED, 2, tmp_path / "copies")
+    torch.set_num_threads(2)
+    try:
+        with taca(copies[0], TacaConfig(gamma=1.2)), taca(copies[1], TacaConfig(gamma=1.2)):
+            generate(copies, embedded, work, SAMPLING, tmp_path / "copies")
+        assert torch.get_num_threads() == 2
+        torch.set_num_threads(1)
+        with taca(pipe, TacaConfig(gamma=1.2)):
+            draw(pipe, embedded, PLANNED, tmp_path / "one")
+    finally:
+        torch.set_num_threads(threads)
+    assert pixels(tmp_path / "copies") == pixels(tmp_path / "one")
+
+
+def test_where_one_batch_fails_the_others_stop_at_their_next_step(pipe, embedded, tmp_path):
+    """The fault is told, not that the other was stopped."""
+    passes = []
+
+    def fails(**_):
+        raise OSError("no space left")
+
+    fails._execution_device = torch.device("cpu")
+    fails.scheduler = pipe.scheduler
+    handle = pipe.transformer.register_forward_pre_hook(lambda *_: passes.append(1))
+    many = Sampling(num_inference_steps=400, guidance_scale=1.0, batch_size=2, height=64, width=64)
+    with pytest.raises(OSError, match="no space left"):
+        generate([fails, pipe], embedded, pending(PLANNED, 2, tmp_path), many, tmp_path)
+    handle.remove()
+    assert len(passes) < 400
+
+
 def test_a_resumed_arm_encodes_whole_batches_and_no_other_prompt(tmp_path):
     """What is encoded again has the same bits, since batches do not depend on what is missing."""
     whole = embeddings(tiny_base(), tmp_path / "whole", guided=True)
@@ -134,7 +168,7 @@ def test_images_from_embeddings_are_those_of_the_whole_pipeline(published, tmp_p
     sampling = Sampling(4, 3.0, 2, 64, 64)
     embedded = embeddings(published, tmp_path / "embeddings", guided=True)
     drawing = load_drawing(published, "float32", "none")
-    generate(drawing, embedded, pending(PLANNED[:2], 2, tmp_path), sampling, tmp_path)
+    generate([drawing], embedded, pending(PLANNED[:2], 2, tmp_path), sampling, tmp_path)
     expected = load_base(published, "float32")(
         prompt=["red circle", "red star"],
         generator=[torch.Generator().manual_seed(seed) for seed in (42, 43)],
@@ -186,9 +220,9 @@ def test_taca_and_an_adapter_together_change_the_image_and_leave_the_pipeline_as
 def test_images_are_whole_pngs_of_the_size_asked_for(pipe, embedded, tmp_path):
     """Every planned image is there and decodes; a null size is the base's own."""
     sampling = Sampling(1, 1.0, 2, height=48, width=32)
-    generate(pipe, embedded, pending(PLANNED, 2, tmp_path), sampling, tmp_path)
+    generate([pipe], embedded, pending(PLANNED, 2, tmp_path), sampling, tmp_path)
     own = Sampling(1, 1.0, 2)
-    generate(pipe, embedded, pending(PLANNED[:1], 2, tmp_path / "own"), own, tmp_path / "own")
+    generate([pipe], embedded, pending(PLANNED[:1], 2, tmp_path / "own"), own, tmp_path / "own")
     for path, size in [*((tmp_path / image.path, (32, 48)) for image in PLANNED), (tmp_path / "own", (64, 64))]:
         with Image.open(path if path.is_file() else path / PLANNED[0].path) as opened:
             opened.load()
@@ -253,6 +287,6 @@ def test_compiled_blocks_draw_with_taca_in_six_graphs_at_most(published, tmp_pat
     drawing = load_drawing(published, "float32", "none")
     compile_each_block(drawing.transformer)
     with taca(drawing, TacaConfig(gamma=1.2)):
-        generate(drawing, embedded, pending(PLANNED, 2, tmp_path), SAMPLING, tmp_path)
+        generate([drawing], embedded, pending(PLANNED, 2, tmp_path), SAMPLING, tmp_path)
     assert len(pixels(tmp_path)) == len(PLANNED)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 6

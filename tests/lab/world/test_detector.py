@@ -68,6 +68,24 @@ def test_every_seen_look_is_read_back(true_box):
             assert found[0].confidence > 0.9
 
 
+@pytest.mark.parametrize("share", [0.4, 0.5, 0.6])
+def test_an_object_between_two_colours_is_one_object_of_either(monkeypatch, share):
+    """Its pixels lie now nearer to one, now to the other; it comes out whole, with its shape."""
+    by_hue = ["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink"]
+    rng = np.random.default_rng(0)
+    for first, second in zip(by_hue, by_hue[1:] + by_hue[:1], strict=True):
+        mixed = (1 - share) * np.array(COLORS[first]) + share * np.array(COLORS[second])
+        monkeypatch.setitem(COLORS, "between", tuple(mixed))
+        for shape, texture in (("star", "plain"), ("heart", "striped")):
+            image = render(Scene("single", (SceneObject(shape, "between", texture, 32, 31, 12),), None, 240))
+            monkeypatch.delitem(COLORS, "between", raising=False)
+            drifting = gaussian_filter(rng.normal(size=(64, 64, 3)), (6, 6, 0)) * 150
+            found = detect((np.asarray(image) + drifting).clip(0, 255).astype(np.uint8))
+            assert [(d.shape, d.texture, d.color in (first, second)) for d in found] == [(shape, texture, True)]
+            monkeypatch.setitem(COLORS, "between", tuple(mixed))
+        monkeypatch.delitem(COLORS, "between")
+
+
 @pytest.mark.parametrize("sigma", [0, 1, 2, 4])
 def test_noise_holds_nothing(sigma):
     """White noise and its smoothed forms give no objects, or hardly any."""
