@@ -8,6 +8,7 @@ from benchmarks.downloading_table import downloading_lines
 from benchmarks.drawing_table import drawing_lines
 from benchmarks.gpu_table import parts_lines
 from benchmarks.markdown import line
+from benchmarks.methods import method_lines
 from benchmarks.scoring_table import blip_lines, unidet_lines
 
 RESULTS = Path("benchmarks/results")
@@ -55,6 +56,8 @@ def page(reports: list[dict]) -> str:
 
 def _section(report: dict) -> list[str]:
     head = [f"## {_title(report)}", "", _provenance(report), ""]
+    if "guiders" in report:
+        return [*head, *method_lines(report)]
     if "unidet" in report:
         return [*head, *unidet_lines(report)]
     if "questions_per_image" in report:
@@ -126,6 +129,8 @@ def _counted(count: int, what: str) -> str:
 
 
 def _title(report: dict) -> str:
+    if "guiders" in report:
+        return "Methods beside gamma, and guiders"
     if "hosted" in report:
         return "Drawing from tables of addresses"
     if "img2dataset" in report:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from compbench.statistics import Interval
@@ -12,6 +13,7 @@ from flows.sweeps.definition import Sweep, labelled
 from flows.sweeps.experiments import lock_of
 from lab.params import validate
 from lab.params.settings import arm_settings
+from lab.report.curves import papers_threshold
 from lab.report.provenance import manifest_path, read_manifest
 from lab.report.results import Arm, Results, compare
 from lab.report.sweep import write_sweep
@@ -33,7 +35,10 @@ class Progress:
         self._root, self._name, self._sweep, self._say = root, name, sweep, say
         self.settings: dict[str, dict[str, object]] = {}  # of finished cells
         self._facts: dict[str, dict[str, object]] = {}
-        self._report = read_yaml(root / "params.yaml")["report"]
+        params = read_yaml(root / "params.yaml")
+        self._report = params["report"]
+        size = (params["generate"][side] for side in ("height", "width"))
+        self._marked = partial(papers_threshold, root / "models" / "base" / params["base"]["name"], *size)
         self._began, self._ran = time.monotonic(), 0
 
     def finished(self, cell: Cell, commit: str, ran: bool) -> None:
@@ -57,7 +62,8 @@ class Progress:
         notes = [f"{label}: {why}" for label, why in {**self.failed, **self.pruned}.items()]
         facts = {label: self._facts[label] for label in self._in_order()}
         about = self._sweep.model_dump(include={"title", "compare_with", "paper"})
-        write_sweep(self.folder, self.compared(), facts, notes, name=self._name, **about)
+        about |= {"name": self._name, "marked": self._marked}
+        write_sweep(self.folder, self.compared(), facts, notes, self.settings, **about)
         seconds = (time.monotonic() - self._began) / self._ran * left if self._ran else None
         ahead = f", about {seconds / 60:.0f} min left" if seconds and left else ""
         to_go = left - running

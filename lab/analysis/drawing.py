@@ -1,5 +1,6 @@
 """Draws the images that are analysed, each as the arms draw the first one of its prompt."""
 
+import gc
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -35,8 +36,9 @@ def embedded(
 ) -> PromptEmbeddings:
     """Embeddings of the images' prompts, by text encoders that are gone afterwards; they lie in `folder` meanwhile."""
     prompts = list(dict.fromkeys(image.prompt for image in images))
-    return embed_prompts(
-        load_text(base, dtype),
+    pipe = load_text(base, dtype)
+    embeddings = embed_prompts(
+        pipe,
         family,
         prompts,
         set(prompts),
@@ -45,6 +47,15 @@ def embedded(
         batch_size=len(prompts),
         folder=folder,
     )
+    del pipe
+    free_memory()
+    return embeddings
+
+
+def free_memory() -> None:
+    """Gives back what a pipeline held of which no name is left: a GPU has no room for the next one beside it."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from PIL import Image
 from compbench.scorers.clip import ClipScorer
 from compbench.scorers.interface import Prompt
 from lab.analysis.attention import Observed
-from lab.analysis.drawing import Images, Studio
+from lab.analysis.drawing import Images, Studio, free_memory
 from taca.hooks import TacaConfig, by_method, taca
 from taca.steps import active_steps
 
@@ -80,6 +80,8 @@ def measure(studio: Studio, images: Images, choice: Choice, clip: ClipScorer) ->
             # Of other thresholds the end alone is shown.
             wanted = steps if threshold == choice.threshold else steps[-1:]
             analysis.predictions[gamma, threshold] = [studio.seen(pipe, step) for step in wanted]
+    del pipe
+    free_memory()
     if choice.lora is not None:
         with studio.with_adapter(choice.lora, choice.gamma, choice.threshold) as pipe:
             found = [

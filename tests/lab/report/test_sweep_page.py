@@ -7,10 +7,14 @@ from lab.report.sweep import write_sweep
 FILES = {"index.html", "cells.json", "cells.csv", "table.md", "means.svg", "differences.svg"}
 
 
+SETTINGS = {"gamma": 1.2, "threshold": 970.0, "guidance": 1.0, "adapter": "none", "rank": 0}
+
+
 def written(folder, results, notes=()):
     cells = {arm.name: {"label": arm.name, "experiment": arm.md5} for arm in (results.arms if results else ())}
     about = {"name": "gamma", "title": "Gamma & threshold", "compare_with": "baseline", "paper": "table4"}
-    write_sweep(folder, results, cells, notes, **about)
+    settings = {arm.name: {"method": "taca", **SETTINGS} for arm in (results.arms if results else ())}
+    write_sweep(folder, results, cells, notes, settings, marked=lambda: 801.65, **about)
     return (folder / "index.html").read_text()
 
 
