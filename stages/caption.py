@@ -48,9 +48,7 @@ def by_endpoint(run, rows: list[dict]) -> tuple:
     """By a model that somebody serves."""
     from lab.data.captioning.endpoint import Endpoint
 
-    settings = run.params.caption
-    kept = ("base_url", "model", "max_tokens", "temperature", "concurrency", "timeout", "retries")
-    return refined(run, rows, Endpoint(**settings.model_dump(include=set(kept))))
+    return refined(run, rows, Endpoint.of(run.params.caption.model_dump()))
 
 
 def by_llava(run, rows: list[dict]) -> tuple:
@@ -73,13 +71,10 @@ def refined(run, rows: list[dict], captioner) -> tuple:
     """Captions by a model, which sees the crops that stage `encode` trains on."""
     from lab.data.captioning.answers import AnswerStore, place
     from lab.data.captioning.refine import SCHEMA, metrics_of, questions_of, refine
-    from lab.data.crops import sizes_for
-    from lab.models.family import family_named
-    from lab.models.load import part_config, transformer_class
+    from lab.data.crops import sizes_of_base
 
     base, encode, settings = Path("models/base") / run.params.base.name, run.params.encode, run.params.caption
-    family = family_named(transformer_class(base), part_config(base, "transformer"))
-    sizes = sizes_for(family, part_config(base, "vae"), encode.resolution, encode.aspects)
+    sizes = sizes_of_base(base, encode.resolution, encode.aspects)
     questions = questions_of(SAMPLE, rows, settings.prompt, sizes)
     store = AnswerStore(place(), captioner.identity)
     captions = refine(settings.captioner, captioner, store, questions, rows, settings.seed)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
@@ -53,6 +54,15 @@ def sizes_for(family, vae_config: Mapping, resolution: int | None, aspects: Sequ
                 "`encode.resolution`, or leave the longest shapes out."
             )
     return sizes
+
+
+def sizes_of_base(base: Path, resolution: int | None, aspects: Sequence[float]) -> list[Size]:
+    """As `sizes_for`, of the checkpoint in the folder `base`."""
+    from lab.models.family import family_named
+    from lab.models.load import part_config, transformer_class
+
+    family = family_named(transformer_class(base), part_config(base, "transformer"))
+    return sizes_for(family, part_config(base, "vae"), resolution, aspects)
 
 
 def nearest(sizes: Sequence[Size], width: int, height: int) -> Size:

@@ -43,7 +43,7 @@ def _is_built_in(params: Params) -> bool:
         params.base.source == "world"
         and params.prompts.source == "world"
         and params.sample.source in ("world", "folder")
-        and params.caption.captioner != "llava"
+        and params.caption.captioner not in ("llava", "endpoint")
         and not params.published_adapters
         and (score.attribute, score.spatial, score.clip, score.device) == ("detector", "detector", "base", "cpu")
         and not score.quality

@@ -4,14 +4,15 @@ import base64
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
 
 import openai
 from openai import OpenAI
+from PIL import Image
 
 from lab.data.captioning.question import Answer, Answered, Question
 from lab.data.crops import crop
@@ -22,6 +23,7 @@ KEY = "TACA_CAPTION_KEY"  # the endpoint's key, in the environment
 QUALITY = 95  # of the JPEG that is sent
 POLICY = ("content_filter", "content_policy_violation")  # codes of a request that is refused for what it shows
 LATER = "run the command again, which asks only what nobody has answered"
+GREY = Image.new("RGB", (336, 336), "grey")  # as large as LLaVA sees images
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Endpoint:
     retries: int
     batch_size = 1
 
+    @classmethod
+    def of(cls, settings: Mapping[str, object]) -> "Endpoint":
+        """The one that these settings of stage `caption` name, among others."""
+        return cls(**{field.name: settings[field.name] for field in fields(cls)})
+
     @property
     def identity(self) -> dict[str, object]:
         """Of what changes an answer. Where a server stands does not."""
@@ -62,6 +69,14 @@ class Endpoint:
             timeout=self.timeout,
             max_retries=self.retries,
         )
+
+    def look(self, prompt: str) -> None:
+        """Asks about a grey square, once: not every server lists its models, nor does every key that may ask them.
+
+        Raises:
+            LabError, ConnectionError, TimeoutError: as `ask`.
+        """
+        self._complete(GREY, prompt, {"temperature": 0.0})
 
     def ask(self, batches: Iterable[Sequence[Question]]) -> Iterator[Answered]:
         """As `Captioner.ask`, in the order in which answers come; a fault is raised when all under way have.
@@ -85,16 +100,19 @@ class Endpoint:
             raise faults[0]
 
     def _answer(self, question: Question) -> Answer:
-        said = None
+        sampled = {"temperature": self.temperature, "seed": question.seed}
+        settings = {"temperature": 0.0} if question.seed is None else sampled
+        return self._complete(crop(read_image(question.path), question.size), question.prompt, settings)
+
+    def _complete(self, image: Image.Image, prompt: str, settings: Mapping[str, float]) -> Answer:
+        said, content = None, _content(image, prompt)
         for _ in range(1 + self.retries):
             try:
-                with_seed = {} if question.seed is None else {"seed": question.seed}
                 said = self.client.chat.completions.create(
                     model=self.model,
-                    messages=[{"role": "user", "content": _content(question)}],
+                    messages=[{"role": "user", "content": content}],
                     max_tokens=self.max_tokens,
-                    temperature=0.0 if question.seed is None else self.temperature,
-                    **with_seed,
+                    **settings,
                 )
             except json.JSONDecodeError:
                 continue
@@ -146,11 +164,11 @@ class Endpoint:
             return "no list of its models"
 
 
-def _content(question: Question) -> list[dict]:
+def _content(image: Image.Image, prompt: str) -> list[dict]:
     file = io.BytesIO()
-    crop(read_image(question.path), question.size).save(file, "JPEG", quality=QUALITY, subsampling=0)
+    image.save(file, "JPEG", quality=QUALITY, subsampling=0)
     url = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": question.prompt}]
+    return [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": prompt}]
 
 
 def _read(said: object) -> Answer | None:

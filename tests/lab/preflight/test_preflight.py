@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from tests.chat_server import MODEL, ChatServer
 from tests.hub_server import TOKEN
 from tests.lab.data.test_draw import write_tables
 from tests.published_clone import ADAPTER, BASE, ROOT, Clone
@@ -360,3 +361,31 @@ def test_a_captioner_of_gigabytes_is_not_computed_on_a_cpu_unasked(clone, captio
     clone.hub.sizes["model.safetensors.index.json"] = 14 * 10**9
     found = clone.missing(changes={"caption": captioner})
     assert [said for said in found if said.startswith("GPU: The captioner is 14.0 GB large, and PyTorch finds no GPU")]
+
+
+@pytest.fixture
+def served():
+    """A server of captions, and the section that asks it."""
+    server = ChatServer()
+    asked = {"captioner": "endpoint", "base_url": server.base_url, "model": MODEL, "prompt": "Describe it."}
+    asked |= {"max_tokens": 8, "temperature": 0.7, "seed": 1, "concurrency": 2, "timeout": 5.0, "retries": 0}
+    yield server, {"table": "data/sample/index.parquet"} | asked
+    server.close()
+
+
+def test_an_endpoint_that_answers_lacks_nothing_and_is_asked_once(clone, served):
+    server, section = served
+    assert clone.missing("caption", changes={"caption": section}) == []
+    (asked,) = server.asked
+    assert (asked["model"], asked["max_tokens"], asked["temperature"]) == (MODEL, 8, 0.0)
+
+
+def test_an_endpoint_that_does_not_answer_or_has_not_the_model_is_said_before_anything_runs(clone, served):
+    server, section = served
+    server.behave = lambda asked, before: 404
+    said = the_one(clone.missing("caption", changes={"caption": section | {"model": "lava"}}))
+    assert said.startswith(f"caption: {server.base_url} has no model 'lava' (")
+    assert f", but has {MODEL}: correct `caption.model`" in said
+    server.close()
+    said = the_one(clone.missing("caption", changes={"caption": section}))
+    assert said.startswith(f"caption: {server.base_url} cannot be reached (")
