@@ -43,8 +43,8 @@ OF_CAPTIONERS = [
         CAPTION,
         (
             "caption: mine/captions.csv has no caption for 2 of 12 sampled images, first of all … (images/000010.png "
-            "in data/sample); its first file_name are: images/000000.png, images/000001.png, images/000002.png. Name each "
-            "image by one of these two, or sample the images that the table is for."
+            "in data/sample); its first file_name are: images/000000.png, images/000001.png, images/000002.png. Name "
+            "each image by one of these two, or sample the images that the table is for."
         ),
         table(rows(10)),
         recorded=True,
