@@ -2,11 +2,15 @@
 
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from lab.params import load, profile
+from lab.params.profile import profile_params
+from lab.prompts import prompts_of
+from lab.world.prompts import CATEGORIES
 from runtime.execution.graph import overlap, read_stages
 from runtime.params import ParamsError, read_yaml
 
@@ -100,6 +104,15 @@ def test_the_papers_profiles_fix_every_key(name):
     assert set(defaults) - set(said) == {"threads", "tracking"}
     for section in ("prompts", "encode", "train", "generate", "score", "report"):
         assert set(said[section]) == set(defaults[section]), section
+
+
+def test_power_draws_eight_images_a_prompt_of_all_categories_in_every_arm(repository):
+    """An arm that kept the default's one image would have little of the power that the others have."""
+    params = profile_params("power")
+    images = {arm.images_per_prompt or params.generate.images_per_prompt for arm in params.arms.values()}
+    rows = prompts_of(params.prompts)
+    assert images == {8}
+    assert Counter(row["category"] for row in rows) == dict.fromkeys(CATEGORIES, 150)
 
 
 def test_only_what_the_overlay_says_changes(repository, monkeypatch, capsys):
