@@ -5,7 +5,7 @@ from collections.abc import Callable
 from tests.faults.fault import Fault, Place, both, written
 
 CAPTION = "python -m stages.caption"
-NOBODY_LISTENS = "http://127.0.0.1:9"
+SERVER = "http://127.0.0.1:9"  # where nobody listens
 ASKED = {"table": "data/sample/index.parquet", "prompt": "Describe it.", "temperature": 0.7, "seed": 1}
 ASKED |= {"max_tokens": 8}
 
@@ -26,7 +26,7 @@ def rows(number: int, text: str = "a circle") -> str:
 
 def endpoint(**changes: object) -> Callable[[Place], None]:
     """A server that nobody has started."""
-    settings = {"captioner": "endpoint", "base_url": f"{NOBODY_LISTENS}/v1", "model": "llava", **ASKED}
+    settings = {"captioner": "endpoint", "base_url": f"{SERVER}/v1", "model": "llava", **ASKED}
     settings |= {"concurrency": 2, "timeout": 5.0, "retries": 0}
     return lambda place: place.edit({"caption": settings | changes})
 
@@ -114,14 +114,6 @@ OF_CAPTIONERS = [
             "without a user, such as one in /v1."
         ),
         endpoint(base_url="https://me:key@example.org/v1"),
-    ),
-    Fault(
-        "a captioner without its hub",
-        CAPTION,
-        "caption: …",
-        llava(),
-        recorded=True,
-        environment={"TACA_ANSWERS": ".work/answers", "HF_ENDPOINT": NOBODY_LISTENS},
     ),
     Fault(
         "a captioner of a branch",
