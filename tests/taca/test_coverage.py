@@ -137,6 +137,46 @@ CROSS = {
             "image_rotary_emb": None,
         },
     ),
+    "HeliosTransformer3DModel": (
+        {**WAN, "rope_dim": (4, 4, 4), "has_multi_term_memory_patch": False, "zero_history_timestep": False},
+        video,
+        dict,
+    ),
+    "LatteTransformer3DModel": (
+        {
+            **HEADS,
+            "cross_attention_dim": 16,
+            "caption_channels": 16,
+            "sample_size": 8,
+            "patch_size": 2,
+            "video_length": 2,
+            "norm_type": "ada_norm_single",
+        },
+        lambda: torch.randn(2, 4, 2, 8, 8, dtype=torch.float64),
+        dict,
+    ),
+    "DreamLiteTransformer2DModel": ({**HEADS, "norm_num_groups": 4, "cross_attention_dim": 16}, image, dict),
+    "LTX2VideoTransformer3DModel": (
+        {
+            **HEADS,
+            "cross_attention_dim": 16,
+            "caption_channels": 16,
+            "audio_in_channels": 4,
+            "audio_out_channels": 4,
+            "audio_num_attention_heads": 2,
+            "audio_attention_head_dim": 8,
+            "audio_cross_attention_dim": 16,
+        },
+        rows,
+        lambda: {
+            "audio_hidden_states": torch.randn(2, 5, 4, dtype=torch.float64),
+            "audio_encoder_hidden_states": embeds(),
+            "num_frames": 2,
+            "height": 4,
+            "width": 4,
+            "audio_num_frames": 5,
+        },
+    ),
 }
 
 
