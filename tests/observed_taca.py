@@ -83,11 +83,11 @@ def _seen(predict: Predict, arguments: dict, joint: Joint) -> list[tuple[torch.T
     """Queries and keys of each call."""
     seen = []
 
-    def attention(query, key, value, **options):
+    def attention(query, key, value, *more, **options):
         seen.append((query.clone(), key.clone()))
         if len(seen) - 1 in joint:
             return query.new_zeros(*query.shape[:-1], value.shape[-1])
-        return _STOCK(query, key, value, **options)
+        return _STOCK(query, key, value, *more, **options)
 
     with _attention(attention):
         predict(arguments)
