@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers.models.embeddings import get_2d_rotary_pos_embed_lumina
 from diffusers.models.modeling_utils import ModelMixin
-from observed_taca import joint_attention
+from observed_taca import attention_calls, changed_tokens, joint_attention
 from tiny_families import TEXT_TOKENS, predict
 
 from taca.families import FAMILIES, family_of
@@ -202,6 +202,25 @@ CROSS = {
             "text_rope_pos": torch.arange(TEXT_TOKENS),
         },
     ),
+    "Kandinsky6Transformer3DModel": (
+        {
+            "in_visual_dim": 4,
+            "out_visual_dim": 4,
+            "in_text_dim": 16,
+            "in_text_dim2": 16,
+            "time_dim": 16,
+            "model_dim": 24,
+            "ff_dim": 16,
+            "num_text_blocks": 1,
+            "num_visual_blocks": 2,
+            "axes_dims": (4, 4, 4),
+            "visual_cond": False,
+            "in_audio_dim": 4,
+            "out_audio_dim": 4,
+        },
+        lambda: torch.randn(2, 2, 4, 4, 4, dtype=torch.float64),
+        lambda: {"pooled_projections": torch.randn(2, 16, dtype=torch.float64)},
+    ),
     "LTX2VideoTransformer3DModel": (
         {
             **HEADS,
@@ -252,7 +271,7 @@ def in_dtype(value: object, dtype: torch.dtype) -> object:
 
 
 # They embed the time in float32, whatever their weights are.
-SINGLE = ("Kandinsky5Transformer3DModel",)
+SINGLE = ("Kandinsky5Transformer3DModel", "Kandinsky6Transformer3DModel")
 
 
 # An older diffusers lacks some of them.
@@ -280,4 +299,29 @@ def test_no_image_query_meets_text_and_image_keys(name):
         lambda given: predict(model, given), arguments, other, arguments | {"hidden_states": latents().to(dtype)}
     )
     with pytest.raises(ValueError, match=f"{name} reads the prompt by cross-attention"):
+        family_of(model)
+
+
+SMALL = {"num_attention_heads": 2, "attention_head_dim": 8, "in_channels": 8}
+NO_PROMPT = {
+    "DiTTransformer2DModel": (
+        {**SMALL, "num_layers": 2, "sample_size": 8},
+        {"timestep": torch.tensor([980, 980]), "class_labels": torch.tensor([1, 2])},
+    ),
+    "TransformerTemporalModel": ({**SMALL, "norm_num_groups": 4}, {"num_frames": 2}),
+}
+
+
+@pytest.mark.parametrize("name", NO_PROMPT)
+def test_every_token_that_attends_is_of_the_image(name):
+    config, more = NO_PROMPT[name]
+    torch.manual_seed(0)
+    model = getattr(diffusers, name)(**config).eval()
+    one, other = (
+        attention_calls(lambda given: predict(model, given), {"hidden_states": torch.randn(2, 8, 8, 8), **more}, {})
+        for _ in range(2)
+    )
+    assert len(one) == len(other) == 2
+    assert all(changed_tokens(key, other_key).all() for (_, key), (_, other_key) in zip(one, other, strict=True))
+    with pytest.raises(ValueError, match=f"{name} has no prompt"):
         family_of(model)
