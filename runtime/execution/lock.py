@@ -51,8 +51,8 @@ def if_free(path: Path) -> Iterator[bool]:
 
 def _taken(path: Path) -> TextIO | None:
     """The open lock file, or None while somebody holds it."""
-    # Whoever held it may remove the folder at any moment, also between two looks of `mkdir`; then the lock is that of a file
-    # which nobody will find.
+    # Whoever held it may remove the folder at any moment, also between two looks of `mkdir`; then the lock is that of a
+    # file which nobody will find.
     with suppress(BlockingIOError, FileNotFoundError, FileExistsError), ExitStack() as opened:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = opened.enter_context(path.open("a+"))
