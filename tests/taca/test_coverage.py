@@ -57,6 +57,16 @@ def rows() -> torch.Tensor:
     return torch.randn(2, 32, 4, dtype=torch.float64)
 
 
+KANDINSKY = {
+    "in_text_dim": 16,
+    "in_text_dim2": 16,
+    "time_dim": 16,
+    "model_dim": 24,
+    "ff_dim": 16,
+    "num_text_blocks": 1,
+    "num_visual_blocks": 2,
+    "axes_dims": (4, 4, 4),
+}
 HEADS = {"num_attention_heads": 2, "attention_head_dim": 8, "in_channels": 4, "out_channels": 4, "num_layers": 2}
 WIDE = {**HEADS, "attention_head_dim": 12}
 READ = {"cross_attention_dim": 16, "caption_channels": 16}
@@ -186,14 +196,7 @@ CROSS = {
     "DreamLiteTransformer2DModel": ({**HEADS, "norm_num_groups": 4, "cross_attention_dim": 16}, image, dict),
     "Kandinsky5Transformer3DModel": (
         {
-            "in_text_dim": 16,
-            "in_text_dim2": 16,
-            "time_dim": 16,
-            "model_dim": 24,
-            "ff_dim": 16,
-            "num_text_blocks": 1,
-            "num_visual_blocks": 2,
-            "axes_dims": (4, 4, 4),
+            **KANDINSKY,
         },
         lambda: torch.randn(2, 2, 4, 4, 4, dtype=torch.float64),
         lambda: {
@@ -206,14 +209,7 @@ CROSS = {
         {
             "in_visual_dim": 4,
             "out_visual_dim": 4,
-            "in_text_dim": 16,
-            "in_text_dim2": 16,
-            "time_dim": 16,
-            "model_dim": 24,
-            "ff_dim": 16,
-            "num_text_blocks": 1,
-            "num_visual_blocks": 2,
-            "axes_dims": (4, 4, 4),
+            **KANDINSKY,
             "visual_cond": False,
             "in_audio_dim": 4,
             "out_audio_dim": 4,
