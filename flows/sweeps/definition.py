@@ -13,7 +13,7 @@ from runtime.params.messages import closest, did_you_mean
 
 SWEEPS = Path("experiments") / "sweeps"
 OF_OPTUNA = {"objective", "parallel", "rungs"}  # what tells it which cells to draw and to drop
-Value = str | int | float | bool
+Value = str | int | float | bool | list[float]
 Overrides = dict[str, Value]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$", description="lower-case letters, digits and . _ + -")]
 
