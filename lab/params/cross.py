@@ -91,6 +91,8 @@ def _adapter_faults(name: str, adapter: Adapter, params: Params) -> Iterator[str
     key = f"adapters.{name}"
     if adapter.rank > 0 and adapter.alpha is None:
         yield f"`{key}.alpha` is missing; it must be a finite number above 0, since `{key}.rank` is {adapter.rank}."
+    if adapter.keep_gamma and (adapter.rank == 0 or adapter.gamma == 1):
+        yield f"`{key}.keep_gamma` is true, but {'there is no gamma' if adapter.rank else 'nothing is trained'}: leave it out."
     # A published base's widths are known only once it is there; the stages check those.
     if params.base.source == "world" and adapter.rank > params.base.width:
         width = params.base.width

@@ -313,6 +313,8 @@ class Adapter(Section):
     gamma: Gamma = 1.0
     threshold: Threshold = 970.0
     threshold_tokens: ChosenAt = None
+    # Whether the velocity that is aimed at moves by what gamma does to the frozen base (docs/training.md).
+    keep_gamma: Flag = False
 
 
 class PublishedAdapter(Section):
