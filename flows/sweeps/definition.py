@@ -128,7 +128,8 @@ def _check_questions(sweep: Sweep, path: Path) -> None:
     for name, weights in sweep.contrasts.items():
         if len(weights) < 2 or abs(sum(weights.values())) > 1e-9 or not all(weights.values()):
             raise StageError(
-                f"{path}: `contrasts.{name}` weighs {weights}, but weights must sum to zero, none of them 0: correct them."
+                f"{path}: `contrasts.{name}` weighs {weights}, but weights must sum to zero, none of them 0: correct "
+                "them."
             )
 
 

@@ -4,7 +4,7 @@ All are measured where the baseline passes: its latents in each step are put thr
 the prompt and once by each method, so that methods meet the same queries and keys.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,8 +12,9 @@ import torch
 
 from lab.analysis.attention import SLICE
 from lab.analysis.drawing import Images, Studio
+from lab.generation.methods import method_of
 from taca.hooks import by_method
-from taca.methods import Keys, Method
+from taca.methods import Keys, Method, Temperature
 from taca.steps import active_steps
 from taca.text_states import TextStates
 
@@ -22,26 +23,19 @@ BATCHED = ("hidden_states", "timestep", "encoder_hidden_states", "pooled_project
 
 
 @dataclass(frozen=True)
-class Acting:
-    """A method, and the noise levels in which it acts: from `threshold` on, and below `until` if that is given."""
-
-    method: Method | TextStates
-    threshold: float
-    until: float | None = None
-
-
-@dataclass(frozen=True)
 class Dose:
     """What a method does in the steps in which it acts.
 
     Attributes:
+        steps: in how many steps it acts.
         change: mean absolute change of a text logit, over steps, layers, samples, heads, image queries and text keys.
         mass: mean part of an image query's attention that goes to the text. Both None of what acts on text states.
-        scale: the guidance 1 + sum <v_m - v_c, v_c - v_u> / sum |v_c - v_u|^2, over steps, samples and latents, with v_m
-            the velocity by the method, v_c and v_u those with and without the prompt: the guidance in these steps
-            whose change is nearest to the method's in direction of the prompt. None of a base without a second pass.
+        scale: the guidance 1 + sum <v_m - v_c, v_c - v_u> / sum |v_c - v_u|^2, over steps, samples and latents, with
+            v_m the velocity by the method, v_c and v_u those with and without the prompt: the guidance in these steps
+            that does as much in direction of the prompt. None of a base without a second pass.
     """
 
+    steps: int
     change: float | None
     mass: float | None
     scale: float | None
@@ -85,40 +79,44 @@ def moved(query: torch.Tensor, old: Keys, new: Keys) -> tuple[float, float]:
     return torch.cat(changes).mean().item(), torch.cat(masses).mean().item()
 
 
-def doses(studio: Studio, pipe, images: Images, acting: Mapping[str, Acting]) -> dict[str, Dose]:
-    """The dose of each method, by its name, on the way of the unchanged pipeline."""
-    passes = [one for batch in studio.batches(images) for one in _passes(studio, pipe, batch)]
-    steps = studio.sampling.num_inference_steps
-    found = {}
-    for name, one in acting.items():
-        inside = _steps(studio, pipe, one.threshold)
-        if one.until is not None:
-            inside -= _steps(studio, pipe, one.until)
-        found[name] = _dose(pipe, [each for place, each in enumerate(passes) if place % steps in inside], one)
-    return found
+def doses(studio: Studio, pipe, images: Images, arms: Sequence[object]) -> list[Dose]:
+    """The doses of arms' methods, on the way of the unchanged pipeline.
+
+    Args:
+        arms: as entries of section `arms` say method, gamma, threshold (as it is meant) and what is a method's own.
+    """
+    inside = [_steps(studio, pipe, arm.threshold, arm.until) for arm in arms]
+    passes = [one for batch in studio.batches(images) for one in _passes(studio, pipe, batch, set().union(*inside))]
+    return [
+        _dose(pipe, arm, [one for one in passes if one.step in steps], len(steps))
+        for arm, steps in zip(arms, inside, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
 class _Pass:
     """One pass of the baseline: its arguments, its velocity, and that without the prompt if the pipeline can say it."""
 
+    step: int
     arguments: Mapping[str, object]
     velocity: torch.Tensor
     unprompted: torch.Tensor | None
 
 
-def _steps(studio: Studio, pipe, threshold: float) -> set[int]:
+def _steps(studio: Studio, pipe, threshold: float, until: float | None) -> set[int]:
+    """The steps at or above a noise level, and below the other."""
     found = active_steps(pipe, studio.sampling.num_inference_steps, *studio.size(pipe), threshold=threshold)
-    return {step for step, _ in found}
+    return {step for step, level in found if until is None or level < until}
 
 
 @torch.no_grad()
-def _passes(studio: Studio, pipe, batch: Images) -> list[_Pass]:
+def _passes(studio: Studio, pipe, batch: Images, wanted: Collection[int]) -> list[_Pass]:
     with _noted(pipe.transformer) as noted:
         studio.predictions(pipe, batch)
     embeddings = studio.embeddings.of([image.prompt for image in batch], pipe._execution_device)
     found = []
-    for arguments, velocity in noted:
+    for step in sorted(wanted):
+        arguments, velocity = noted[step]
         # With guidance the samples without a prompt come first.
         own = {key: value[-len(batch) :] if key in BATCHED else value for key, value in arguments.items()}
         unprompted = None
@@ -128,7 +126,7 @@ def _passes(studio: Studio, pipe, batch: Images) -> list[_Pass]:
                 "pooled_projections": embeddings["negative_pooled_prompt_embeds"],
             }
             unprompted = pipe.transformer(**own | without)[0]
-        found.append(_Pass(own, velocity[-len(batch) :], unprompted))
+        found.append(_Pass(step, own, velocity[-len(batch) :], unprompted))
     return found
 
 
@@ -146,11 +144,11 @@ def _noted(transformer: torch.nn.Module) -> Iterator[list[tuple[dict, torch.Tens
 
 
 @torch.no_grad()
-def _dose(pipe, passes: Sequence[_Pass], acting: Acting) -> Dose:
-    states = isinstance(acting.method, TextStates)
-    method = acting.method if states else Recorded(acting.method)
+def _dose(pipe, arm, passes: Sequence[_Pass], steps: int) -> Dose:
+    given = method_of(arm) or Temperature(arm.gamma)
+    method = given if isinstance(given, TextStates) else Recorded(given)
     along, length = 0.0, 0.0
-    with by_method(pipe, method, threshold=acting.threshold, until=acting.until):
+    with by_method(pipe, method, threshold=arm.threshold, until=arm.until):
         for one in passes:
             velocity = pipe.transformer(**one.arguments)[0]
             if one.unprompted is not None:
@@ -158,10 +156,10 @@ def _dose(pipe, passes: Sequence[_Pass], acting: Acting) -> Dose:
                 along += ((velocity - one.velocity).double() * direction).sum().item()
                 length += direction.square().sum().item()
     scale = 1 + along / length if length else None
-    if states:
-        return Dose(None, None, scale)
-    return Dose(_mean(method.change), _mean(method.mass), scale)
+    if method is given:
+        return Dose(steps, None, None, scale)
+    return Dose(steps, _mean(method.change), _mean(method.mass), scale)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

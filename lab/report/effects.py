@@ -34,7 +34,9 @@ def scored_cells(results: Results) -> dict[str, Scored]:
     for arm in results.arms:
         by_prompt = arm.scores.by_prompt()
         of_category = {name: by_prompt[name, SCORE_METRICS[name]] for name in results.categories}
-        values = {name: np.array([[scores[prompt] for prompt in sorted(scores)]]) for name, scores in of_category.items()}
+        values = {
+            name: np.array([[scores[prompt] for prompt in sorted(scores)]]) for name, scores in of_category.items()
+        }
         found[arm.name] = Scored(values, (arm.hash,))
     return found
 

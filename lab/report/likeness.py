@@ -1,6 +1,6 @@
 """How near images are to rendered scenes, and how different one prompt's images are, by the base's CLIP model."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, islice
 from pathlib import Path
 
@@ -16,6 +16,21 @@ from lab.world.scene import sample_scene
 
 BATCH = 200
 SCENES, SEED = 2000, 26120002  # rendered scenes, which no training saw
+
+
+def likeness(clip: Path, images: Mapping[str, Sequence[tuple[Path, int]]]) -> dict[str, tuple[float, Interval | None]]:
+    """By name, the Fréchet distance of images to rendered scenes and how different those of one prompt are.
+
+    Args:
+        clip: the folder of the model.
+        images: their files and the numbers of their prompts.
+    """
+    scorer, found = ClipScorer.from_folder(clip), {}
+    rendered = features(scorer, scenes())
+    for name, own in images.items():
+        seen = features(scorer, opened([path for path, _ in own]))
+        found[name] = frechet(seen, rendered), diversity(seen, [prompt for _, prompt in own])
+    return found
 
 
 @torch.inference_mode()

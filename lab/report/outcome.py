@@ -1,4 +1,4 @@
-"""A finished sweep as a page to commit: its cells, every difference with the correction for how many there are, its figures."""
+"""A finished sweep as a page to commit: its cells, its figures, and every difference, corrected for their number."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +39,6 @@ class Outcome:
         made: lines on how it came about: commit, machine, hours, images.
         chosen: by the name of a best cell, what was chosen on the prompts of odd and of even places.
         notes: lines under the differences.
-        tables: more tables, each its heading, its columns and its rows.
         figures: file names.
     """
 
@@ -50,7 +49,6 @@ class Outcome:
     made: Sequence[str]
     chosen: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     notes: Sequence[str] = ()
-    tables: Sequence[tuple[str, list[str], list[list[str]]]] = ()
     figures: Sequence[str] = ()
     paper: PaperTable | None = None
 
@@ -64,8 +62,8 @@ def outcome_markdown(outcome: Outcome) -> str:
         f"# {outcome.title}\n",
         *(f"{line}\n" for line in outcome.made),
         "## Differences\n",
-        "Averaged over the categories, on the same prompts and noise, with 95 % intervals and standard errors over prompts. "
-        f"p is Holm-corrected over all {count} intervals of this table, and the intervals are not. {verdict}\n",
+        "Averaged over the categories, on the same prompts and noise, with 95 % intervals and standard errors over "
+        f"prompts. p is Holm-corrected over all {count} intervals of this table; the intervals are not. {verdict}\n",
         markdown_table(*_differences(outcome)),
         *(f"{line}\n" for line in _chosen(outcome.chosen)),
         *(f"{note}\n" for note in outcome.notes),
@@ -74,8 +72,6 @@ def outcome_markdown(outcome: Outcome) -> str:
         f"Means of the scores. {scored_by(outcome.results.manifest)}\n",
         markdown_table(*_means(outcome)),
     ]
-    for heading, columns, rows in outcome.tables:
-        lines += [f"## {heading}\n", markdown_table(columns, rows)]
     if outcome.paper is not None:
         lines += published_lines("Model", outcome.paper)
     return "\n".join(lines)
@@ -100,11 +96,11 @@ def _differences(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
 
 
 def _chosen(chosen: Mapping[str, tuple[str, str]]) -> list[str]:
-    return [
-        f"{name}: {odd if odd == even else f'{odd} by one half of the prompts, {even} by the other'}, each scored on the "
-        "half that did not choose it."
-        for name, (odd, even) in chosen.items()
-    ]
+    lines = []
+    for name, (odd, even) in chosen.items():
+        which = odd if odd == even else f"{odd} by one half of the prompts, {even} by the other"
+        lines.append(f"{name}: {which}, scored on the half that did not choose it.")
+    return lines
 
 
 def _means(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
@@ -126,3 +122,37 @@ def _means(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
             row.append("" if cell.diversity is None else f"{number(cell.diversity.mean)} {bounds(cell.diversity)}")
         rows.append([*row, f"`{arm.hash}`", f"`{cell.experiment[:10]}`"])
     return head, rows
+
+
+def numbers(outcome: Outcome) -> dict[str, object]:
+    """All of it as numbers."""
+    return {
+        "title": outcome.title,
+        "made": list(outcome.made),
+        "differences": [
+            {
+                "question": answer.question.name,
+                "weights": dict(answer.question.weights),
+                "mean": answer.interval.mean,
+                "low": answer.interval.low,
+                "high": answer.interval.high,
+                "error": answer.error,
+                "p_corrected": answer.p_value,
+                "scores": dict(answer.hashes),
+            }
+            for answer in outcome.answers
+        ],
+        "chosen": {name: list(labels) for name, labels in outcome.chosen.items()},
+        "cells": [
+            {
+                "label": arm.name,
+                "experiment": outcome.cells[arm.name].experiment,
+                "scores_md5": arm.md5,
+                "means": {name: outcome.results.of(arm, name).mean.mean for name in outcome.results.categories},
+                "frechet": outcome.cells[arm.name].distance,
+                "diversity": getattr(outcome.cells[arm.name].diversity, "mean", None),
+                **outcome.cells[arm.name].facts,
+            }
+            for arm in outcome.results.arms
+        ],
+    }
