@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from lab.report.questions import checked
 from runtime.errors import StageError
 from runtime.params import Name, Positive, Section, Seed, read_yaml
 from runtime.params.messages import closest, did_you_mean
@@ -78,7 +79,7 @@ def read_sweep(root: Path, name: str) -> Sweep:
     """The sweep of a file.
 
     Raises:
-        StageError: there is no such sweep, or its file is faulty.
+        StageError, LabError: there is no such sweep, or its file is faulty.
     """
     known = sorted(path.stem for path in (root / SWEEPS).glob("*.yaml"))
     if name not in known:
@@ -126,11 +127,7 @@ def _check_questions(sweep: Sweep, path: Path) -> None:
                 f"{_first(known)}{did_you_mean(closest(unknown, known))}."
             )
     for name, weights in sweep.contrasts.items():
-        if len(weights) < 2 or abs(sum(weights.values())) > 1e-9 or not all(weights.values()):
-            raise StageError(
-                f"{path}: `contrasts.{name}` weighs {weights}, but weights must sum to zero, none of them 0: correct "
-                "them."
-            )
+        checked(f"{path}: `contrasts.{name}`", weights)
 
 
 def _check_search(search: Search, path: Path) -> None:

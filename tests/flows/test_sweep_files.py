@@ -5,6 +5,7 @@ import pytest
 from flows.sweeps.definition import SWEEPS, Search, Sweep, labelled, read_sweep
 from flows.sweeps.progress import Progress
 from flows.sweeps.search import check_rungs, search
+from lab.errors import LabError
 from lab.params import validate
 from lab.params.variation import varied
 from lab.report.paper import paper_table
@@ -92,7 +93,7 @@ def test_a_question_that_names_no_cells_or_weighs_nothing_is_refused(tmp_path, a
     (tmp_path / SWEEPS).mkdir(parents=True)
     text = 'title: s\nlike: taca-free\ncompare_with: one\ncells: {"off": {gamma: 1.0}, one: {}}\n'
     (tmp_path / SWEEPS / "mine.yaml").write_text(text + asked)
-    with pytest.raises(StageError, match=sentence):
+    with pytest.raises((StageError, LabError), match=sentence):
         read_sweep(tmp_path, "mine")
 
 
