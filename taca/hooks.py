@@ -25,19 +25,15 @@ from taca.errors import TacaError
 from taca.families import PIPELINES, Family, attention_modules, check_stock, family_of, latents_of, transformer_of
 from taca.methods import Method
 from taca.noise import noise_of
-from taca.processors.base import TacaProcessor
-from taca.processors.by_method import METHOD_FAMILIES, methodical
+from taca.processors.acting import Acting, ByGamma, ByMethod, Replacements
+from taca.processors.by_method import METHOD_FAMILIES
 from taca.processors.swap import swapped, swapped_in_recomputation
-from taca.schedule import gamma_of, is_active
+from taca.schedule import is_active
 from taca.series import Series
 from taca.text_states import TextStates
 
 _TACA_HOOK = "_taca_hook"
 _Model = TypeVar("_Model")
-
-Replacements = dict[nn.Module, TacaProcessor]
-"""Attention modules and what replaces their stock processor."""
-
 
 class TacaHook:
     """Decides before each forward pass of a transformer whether TACA acts in it, and undoes what it did afterwards."""
@@ -49,13 +45,13 @@ class TacaHook:
         family: Family,
         scheduler: object | None,
         pipeline: object | None,
-        method: Method | TextStates | None = None,
+        acting: Acting,
         until: float | None = None,
     ):
         check_combinations(transformer)
         self.config = config
-        # Something else than the config's gamma that is to act, and the noise level from which on nothing does.
-        self.method = method
+        self.acting = acting
+        # The noise level from which on nothing acts.
         self.until = until
         self.family = family
         self.scheduler = scheduler
@@ -89,7 +85,7 @@ class TacaHook:
         """Puts the processors in place for a pass in which TACA acts."""
         # Something is left to undo here only if the last pass was interrupted (Ctrl-C).
         self.undo.close()
-        changes = self.config.gamma != 1 if self.method is None else not self.method.neutral
+        changes = not self.acting.neutral
         if not changes and self.adapter is None:
             return
         arguments = self.signature.bind(transformer, *args, **kwargs).arguments
@@ -171,11 +167,7 @@ class TacaHook:
         self.undo.enter_context(swapped_in_recomputation(transformer, processors))
 
     def _processors(self, transformer: nn.Module, gamma_active: list[bool], arguments: dict) -> Replacements:
-        """A replacement processor for each site.
-
-        gamma is a tensor (B, 1, 1, 1) also where all samples share it, so that compiled blocks are compiled once for
-        batches of any timesteps.
-        """
+        """A replacement processor for each site, or for those that the method wants."""
         check_token_split(transformer, self.sites.values())
         latents = latents_of(arguments, self.family)
         tokens = self.family.tokens(transformer, arguments)
@@ -184,19 +176,8 @@ class TacaHook:
         if self.processors[0] != made_for:
             # A tensor made under `torch.inference_mode` could not serve a training pass later.
             with torch.inference_mode(False):
-                active = torch.tensor(gamma_active, device=latents.device)
-                gamma = gamma_of(active, self.config.gamma, dtype).reshape(-1, 1, 1, 1)
-                active = active.reshape(-1, 1, 1, 1)
-            if isinstance(self.method, TextStates):
-                processors = self.method.processors(self.sites, active, tokens)
-            elif self.method is None:
-                processors = {module: site.replacement(module)(gamma, tokens) for module, site in self.sites.items()}
-            else:
-                processors = {
-                    module: methodical(site.replacement(module))(self.method, layer, active, tokens)
-                    for layer, (module, site) in enumerate(self.sites.items())
-                }
-            self.processors = (made_for, processors)
+                active = torch.tensor(gamma_active, device=latents.device).reshape(-1, 1, 1, 1)
+                self.processors = (made_for, self.acting.processors(self.sites, active, tokens, dtype))
         return self.processors[1]
 
 
@@ -234,7 +215,7 @@ def apply_taca(
         )
     if hasattr(transformer, _TACA_HOOK):
         raise TacaError(f"TACA is already applied to this {type(transformer).__name__}: call `remove_taca` first.")
-    _attach(transformer, TacaHook(transformer, config, family, scheduler, pipeline))
+    _attach(transformer, TacaHook(transformer, config, family, scheduler, pipeline, ByGamma(config.gamma)))
 
 
 def _attach(transformer: nn.Module, hook: TacaHook) -> None:
@@ -286,10 +267,10 @@ def apply_method(
     pipeline = model if isinstance(model, PIPELINES) else None
     if pipeline is not None and scheduler is not None:
         raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
-    hook = TacaHook(transformer, config, family, scheduler, pipeline, method, until)
     if isinstance(method, TextStates):
-        method.check_blocks(len(hook.sites))
-    _attach(transformer, hook)
+        method.check_blocks(len(attention_modules(transformer, family)))
+    acting = ByMethod(method) if isinstance(method, Method) else method
+    _attach(transformer, TacaHook(transformer, config, family, scheduler, pipeline, acting, until))
 
 
 def remove_taca(model: object) -> None:
