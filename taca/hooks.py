@@ -8,6 +8,7 @@ loses the replacement after the first image, without a word.
 
 import copy
 import inspect
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,6 +36,7 @@ from taca.text_states import TextStates
 _TACA_HOOK = "_taca_hook"
 _Model = TypeVar("_Model")
 
+
 class TacaHook:
     """Decides before each forward pass of a transformer whether TACA acts in it, and undoes what it did afterwards."""
 
@@ -54,8 +56,8 @@ class TacaHook:
         # The noise level from which on nothing acts.
         self.until = until
         self.family = family
-        self.scheduler = scheduler
-        # The pipeline's scheduler may be replaced, and whoever copies the transformer wants no copy of its pipeline.
+        self.scheduler = getattr(pipeline, "scheduler", scheduler)
+        # Whoever copies the transformer wants no copy of its pipeline.
         self.pipeline = None if pipeline is None else weakref.ref(pipeline)
         self.sites = attention_modules(transformer, family)
         self.adapter = None if config.adapter is None else ScopedAdapter(transformer, config.adapter)
@@ -63,6 +65,8 @@ class TacaHook:
         # The last set that was made: the steps of one image, and mostly of the next, share it.
         self.processors: tuple[object, Replacements] = (None, {})
         self.undo = ExitStack()
+        # The one that is making a pass.
+        self.thread: threading.Thread | None = None
         self.handles: list[RemovableHandle] = []
         self.branches = None if config.branches == "both" else Branches(transformer, family.text)
         self.series = Series(config.threshold)
@@ -83,8 +87,7 @@ class TacaHook:
     @torch.compiler.disable
     def pre_forward(self, transformer: nn.Module, args: tuple, kwargs: dict) -> None:
         """Puts the processors in place for a pass in which TACA acts."""
-        # Something is left to undo here only if the last pass was interrupted (Ctrl-C).
-        self.undo.close()
+        self._begin(transformer)
         changes = not self.acting.neutral
         if not changes and self.adapter is None:
             return
@@ -103,7 +106,10 @@ class TacaHook:
     @torch.compiler.disable
     def post_forward(self, transformer: nn.Module, args: tuple, output: object) -> None:
         """Puts the stock processors back."""
-        self.undo.close()
+        # Called for the pass of another thread too, which `_begin` refused.
+        if self.thread is threading.current_thread():
+            self.undo.close()
+            self.thread = None
 
     def __reduce__(self) -> NoReturn:
         """Refuses pickling: hooks of PyTorch and a pipeline's scheduler would have to travel with the weights."""
@@ -112,11 +118,36 @@ class TacaHook:
         )
 
     def __deepcopy__(self, memo: dict) -> "TacaHook":
-        """A copy for a copied transformer, around the same pipeline."""
+        """A copy for a copied transformer: in the copy of its pipeline, or else around the same one."""
         duplicate = object.__new__(type(self))
         memo[id(self)] = duplicate
-        vars(duplicate).update({name: copy.deepcopy(value, memo) for name, value in vars(self).items()})
+        pipeline = None if self.pipeline is None else self.pipeline()
+        around = {
+            "thread": None,
+            "scheduler": memo.get(id(self.scheduler), self.scheduler),
+            "pipeline": None if pipeline is None else weakref.ref(memo.get(id(pipeline), pipeline)),
+        }
+        copied = {name: copy.deepcopy(value, memo) for name, value in vars(self).items() if name not in around}
+        vars(duplicate).update(copied | around)
         return duplicate
+
+    def _begin(self, transformer: nn.Module) -> None:
+        this = threading.current_thread()
+        if self.thread is not None and self.thread is not this and self.thread.is_alive():
+            raise TacaError(
+                f"Another thread is in a forward pass of this {type(transformer).__name__}, whose processors TACA "
+                "changes for each pass: give each thread a transformer of its own, or make passes one after the other."
+            )
+        # Something is left to undo here only if the last pass was interrupted (Ctrl-C).
+        self.undo.close()
+        self.thread = this
+
+    def _scheduler(self) -> object | None:
+        """The pipeline's, which may be replaced; the last one seen where the pipeline is gone and others go on."""
+        pipeline = None if self.pipeline is None else self.pipeline()
+        if pipeline is not None:
+            self.scheduler = getattr(pipeline, "scheduler", None)
+        return self.scheduler
 
     def _above_threshold(self, arguments: dict) -> list[bool]:
         """Which samples of a pass with these arguments are at or above the threshold; one may stand for all."""
@@ -127,7 +158,7 @@ class TacaHook:
             return [True]
         # One transfer from a GPU serves the decision and the warning.
         given = given.cpu()
-        scheduler = self.scheduler if self.pipeline is None else getattr(self.pipeline(), "scheduler", None)
+        scheduler = self._scheduler()
         if scheduler is None:
             self.series.note(timestep.level(given))
             early = timestep.above(given, self.config.threshold)
