@@ -5,20 +5,19 @@ which a method acts, over layers, heads, image queries and text keys.
 """
 
 import argparse
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from diffusers import StableDiffusion3Pipeline
 
 from benchmarks.markdown import line
+from lab.analysis.doses import Recorded
 from lab.world.prompts import world_prompts
 from taca import remove_taca
 from taca.adaptive import MassRule, RatioRule
 from taca.hooks import apply_method
 from taca.methods import (
     Bias,
-    Keys,
     LogCountBias,
     MassOnly,
     Method,
@@ -32,28 +31,6 @@ BASE = Path("models/base/builtin")
 # 970 of 4,096 tokens, at the world's 64.
 THRESHOLD = 801.65
 GAMMA = 1.2
-
-
-@dataclass
-class Recorded:
-    """A method, and what it does to logits: for each call the mean change of a text logit and the text's share."""
-
-    method: Method
-    change: list[float] = field(default_factory=list)
-    mass: list[float] = field(default_factory=list)
-
-    @property
-    def neutral(self) -> bool:
-        return False
-
-    def keys(self, query: torch.Tensor, keys: Keys, layer: int) -> Keys:
-        new = self.method.keys(query, keys, layer)
-        scaled = query / query.shape[-1] ** 0.5
-        before, text, image = (scaled @ key.transpose(-1, -2) for key in (keys.text, new.text, new.image))
-        text = text if new.bias is None else text + new.bias
-        self.change.append((text - before).abs().mean().item())
-        self.mass.append(torch.sigmoid(text.logsumexp(-1) - image.logsumexp(-1)).mean().item())
-        return new
 
 
 def methods() -> dict[str, Method]:

@@ -39,7 +39,8 @@ def analyze(run) -> None:
     sampling = Sampling(
         generate.num_inference_steps, settings.guidance, generate.batch_size, generate.height, generate.width
     )
-    choice = Choice(settings.gamma, settings.threshold, tuple(settings.gammas), tuple(settings.thresholds), lora)
+    shown = tuple(settings.gammas), tuple(settings.thresholds)
+    choice = Choice(settings.gamma, settings.threshold, *shown, lora, tuple(settings.methods))
     scorer = clip(run.params, base)
     with attention_order(generate.attention):
         embeddings = embedded(
@@ -47,7 +48,6 @@ def analyze(run) -> None:
             family,
             images,
             settings.dtype,
-            settings.guidance,
             generate.max_sequence_length,
             run.work / "embeddings",
         )

@@ -34,6 +34,7 @@ def report(run) -> None:
     arms = [load_arm(name, arm_settings(params, name), Path(score_paths[name])) for name in params.arms]
     results = compare(arms, params.report.baseline, params.report.bootstrap, params.report.seed)
     contrasts = ask(read_questions(), results, params.report.bootstrap, params.report.seed)
+    analysed = read_analysis(Path(ANALYSIS), run.dep_hash(ANALYSIS))
     write_report(
         folder,
         results,
@@ -43,7 +44,8 @@ def report(run) -> None:
         histories=loss_histories(params),
         grid_prompts=params.report.grid_prompts,
         contrasts=contrasts,
-        analysed=read_analysis(Path(ANALYSIS), run.dep_hash(ANALYSIS)),
+        analysed=analysed,
+        doses={name: analysed.dose(arm) for name, arm in params.arms.items()},
     )
     write_gains(run.fresh(GAINS), results)
     run.log_metrics(

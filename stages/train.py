@@ -51,7 +51,7 @@ def train(run, adapter) -> None:
     facts = {"gamma": adapter.gamma, "threshold": trainer.taca_config.threshold}
     facts |= {"rank": adapter.rank, "alpha": adapter.alpha}
     facts |= {"base": run.params.base.name, "base_md5": run.dep_hash(base)}
-    facts |= told(settings, trainer.guidance)
+    facts |= told(settings, trainer.guidance) | ({"keep_gamma": True} if adapter.keep_gamma else {})
     save_lora(trainer.transformer, folder, {f"taca.{key}": str(value) for key, value in facts.items()})
     write_history(folder / "history.csv", history)
     run.log_model(path, str(model_card(run.key, folder / WEIGHTS, Path(base), {})))

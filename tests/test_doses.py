@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from benchmarks import methods as cost
-from benchmarks.dose import Recorded, dose_lines, methods
+from benchmarks.dose import dose_lines, methods
 from benchmarks.timing import compare
+from lab.analysis.doses import Recorded
 from taca.methods import Bias, Keys, RandomDirection, Temperature
 
 

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from lab.report.questions import checked
 from runtime.errors import StageError
 from runtime.params import Name, Positive, Section, Seed, read_yaml
 from runtime.params.messages import closest, did_you_mean
 
 SWEEPS = Path("experiments") / "sweeps"
 OF_OPTUNA = {"objective", "parallel", "rungs"}  # what tells it which cells to draw and to drop
-Value = str | int | float | bool
+Value = str | int | float | bool | list[float]
 Overrides = dict[str, Value]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$", description="lower-case letters, digits and . _ + -")]
 
@@ -47,6 +48,11 @@ class Sweep(Section):
         cells: overrides by label.
         grid: axes that are crossed; each is a list of values of the key that it is called by, or overrides by label.
         paper: name of the paper's table to show beside it.
+        resampled: axis of the grid whose values are training seeds; `best` and `contrasts` name cells without it.
+        best: lists of cells by a name that stands for the best of them, chosen on half of the prompts and scored on the
+            other half.
+        contrasts: questions, as weights of cells or of `best` that sum to zero; without any, each cell's difference to
+            `compare_with`.
     """
 
     title: Annotated[str, Field(min_length=1, description="a title")]
@@ -60,13 +66,20 @@ class Sweep(Section):
     )
     search: Search | None = None
     paper: str | None = None
+    resampled: str | None = None
+    best: Annotated[dict[Label, list[Label]], Field(description="a mapping of names to lists of cells")] = Field(
+        default_factory=dict
+    )
+    contrasts: Annotated[dict[str, dict[Label, float]], Field(description="a mapping of questions to weights")] = Field(
+        default_factory=dict
+    )
 
 
 def read_sweep(root: Path, name: str) -> Sweep:
     """The sweep of a file.
 
     Raises:
-        StageError: there is no such sweep, or its file is faulty.
+        StageError, LabError: there is no such sweep, or its file is faulty.
     """
     known = sorted(path.stem for path in (root / SWEEPS).glob("*.yaml"))
     if name not in known:
@@ -86,7 +99,35 @@ def read_sweep(root: Path, name: str) -> Sweep:
             f"{SWEEPS / name}.yaml: `compare_with` is {sweep.compare_with!r}, but must be one of its cells: "
             f"{_first(labels)}{did_you_mean(closest(sweep.compare_with, labels))}."
         )
+    _check_questions(sweep, SWEEPS / f"{name}.yaml")
     return sweep
+
+
+def grouped(sweep: Sweep) -> dict[str, list[str]]:
+    """Labels of all cells by what they are without the axis `resampled`."""
+    seeds = {label for label, _ in _points(sweep.resampled, sweep.grid[sweep.resampled])} if sweep.resampled else set()
+    found: dict[str, list[str]] = {}
+    for label, _ in labelled(sweep):
+        found.setdefault("+".join(part for part in label.split("+") if part not in seeds), []).append(label)
+    return found
+
+
+def _check_questions(sweep: Sweep, path: Path) -> None:
+    if sweep.resampled is not None and sweep.resampled not in sweep.grid:
+        raise StageError(f"{path}: `resampled` is {sweep.resampled!r}, but must be an axis of `grid`.")
+    cells = grouped(sweep)
+    asked = {f"best.{name}": labels for name, labels in sweep.best.items()}
+    asked |= {f"contrasts.{name}": labels for name, labels in sweep.contrasts.items()}
+    for key, labels in asked.items():
+        known = cells if key.startswith("best.") else {**cells, **sweep.best}
+        unknown = next((label for label in labels if label not in known), None)
+        if unknown is not None:
+            raise StageError(
+                f"{path}: `{key}` names {unknown!r}, but must name cells: "
+                f"{_first(known)}{did_you_mean(closest(unknown, known))}."
+            )
+    for name, weights in sweep.contrasts.items():
+        checked(f"{path}: `contrasts.{name}`", weights)
 
 
 def _check_search(search: Search, path: Path) -> None:
@@ -115,7 +156,7 @@ def labelled(sweep: Sweep) -> Iterator[tuple[str, Overrides]]:
             yield "+".join(label for label, _ in choice), merged
 
 
-def _first(labels: Mapping[str, Overrides], shown: int = 8) -> str:
+def _first(labels: Mapping[str, object], shown: int = 8) -> str:
     """The first of many cells."""
     more = len(labels) - shown
     return ", ".join(list(labels)[:shown]) + (f" and {more} more" if more > 0 else "")

@@ -1,26 +1,37 @@
 """What has become of a sweep's cells; told to the log and written to its page as it changes."""
 
+import json
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from compbench.statistics import Interval
 from compbench.table import Scores
 from flows.running.workspace import cached_file
 from flows.sweeps.cells import Cell
-from flows.sweeps.definition import Sweep, labelled
+from flows.sweeps.definition import Overrides, Sweep, labelled
 from flows.sweeps.experiments import lock_of
 from lab.params import validate
 from lab.params.settings import arm_settings
 from lab.report.curves import papers_threshold
 from lab.report.provenance import manifest_path, read_manifest
 from lab.report.results import Arm, Results, compare
-from lab.report.sweep import write_sweep
+from lab.report.sweep import CELLS, write_sweep
 from runtime.errors import StageError
 from runtime.params import read_yaml
 
 FOLDER = Path("results") / "sweeps"
+
+
+class Finished(NamedTuple):
+    """What a sweep's page keeps of a cell; `experiment` is its commit."""
+
+    label: str
+    overrides: Overrides
+    arm: str
+    experiment: str
 
 
 class Progress:
@@ -47,7 +58,7 @@ class Progress:
         Raises:
             StageError: they are not in DVC's cache.
         """
-        arm, limit = _scored(self._root, cell, commit), cell.overrides.get("limit")
+        arm, limit = scored(self._root, cell, commit), cell.overrides.get("limit")
         if limit is None:
             self.done[cell.label] = arm
             self.settings[cell.label] = arm_settings(validate(cell.params), cell.arm)
@@ -101,14 +112,32 @@ class Progress:
         return [label for label in dict.fromkeys([*order, *self.done]) if label in self.done]
 
 
-def score_files(root: Path, cell: Cell, commit: str) -> dict[str, str]:
+def finished_cells(folder: Path) -> dict[str, Finished]:
+    """By label, the cells of which a sweep's page in `folder` has scores.
+
+    Raises:
+        StageError: there is no such page.
+    """
+    path = folder / CELLS
+    if not path.exists():
+        raise StageError(f"There is no {path}: run `make sweep SWEEP={folder.name}` first.")
+    listed = json.loads(path.read_text(encoding="utf-8"))
+    return {cell["label"]: Finished(**{key: cell[key] for key in Finished._fields}) for cell in listed}
+
+
+def score_files(root: Path, cell: Cell | Finished, commit: str) -> dict[str, str]:
     """Paths and hashes of a finished cell's scores and of their manifest."""
     outs = {out["path"]: out["md5"] for out in lock_of(root, commit)["stages"][f"score@{cell.arm}"]["outs"]}
     path = f"results/scores/{cell.arm}.parquet"
     return {path: outs[path] for path in (path, str(manifest_path(Path(path))))}
 
 
-def _scored(root: Path, cell: Cell, commit: str) -> Arm:
+def scored(root: Path, cell: Cell | Finished, commit: str) -> Arm:
+    """A finished cell's scores, as DVC's cache has them.
+
+    Raises:
+        StageError: it has not.
+    """
     md5, manifest_md5 = score_files(root, cell, commit).values()
     scores, manifest = cached_file(root, md5), cached_file(root, manifest_md5)
     if not (scores.exists() and manifest.exists()):

@@ -31,9 +31,12 @@ def first_of_each(planned: Images, count: int) -> list[PlannedImage]:
 
 
 def embedded(
-    base: Path, family: Family, images: Images, dtype: str, guidance: float, max_sequence_length: int, folder: Path
+    base: Path, family: Family, images: Images, dtype: str, max_sequence_length: int, folder: Path
 ) -> PromptEmbeddings:
-    """Embeddings of the images' prompts, by text encoders that are gone afterwards; they lie in `folder` meanwhile."""
+    """Embeddings of the images' prompts, and of the empty one where the base guides by it.
+
+    They are made by text encoders that are gone afterwards, and lie in `folder` meanwhile.
+    """
     prompts = list(dict.fromkeys(image.prompt for image in images))
     return embed_by_base(
         base,
@@ -41,7 +44,7 @@ def embedded(
         family,
         prompts,
         set(prompts),
-        guided=guidance > 1,
+        guided=True,
         max_sequence_length=max_sequence_length,
         batch_size=len(prompts),
         folder=folder,

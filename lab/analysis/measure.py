@@ -11,12 +11,14 @@ from PIL import Image
 from compbench.scorers.clip import ClipScorer
 from compbench.scorers.interface import Prompt
 from lab.analysis.attention import Observed
+from lab.analysis.doses import Dose, doses
 from lab.analysis.drawing import Images, Studio
 from lab.generation.load import free_memory
 from taca.hooks import TacaConfig, by_method, taca
 from taca.steps import active_steps
 
 SHOWN = 2  # prompts of which images are shown
+DOSED = 4  # prompts by which methods are measured
 BASELINE, TACA, ADAPTER = "baseline", "training-free", "with LoRA"
 
 
@@ -28,6 +30,7 @@ class Choice:
         gamma, threshold: of TACA in the figures that compare it with the baseline.
         gammas, thresholds: of the images that are shown; attention is measured under the same gammas.
         lora: the folder of the adapter that is used with `gamma` and `threshold`; None: no such arm.
+        methods: what is measured in the way of logits and attention, as `doses` takes it.
     """
 
     gamma: float
@@ -35,6 +38,7 @@ class Choice:
     gammas: tuple[float, ...]
     thresholds: tuple[float, ...]
     lora: Path | None
+    methods: tuple[object, ...] = ()
 
 
 @dataclass
@@ -51,6 +55,7 @@ class Analysis:
         similarities: by arm, CLIP similarity of prediction and prompt, [step][image].
         predictions: by (gamma, threshold) what is predicted for the shown images, [step][image]; of other thresholds
             than the choice's in the last step alone.
+        doses: what each of the choice's methods does.
     """
 
     images: Images
@@ -60,6 +65,7 @@ class Analysis:
     grid: tuple[int, int] = (0, 0)
     similarities: dict[str, list[list[float]]] = field(default_factory=dict)
     predictions: dict[tuple[float, float], list[list[Image.Image]]] = field(default_factory=dict)
+    doses: list[Dose] = field(default_factory=list)
 
 
 def measure(studio: Studio, images: Images, choice: Choice, clip: ClipScorer) -> Analysis:
@@ -71,23 +77,28 @@ def measure(studio: Studio, images: Images, choice: Choice, clip: ClipScorer) ->
     with studio.stock() as pipe:
         analysis = Analysis(images, {each: _acting(studio, pipe, each) for each in _thresholds(choice)})
         for arm, others, gamma in ((BASELINE, choice.gammas, 1.0), (TACA, (), choice.gamma)):
-            _observe(studio, pipe, analysis, clip, arm, others, gamma, range(analysis.acting[choice.threshold]))
+            seen = _observe(studio, pipe, analysis, clip, arm, others, gamma, range(analysis.acting[choice.threshold]))
+            analysis.predictions[gamma, choice.threshold] = seen
         height, width = studio.size(pipe)
         side = (height * width / analysis.maps[BASELINE].shape[-1]) ** 0.5
         analysis.grid = round(height / side), round(width / side)
-        for gamma, threshold in [(1.0, choice.threshold), *product(choice.gammas, _thresholds(choice))]:
+        for gamma, threshold in product(choice.gammas, _thresholds(choice)):
+            if (gamma, threshold) in analysis.predictions:
+                continue  # seen already, where attention was measured
             with taca(pipe, TacaConfig(gamma=gamma, threshold=threshold)):
                 steps = studio.predictions(pipe, images[:SHOWN])
             # Of other thresholds the end alone is shown.
             wanted = steps if threshold == choice.threshold else steps[-1:]
             analysis.predictions[gamma, threshold] = [studio.seen(pipe, step) for step in wanted]
+        analysis.doses = doses(studio, pipe, images[:DOSED], choice.methods)
     del pipe
     free_memory()
     if choice.lora is not None:
         with studio.with_adapter(choice.lora, choice.gamma, choice.threshold) as pipe:
-            found = [
-                _similar(studio, pipe, clip, batch, studio.predictions(pipe, batch)) for batch in studio.batches(images)
-            ]
+            found = []
+            for batch in studio.batches(images):
+                seen = [studio.seen(pipe, step) for step in studio.predictions(pipe, batch)]
+                found.append(_similar(clip, batch, seen))
             analysis.similarities[ADAPTER] = _joined(found)
     return analysis
 
@@ -110,14 +121,21 @@ def _observe(
     others: Sequence[float],
     gamma: float,
     acting: range,
-) -> None:
-    """Draws the images by gamma in some steps, with attention measured in all."""
-    maps, similar, weighted = [], [], {}
+) -> list[list[Image.Image]]:
+    """Draws the images by gamma in some steps, with attention measured in all.
+
+    Returns:
+        What is predicted for the shown images, [step][image].
+    """
+    maps, similar, shown, weighted = [], [], [], {}
     for batch in studio.batches(analysis.images):
         watching = Observed(len(batch), others, gamma, acting)
         with by_method(pipe, watching, threshold=0.0):
             latents = studio.predictions(pipe, batch)
-        similar.append(_similar(studio, pipe, clip, batch, latents))
+        seen = [studio.seen(pipe, step) for step in latents]
+        similar.append(_similar(clip, batch, seen))
+        left = max(0, SHOWN - sum(len(one[0]) for one in shown))
+        shown.append([images[:left] for images in seen])
         maps.append(torch.stack(list(watching.maps.values())))
         for place, values in watching.magnitudes.items():
             share = torch.tensor(values) * len(batch) / len(analysis.images)
@@ -125,11 +143,12 @@ def _observe(
     analysis.maps[arm], analysis.similarities[arm] = torch.cat(maps, dim=1), _joined(similar)
     if arm == BASELINE:
         analysis.magnitudes = {place: values.tolist() for place, values in weighted.items()}
+    return _joined(shown)
 
 
-def _similar(studio: Studio, pipe, clip: ClipScorer, batch: Images, latents: list[torch.Tensor]) -> list[list[float]]:
+def _similar(clip: ClipScorer, batch: Images, seen: list[list[Image.Image]]) -> list[list[float]]:
     prompts = [Prompt(image.prompt_index, image.prompt, image.category) for image in batch]
-    return [clip.score(studio.seen(pipe, step), prompts) for step in latents]
+    return [clip.score(images, prompts) for images in seen]
 
 
 def _joined(batches: list[list[list]]) -> list[list]:

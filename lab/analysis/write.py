@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lab.analysis.acting import KEYS, acting
+from lab.analysis.doses import Dose
 from lab.analysis.figures import (
     FIRST_STEPS,
     attention_figure,
@@ -18,13 +20,16 @@ from lab.analysis.measure import BASELINE, SHOWN, Analysis, Choice
 from lab.analysis.pictures import Row, write_rows
 
 FIGURES = "figures.json"
+DOSES, DOSE = "doses.csv", ("steps", "change", "mass", "scale")  # columns of `Dose`
 MOST_STEPS = 30  # that have a column of their own
 LARGE, SMALL = 128, 56  # pixels of an image's side
 TEXT = 200  # pixels for the labels
 
 
 def write_analysis(folder: Path, analysis: Analysis, choice: Choice) -> None:
-    """Writes the figures, `attention.csv`, `similarity.csv`, and `figures.json`: each figure's file, title and note."""
+    """Writes the figures, `attention.csv`, `similarity.csv`, `doses.csv`, and `figures.json`: each figure's file, title
+    and note.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     prompts = [image.prompt for image in analysis.images[:SHOWN]]
     _images(analysis, choice, prompts, folder / "gamma.png")
@@ -33,6 +38,8 @@ def write_analysis(folder: Path, analysis: Analysis, choice: Choice) -> None:
     difference_figure(analysis, prompts, folder / "difference.svg")
     similarity_figure(analysis, choice.threshold, folder / "similarity.svg")
     _table(folder / "attention.csv", ("step", "layer", "attention", "magnitude"), _magnitudes(analysis, choice))
+    rows = zip(map(acting, choice.methods), analysis.doses, strict=True)
+    _table(folder / DOSES, (*KEYS, *DOSE), ((*method.values(), *_dose(dose)) for method, dose in rows))
     columns = ("step", "arm", "similarity", "difference", "low", "high")
     _table(folder / "similarity.csv", columns, _similarities(analysis))
     (folder / FIGURES).write_text(json.dumps(_told(analysis, choice), indent=2) + "\n", encoding="utf-8")
@@ -93,6 +100,11 @@ def _similarities(analysis: Analysis) -> Iterator[tuple]:
             differences = [tuple(f"{value:.5f}" for value in row) for row in similarity_differences(analysis, arm)]
         for step, (of_step, difference) in enumerate(zip(found, differences, strict=True)):
             yield step + 1, arm, f"{np.mean(of_step):.5f}", *difference
+
+
+def _dose(dose: Dose) -> Iterator[str]:
+    values = (getattr(dose, name) for name in DOSE)
+    return ("" if value is None else f"{value:.6g}" for value in values)
 
 
 def _table(path: Path, columns: tuple[str, ...], rows: Iterator[tuple]) -> None:

@@ -8,6 +8,7 @@ from lab.params.sampling import sample_faults
 from lab.params.sections import (
     DRAWING,
     WITHOUT_GAMMA,
+    Acting,
     Adapter,
     Arm,
     Caption,
@@ -37,6 +38,11 @@ def cross_faults(params: Params) -> list[str]:
         *_base_faults(params),
         *(fault for name, adapter in params.adapters.items() for fault in _adapter_faults(name, adapter, params)),
         *(fault for name, arm in params.arms.items() for fault in _arm_faults(name, arm)),
+        *(
+            fault
+            for place, acting in enumerate(params.analyze.methods)
+            for fault in _method_faults(f"analyze.methods.{place}", acting)
+        ),
         *(fault for name, file in params.published_adapters.items() for fault in _published_faults(name, file, params)),
         *_folder_faults(params.prompts),
         *sample_faults(params.sample),
@@ -91,6 +97,9 @@ def _adapter_faults(name: str, adapter: Adapter, params: Params) -> Iterator[str
     key = f"adapters.{name}"
     if adapter.rank > 0 and adapter.alpha is None:
         yield f"`{key}.alpha` is missing; it must be a finite number above 0, since `{key}.rank` is {adapter.rank}."
+    if adapter.keep_gamma and (adapter.rank == 0 or adapter.gamma == 1):
+        why = f"`{key}.gamma` is 1" if adapter.rank else "nothing is trained"
+        yield f"`{key}.keep_gamma` is true, but {why}: leave it out."
     # A published base's widths are known only once it is there; the stages check those.
     if params.base.source == "world" and adapter.rank > params.base.width:
         width = params.base.width
@@ -98,23 +107,8 @@ def _adapter_faults(name: str, adapter: Adapter, params: Params) -> Iterator[str
 
 
 def _arm_faults(name: str, arm: Arm) -> Iterator[str]:
-    """A method's own numbers: missing, or said where nothing would go by them."""
     key = f"arms.{name}"
-    draws = arm.method in DRAWING
-    if draws and arm.method_seed is None:
-        yield f"`{key}.method_seed` is missing; it must be a seed, since `{key}.method` is {arm.method}."
-    if not draws and arm.method_seed is not None:
-        yield (
-            f"`{key}.method_seed` is {arm.method_seed}, but `{key}.method` is {arm.method}, which draws nothing: leave "
-            "it out."
-        )
-    if (arm.method == "log-count-bias") != (arm.share is not None):
-        needed = "must be given with" if arm.share is None else "is for"
-        yield f"`{key}.share` {needed} the method log-count-bias alone, and `{key}.method` is {arm.method}."
-    if arm.method in WITHOUT_GAMMA and arm.gamma != 1:
-        yield f"`{key}.gamma` is {arm.gamma}, but must be 1.0, since `{key}.method` is {arm.method}, which has its own."
-    if arm.blocks is not None and arm.method != "text-states":
-        yield f"`{key}.blocks` is for the method text-states alone, and `{key}.method` is {arm.method}: leave it out."
+    yield from _method_faults(key, arm)
     yield from _guider_faults(key, arm)
     window = arm.guidance_window
     if window is not None and window[0] >= window[1]:
@@ -124,13 +118,32 @@ def _arm_faults(name: str, arm: Arm) -> Iterator[str]:
             f"`{key}.guidance` is 1, which guides nothing, but `{key}.guidance_window` is {window}: give a scale above "
             "1, or leave the window out."
         )
-    if arm.until is not None and arm.until <= arm.threshold:
-        yield f"`{key}.until` is {arm.until}, but must lie above `{key}.threshold`, {arm.threshold}."
     if arm.until is not None and arm.threshold_tokens is not None:
         yield (
             f"`{key}.until` is {arm.until}, but cannot be combined with `{key}.threshold_tokens`: write both noise "
             "levels as they are meant."
         )
+
+
+def _method_faults(key: str, acting: Acting) -> Iterator[str]:
+    """A method's own numbers: missing, or said where nothing would go by them."""
+    draws, method = acting.method in DRAWING, acting.method
+    if draws and acting.method_seed is None:
+        yield f"`{key}.method_seed` is missing; it must be a seed, since `{key}.method` is {method}."
+    if not draws and acting.method_seed is not None:
+        yield (
+            f"`{key}.method_seed` is {acting.method_seed}, but `{key}.method` is {method}, which draws nothing: leave "
+            "it out."
+        )
+    if (method == "log-count-bias") != (acting.share is not None):
+        needed = "must be given with" if acting.share is None else "is for"
+        yield f"`{key}.share` {needed} the method log-count-bias alone, and `{key}.method` is {method}."
+    if method in WITHOUT_GAMMA and acting.gamma != 1:
+        yield f"`{key}.gamma` is {acting.gamma}, but must be 1.0, since `{key}.method` is {method}, which has its own."
+    if acting.blocks is not None and method != "text-states":
+        yield f"`{key}.blocks` is for the method text-states alone, and `{key}.method` is {method}: leave it out."
+    if acting.until is not None and acting.until <= acting.threshold:
+        yield f"`{key}.until` is {acting.until}, but must lie above `{key}.threshold`, {acting.threshold}."
 
 
 def _guider_faults(key: str, arm: Arm) -> Iterator[str]:

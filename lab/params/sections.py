@@ -313,6 +313,8 @@ class Adapter(Section):
     gamma: Gamma = 1.0
     threshold: Threshold = 970.0
     threshold_tokens: ChosenAt = None
+    # Whether the velocity that is aimed at moves by what gamma does to the frozen base (docs/training.md).
+    keep_gamma: Flag = False
 
 
 class PublishedAdapter(Section):
@@ -349,24 +351,31 @@ class Generate(Section):
     workers: Positive
 
 
-class Arm(Section):
-    """One way of generating."""
+class Acting(Section):
+    """What happens to the text that image queries read, and when."""
 
     gamma: Gamma
     threshold: Threshold
-    guidance: Guidance
-    adapter: Name
-    adapter_scope: one_of("early", "all")
-    threshold_tokens: ChosenAt = None
-    # The first images of each prompt alone; null: all of `generate.images_per_prompt`.
-    images_per_prompt: Annotated[int | None, Field(ge=1, description="an integer of at least 1, or null")] = None
-    # What happens to the text that image queries read, by `gamma` (docs/library.md); temperature is TACA.
+    # By `gamma` (docs/library.md); temperature is TACA.
     method: one_of(*METHODS) = "temperature"
     method_seed: Annotated[int | None, Field(ge=0, description="a seed of the methods that draw, or null")] = None
     share: Annotated[float | None, Field(gt=0, allow_inf_nan=False, description="a number above 0, or null")] = None
     until: Annotated[
         float | None, Field(gt=0, le=1000, description="a noise level up to 1000, from which on nothing acts, or null")
     ] = None
+    # Where text-states multiplies them, by `gamma`, counted from 0.
+    blocks: Annotated[list[Count] | None, Field(min_length=1, description="a list of blocks, or null for all")] = None
+
+
+class Arm(Acting):
+    """One way of generating."""
+
+    guidance: Guidance
+    adapter: Name
+    adapter_scope: one_of("early", "all")
+    threshold_tokens: ChosenAt = None
+    # The first images of each prompt alone; null: all of `generate.images_per_prompt`.
+    images_per_prompt: Annotated[int | None, Field(ge=1, description="an integer of at least 1, or null")] = None
     # Stable Diffusion 3 alone: the scale holds from the first noise level on and below the second.
     guidance_window: Annotated[
         list[Threshold] | None,
@@ -378,8 +387,6 @@ class Arm(Section):
     guider: Annotated[
         Literal["cfg-zero-star", "apg"] | None, Field(description="cfg-zero-star, apg, or null for plain guidance")
     ] = None
-    # Where text-states multiplies them, by `gamma`, counted from 0.
-    blocks: Annotated[list[Count] | None, Field(min_length=1, description="a list of blocks, or null for all")] = None
 
 
 class Score(Section):
@@ -405,6 +412,7 @@ class Analyze(Section):
     threshold: Threshold
     gammas: Annotated[list[Gamma], Field(min_length=1, description="a list of at least one gamma")]
     thresholds: Annotated[list[Threshold], Field(min_length=1, description="a list of at least one threshold")]
+    methods: Annotated[list[Acting], Field(description="a list of methods, as arms have them")]
     guidance: Guidance
     adapter: Name
     dtype: Dtype

@@ -46,6 +46,8 @@ def adapter_settings(params: Params, name: str) -> dict[str, object]:
     if adapter is None:
         return known
     trained = {"adapter_gamma": adapter.gamma} if adapter.rank else {}
+    if adapter.keep_gamma:
+        trained["keep_gamma"] = True
     return {**known, **trained, "rank": adapter.rank}
 
 

@@ -26,7 +26,8 @@ SHORT = {
 def varied(params: Mapping, like: str, overrides: Mapping[str, object], name: str) -> tuple[dict, str]:
     """The document of the variation, and what its arm is called: `cell`, or as one that says the same already.
 
-    It has that arm alone, as the report's baseline too: a pipeline with these parameters has no stage of others.
+    It has that arm alone, as the report's baseline too: a pipeline with these parameters has no stage of others. Of
+    adapters it has the arm's and that of `analyze`.
 
     Args:
         params: the document of params.yaml.
@@ -61,7 +62,9 @@ def varied(params: Mapping, like: str, overrides: Mapping[str, object], name: st
     validate(params, name)
     used = arms[OWN]["adapter"] = _adopted(adapters, Adapter)
     arm = _adopted(arms, Arm)
-    alone = {"adapters": {used: adapters[used]}, "arms": {arm: arms[arm]}}
+    # The figures of attention, which every report has, are drawn with an adapter that may be another one.
+    kept = {used, params["analyze"]["adapter"]}
+    alone = {"adapters": {name: adapters[name] for name in adapters if name in kept}, "arms": {arm: arms[arm]}}
     return {**params, **alone, "report": {**params["report"], "baseline": arm}}, arm
 
 

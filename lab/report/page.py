@@ -28,6 +28,7 @@ def render_page(
     score_paths: Mapping[str, str],
     contrasts: Contrasts,
     analysed: Analysed,
+    doses: Mapping[str, Mapping[str, str] | None],
 ) -> str:
     """The page's HTML.
 
@@ -38,6 +39,7 @@ def render_page(
         figures: image files by the name that the template gives them: means, differences, grid and, if any adapter was
             trained, loss.
         score_paths: each arm's score file as the repository names it.
+        doses: by arm, what its method does to logits; None of one that was not measured.
     """
     return template("page.html.j2").render(
         results=results,
@@ -50,6 +52,7 @@ def render_page(
         score_paths=score_paths,
         contrasts=contrasts,
         analysed=analysed,
+        doses=doses,
         data_address=data_address,
         contrasts_note=NOTE,
         cells=[(category, SCORE_METRICS[category]) for category in results.categories],

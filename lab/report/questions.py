@@ -38,7 +38,7 @@ def read_questions(path: Path = CONTRASTS) -> list[Question]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         primary, contrasts = found["primary"], found["contrasts"]
-        weighed = {name: _weights(path, name, weights) for name, weights in contrasts.items()}
+        weighed = {name: checked(f"The contrast {name!r} of {path}", weights) for name, weights in contrasts.items()}
     except (OSError, yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError):
         raise LabError(f"{path} must have `primary`, a name, and `contrasts`, arms with weights by name.") from None
     if primary not in weighed:
@@ -47,11 +47,13 @@ def read_questions(path: Path = CONTRASTS) -> list[Question]:
     return sorted(questions, key=lambda question: not question.primary)
 
 
-def _weights(path: Path, name: str, weights: Mapping[str, float]) -> dict[str, float]:
+def checked(what: str, weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights of a contrast; `what` begins the message.
+
+    Raises:
+        LabError: they do not sum to zero.
+    """
     numbers = {arm: float(weight) for arm, weight in weights.items()}
     if len(numbers) < 2 or abs(sum(numbers.values())) > 1e-9 or not all(numbers.values()):
-        raise LabError(
-            f"The contrast {name!r} of {path} weighs {dict(weights)}, but weights must sum to zero, none of them 0: "
-            "correct them."
-        )
+        raise LabError(f"{what} weighs {dict(weights)}, but weights must sum to zero, none of them 0: correct them.")
     return numbers

@@ -10,6 +10,8 @@ from lab.report.paper import paper_table
 from lab.report.results import Results
 from lab.report.write import write_results
 
+CELLS = "cells.json"  # facts of a sweep's finished cells, beside its page
+
 
 def write_sweep(
     folder: Path,
@@ -35,7 +37,7 @@ def write_sweep(
         marked: as in `write_curves`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cells.json").write_text(json.dumps(list(cells.values()), indent=2) + "\n", encoding="utf-8")
+    (folder / CELLS).write_text(json.dumps(list(cells.values()), indent=2) + "\n", encoding="utf-8")
     table = paper_table(paper) if paper else None
     figures = write_results(folder, results, table, csv="cells.csv", markdown="table.md") if results else {}
     if results:

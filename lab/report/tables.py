@@ -44,12 +44,12 @@ def results_markdown(results: Results, paper: PaperTable | None) -> str:
         [
             "Means over prompts with 95 % intervals. `make run HASH=…` finds the run behind a row.\n",
             f"{scored_by(results.manifest)}\n",
-            _markdown(["Arm", *names, "Scores"], means),
+            markdown_table(["Arm", *names, "Scores"], means),
             f"Difference to {results.baseline.name} on the same prompts, with 95 % intervals; bold where the interval "
             "excludes 0.\n",
-            _markdown(["Arm", *names, "Scores"], differences),
+            markdown_table(["Arm", *names, "Scores"], differences),
             *_effects(results, results.manifest),
-            *(_published("Model", paper) if paper else []),
+            *(published_lines("Model", paper) if paper else []),
         ]
     )
 
@@ -70,7 +70,7 @@ def contrasts_markdown(contrasts: Contrasts) -> str:
         for answer in contrasts.answers
     ]
     missing = [f"Not asked, since an arm was not drawn: {contrasts.not_asked}.\n"] if contrasts.unasked else []
-    return "\n".join([f"{NOTE}\n", _markdown(head, rows), *missing])
+    return "\n".join([f"{NOTE}\n", markdown_table(head, rows), *missing])
 
 
 def quality_markdown(results: Results, paper: PaperTable) -> str:
@@ -83,8 +83,8 @@ def quality_markdown(results: Results, paper: PaperTable) -> str:
             "Image quality: means over all prompts with 95 % intervals, and under them the difference to "
             f"{results.baseline.name} on the same prompts; bold where the interval excludes 0.\n",
             f"{scored_by(results.manifest)}\n",
-            _markdown(["Metric", *(arm.name for arm in results.arms)], [*rows, _hashes(results)]),
-            *_published("Metric", paper),
+            markdown_table(["Metric", *(arm.name for arm in results.arms)], [*rows, _hashes(results)]),
+            *published_lines("Metric", paper),
         ]
     )
 
@@ -121,11 +121,12 @@ def _effects(results: Results, manifest: Manifest) -> list[str]:
     ]
 
 
-def _published(first: str, paper: PaperTable) -> list[str]:
+def published_lines(first: str, paper: PaperTable) -> list[str]:
+    """A table of the paper with its source."""
     rows = [[label, *(f"{value:.4f}" for value in values)] for label, values in paper.rows.items()]
     return [
         f"The paper's own numbers, on other models and prompts ({paper.source}).\n",
-        _markdown([first, *(CATEGORY_NAMES.get(column, column) for column in paper.columns)], rows),
+        markdown_table([first, *(CATEGORY_NAMES.get(column, column) for column in paper.columns)], rows),
     ]
 
 
@@ -161,6 +162,7 @@ def _difference_cell(result: Result) -> str:
     return f"**{text}**" if result.difference.excludes_zero else text
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
+def markdown_table(head: list[str], rows: list[list[str]]) -> str:
+    """The rows under their heads, with a line for each."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -24,6 +24,7 @@ def write_report(
     grid_prompts: int,
     contrasts: Contrasts,
     analysed: Analysed,
+    doses: Mapping[str, Mapping[str, str] | None],
 ) -> None:
     """Writes index.html, table1.csv, table1.md, contrasts.md, grid.png and the figures as SVG into `folder`, and
     table2.md if image quality was scored.
@@ -32,6 +33,7 @@ def write_report(
         protocol: what a reader needs to repeat the run, by label.
         thumbnails: the folder of each arm's, by the arm's name.
         score_paths: by the arm's name.
+        doses: as in `render_page`.
         histories: loss history (columns step, loss, held_out_loss) by the adapter's name; only of trained adapters.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +47,7 @@ def write_report(
     if histories:
         figures["loss"] = folder / "loss.svg"
         loss_figure(histories, figures["loss"])
-    page = render_page(results, paper, paper_quality, protocol, figures, score_paths, contrasts, analysed)
+    page = render_page(results, paper, paper_quality, protocol, figures, score_paths, contrasts, analysed, doses)
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 

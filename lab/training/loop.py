@@ -14,7 +14,7 @@ from lab.errors import LabError
 from lab.models.family import family_of
 from lab.training.batches import Batches, Tensors
 from lab.training.lora import keep_inputs
-from lab.training.loss import sample_timesteps, velocity_loss
+from lab.training.loss import predicted_velocity, sample_timesteps, velocity_loss
 from lab.training.pace import Pace
 from lab.training.preview import Previews
 from taca.hooks import TacaConfig, apply_taca, remove_taca, taca
@@ -54,6 +54,11 @@ class TrainConfig:
 class Trainer:
     """AdamW on an adapter's parameters under `taca_config`, on the device where the transformer is.
 
+    Args:
+        keep_gamma: the velocity that is aimed at moves by what gamma does to the base without the adapter. What the
+            adapter can win by undoing gamma is then nothing: at its start it has the loss that it would have without
+            gamma.
+
     Raises:
         LabError: samples encoded for another base, or a guidance scale for one that embeds none.
     """
@@ -66,7 +71,9 @@ class Trainer:
         config: TrainConfig,
         taca_config: TacaConfig,
         work: Path,
+        keep_gamma: bool = False,
     ):
+        self.keep_gamma = keep_gamma
         self.transformer, self.parameters, self.batches = transformer, parameters, batches
         self.config, self.taca_config = config, taca_config
         self.family = family_of(transformer)
@@ -171,7 +178,23 @@ class Trainer:
         batch = {key: value.to(self.device, dtype, non_blocking=True) for key, value in batch.items()}
         noise, timestep = batch.pop("noise"), batch.pop("timestep")
         with torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext():
-            return velocity_loss(self.transformer, self.family, batch, noise, timestep, self.guidance)
+            moved = self._moved_by_gamma(batch, noise, timestep) if self.keep_gamma else 0.0
+            return velocity_loss(self.transformer, self.family, batch, noise, timestep, self.guidance, moved)
+
+    @torch.no_grad()
+    def _moved_by_gamma(self, batch: Tensors, noise: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """What gamma does to the frozen base's velocity."""
+        given = self.transformer, self.family, batch, noise, timestep, self.guidance
+        self.transformer.disable_adapters()
+        try:
+            under = predicted_velocity(*given)
+            remove_taca(self.transformer)
+            try:
+                return under - predicted_velocity(*given)
+            finally:
+                apply_taca(self.transformer, self._in_passes)
+        finally:
+            self.transformer.enable_adapters()
 
     @torch.no_grad()
     def held_out_loss(self) -> float:

@@ -35,6 +35,21 @@ def schedule_shift(scheduler: Mapping, patch: int) -> Callable[[int, int], float
     return lambda height, width: shift_of(scheduler, (height // patch) * (width // patch))
 
 
+def predicted_velocity(
+    transformer: torch.nn.Module,
+    family: Family,
+    batch: Mapping[str, torch.Tensor],
+    noise: torch.Tensor,
+    timestep: torch.Tensor,
+    guidance: float | None = None,
+) -> torch.Tensor:
+    """The velocity (B, C, H, W) that the transformer predicts, in float32. Takes what `velocity_loss` does."""
+    sigma = (timestep / 1000).reshape(-1, 1, 1, 1)
+    noisy = torch.lerp(batch["latents"], noise, sigma)
+    output = transformer(**family.arguments(noisy, timestep, batch, guidance), return_dict=False)[0]
+    return family.velocity(output, *noisy.shape[-2:]).float()
+
+
 def velocity_loss(
     transformer: torch.nn.Module,
     family: Family,
@@ -42,6 +57,7 @@ def velocity_loss(
     noise: torch.Tensor,
     timestep: torch.Tensor,
     guidance: float | None = None,
+    moved: torch.Tensor | float = 0.0,
 ) -> torch.Tensor:
     """Mean squared error of the predicted velocity (Eq. 13), a scalar.
 
@@ -50,9 +66,7 @@ def velocity_loss(
         noise: (B, C, H, W).
         timestep: (B,) on the 0..1000 scale; x_t = (1 - t/1000) x_0 + t/1000 noise, whose velocity is noise - x_0.
         guidance: what the transformer embeds as guidance, if it does.
+        moved: what is added to the velocity that is aimed at, (B, C, H, W).
     """
-    sigma = (timestep / 1000).reshape(-1, 1, 1, 1)
-    noisy = torch.lerp(batch["latents"], noise, sigma)
-    output = transformer(**family.arguments(noisy, timestep, batch, guidance), return_dict=False)[0]
-    velocity = family.velocity(output, *noisy.shape[-2:])
-    return (velocity.float() - (noise - batch["latents"])).square().mean()
+    velocity = predicted_velocity(transformer, family, batch, noise, timestep, guidance)
+    return (velocity - (noise - batch["latents"] + moved)).square().mean()

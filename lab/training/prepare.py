@@ -30,7 +30,8 @@ def prepare(
 
     Args:
         scheduler: the base's configuration of it.
-        adapter: rank, alpha, gamma, threshold and what it was chosen at, as an entry of section `adapters` has them.
+        adapter: rank, alpha, gamma, threshold and what it was chosen at, whether gamma is kept, as an entry of section
+            `adapters` has them.
         settings: as section `train` has them.
         empty_caption: as in `Batches`.
 
@@ -49,7 +50,7 @@ def prepare(
     batches = Batches(buckets, settings.held_out, settings.caption_dropout, empty_caption)
     threshold = threshold_at(adapter.threshold, adapter.threshold_tokens, scheduler, _tokens(transformer, buckets))
     taca_config = TacaConfig(gamma=adapter.gamma, threshold=threshold)
-    return Trainer(transformer, parameters, batches, config, taca_config, work)
+    return Trainer(transformer, parameters, batches, config, taca_config, work, adapter.keep_gamma)
 
 
 def _tokens(transformer: nn.Module, buckets: Sequence[Bucket]) -> int:

@@ -18,6 +18,8 @@ from local_servers import prefect_server
 from mlflow.tracking import MlflowClient
 from sweep_toy import log, sweep
 
+from flows.results.made import Made, history
+from flows.sweeps.progress import finished_cells
 from tests.conftest import STORE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -73,6 +75,14 @@ def test_cells_run_once_and_share_what_they_have_in_common(toy):
     assert runs["sweep gamma"].data.metrics["gamma-1.2/color"] > runs["sweep gamma"].data.metrics["baseline/color"]
     (cell,) = [run for name, run in runs.items() if re.fullmatch(r"gamma-1\.4-\w{8}", name)]
     assert cell.data.tags["mlflow.parentRunId"] == runs["sweep gamma"].info.run_id
+    # What a page for docs/results goes by.
+    made = Made(toy.root, finished_cells(toy.root / "results" / "sweeps" / "gamma"))
+    images = made.images("gamma-1.4")
+    assert [prompt for _, prompt in images] == [1000 * place + number for place in (0, 1) for number in range(20)]
+    assert all(0 < float(path.read_text()) < 2 for path, _ in images)
+    told = history(toy.root, "gamma")
+    assert (told["commit"], told["run"]) == (sweep_toy.git(toy, "rev-parse", "HEAD"), runs["sweep gamma"].info.run_id)
+    assert 0 < told["hours"] < 1
     assert cell.data.params["gamma"] == "1.4"
     below = [run for run in toy.runs() if run.data.tags.get("mlflow.parentRunId") == cell.info.run_id]
     assert below

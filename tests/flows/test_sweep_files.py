@@ -5,6 +5,8 @@ import pytest
 from flows.sweeps.definition import SWEEPS, Search, Sweep, labelled, read_sweep
 from flows.sweeps.progress import Progress
 from flows.sweeps.search import check_rungs, search
+from lab.errors import LabError
+from lab.params import validate
 from lab.params.variation import varied
 from lab.report.paper import paper_table
 from runtime.errors import StageError
@@ -16,13 +18,19 @@ CELLS = {
     "table4": "baseline lora-only gamma-1.1 gamma-1.2 gamma-1.3",
     "table5": "baseline gamma-1.15 gamma-1.20 gamma-1.25 threshold-970 threshold-941.75 threshold-900 "
     "threshold-669 threshold-0",
-    "guidance": " ".join(
-        f"guidance-{scale}+{method}" for scale in (1, 1.5, 2, 3) for method in ("none", "taca", "random")
-    ),
+    "guidance": "matched-taca early-2 middle-2 zero-star-2 apg-2 random-1 random-3 "
+    + " ".join(f"guidance-{scale}+{method}" for scale in (1, 1.5, 2, 3) for method in ("none", "taca")),
     "table7": " ".join(f"guidance-{scale}+without guidance-{scale}+with" for scale in (3, 5, 10)),
     "2x2": "gamma-off+lora-off gamma-off+lora-on gamma-on+lora-off gamma-on+lora-on",
     "controls": "baseline taca mass-only sharpening-only gamma-inverse random-image-keys random-direction "
-    "log-count-bias later",
+    "log-count-bias later ratio-rule mass-rule text-states-2",
+    "undo": "none+gamma-off none+gamma-on "
+    + " ".join(
+        f"s{seed}+{recipe}+gamma-{gamma}"
+        for seed in (3, 4, 5)
+        for recipe in ("plain", "taca", "kept")
+        for gamma in ("off", "on")
+    ),
     "rank": "baseline rank-4 rank-16 rank-64",
     "search": "baseline",
 }
@@ -62,6 +70,31 @@ def test_what_overrides_mean(params, overrides, arm, adapter):
     assert made["arms"][name] | {"adapter": ""} == params["arms"]["taca-r16"] | arm | {"adapter": ""}
     assert made["adapters"][made["arms"][name]["adapter"]] == params["adapters"]["taca-r16"] | adapter
     assert list(made["arms"]) == [name] == [made["report"]["baseline"]]
+
+
+def test_a_cell_keeps_the_adapter_that_the_analysis_draws_with(params):
+    """Its params.yaml would be refused without, and its report has no figures then."""
+    made, _ = varied(params, "taca-free", {"gamma": 1.1}, "cell")
+    assert made["analyze"]["adapter"] in made["adapters"]
+    assert len(made["adapters"]) == 2
+    validate(made)
+
+
+FAULTS = [
+    ("resampled: seed", "`resampled` is 'seed', but must be an axis of `grid`"),
+    ("best: {most: [on]}", "`best.most` names 'on', but must name cells: off, one"),
+    ("contrasts: {effect: {one: 1, of: -1}}", "`contrasts.effect` names 'of', .* did you mean `off`"),
+    ("contrasts: {effect: {one: 1, off: -2}}", "`contrasts.effect` weighs .* weights must sum to zero"),
+]
+
+
+@pytest.mark.parametrize(("asked", "sentence"), FAULTS)
+def test_a_question_that_names_no_cells_or_weighs_nothing_is_refused(tmp_path, asked, sentence):
+    (tmp_path / SWEEPS).mkdir(parents=True)
+    text = 'title: s\nlike: taca-free\ncompare_with: one\ncells: {"off": {gamma: 1.0}, one: {}}\n'
+    (tmp_path / SWEEPS / "mine.yaml").write_text(text + asked)
+    with pytest.raises((StageError, LabError), match=sentence):
+        read_sweep(tmp_path, "mine")
 
 
 def test_overrides_of_rank_limit_and_other_keys(params):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from compbench.scorers.clip import ClipScorer
+from lab.analysis.doses import doses
 from lab.analysis.drawing import Studio, embedded, first_of_each
 from lab.analysis.measure import ADAPTER, BASELINE, TACA, Choice, measure
 from lab.analysis.write import curves, write_analysis
@@ -16,7 +17,10 @@ from lab.generation.generate import Sampling
 from lab.generation.plan import plan_images
 from lab.models import family
 from lab.models.load import load_without_text
+from lab.params.sections import Acting
+from lab.report.analysed import read_analysis
 from taca.families import attention_modules, family_of
+from taca.hooks import taca
 from taca.steps import active_steps
 from tests.tiny_base import tiny_base
 from tests.tiny_flux import tiny_flux
@@ -25,6 +29,14 @@ STEPS = 4
 SETUP = Setup("float32", "none", compile=False, offload="none")
 PROMPTS = [("color", "red circle"), ("color", "blue star"), ("shape", "green square")]
 BASES = {"sd3": (tiny_base, 2.0), "flux": (tiny_flux, 1.0)}  # SD3 guided by a second pass
+
+
+METHODS = (
+    Acting(gamma=1.0, threshold=800.0),
+    Acting(gamma=1.5, threshold=800.0),
+    Acting(gamma=1.5, threshold=800.0, method="random-direction", method_seed=0),
+    Acting(gamma=1.5, threshold=400.0, until=800.0),
+)
 
 
 def planned():
@@ -54,8 +66,9 @@ def case(request, tmp_path_factory):
     lora = lora_of(base, folder / "lora")
     sampling = Sampling(STEPS, guidance, 2, 64, 64)
     known = family.family_of(load_without_text(base, "float32").transformer)
-    embeddings = embedded(base, known, planned(), "float32", guidance, 8, folder / "embeddings")
-    studio, choice = Studio(base, SETUP, sampling, embeddings), Choice(1.5, 800.0, (1.2, 1.5), (0.0,), lora)
+    embeddings = embedded(base, known, planned(), "float32", 8, folder / "embeddings")
+    studio = Studio(base, SETUP, sampling, embeddings)
+    choice = Choice(1.5, 800.0, (1.2, 1.5), (0.0,), lora, METHODS)
     clip = ClipScorer.from_folder(tiny_base() / "clip")
     return studio, choice, clip, measure(studio, planned(), choice, clip)
 
@@ -97,6 +110,42 @@ def test_attention_is_measured_in_every_step_and_layer_and_grows_with_gamma(case
     assert all(values[-1] > max(values[:-1]) for values in analysis.magnitudes.values()), "the text alone has no rivals"
 
 
+def test_what_methods_do_is_measured_where_the_baseline_passes(case):
+    """Nothing is no guidance, and a control moves logits as far as TACA does."""
+    studio, _, _, analysis = case
+    plain, taca, control, later = analysis.doses
+    assert plain.change == 0
+    assert taca.change > 0
+    assert control.change == pytest.approx(taca.change, rel=1e-4)
+    assert plain.steps == taca.steps == analysis.acting[800.0] < STEPS
+    with studio.stock() as pipe:
+        assert later.steps == len(active_steps(pipe, STEPS, 64, 64, threshold=400.0)) - taca.steps > 0
+        guided = family_of(pipe.transformer).transformer.startswith("SD3")
+    assert (plain.scale == 1 and taca.scale != 1) if guided else (plain.scale is taca.scale is None)
+
+
+def test_the_equal_guidance_is_the_projection_on_what_the_prompt_does(case):
+    """Against velocities that are computed here, for the first step of one image."""
+    studio, *_ = case
+    with studio.stock() as pipe:
+        transformer = pipe.transformer
+        if not family_of(transformer).transformer.startswith("SD3"):
+            pytest.skip("no second pass")
+        calls = []
+        handle = transformer.register_forward_hook(lambda *call: calls.append(call[2]), with_kwargs=True)
+        studio.predictions(pipe, planned()[:1])
+        handle.remove()
+        given = calls[0]
+        with torch.no_grad():
+            without, prompted = transformer(**given)[0].double()
+            with taca(transformer, gamma=1.5, threshold=0.0):
+                moved = transformer(**given)[0][1].double() - prompted
+        [dose] = doses(studio, pipe, planned()[:1], [Acting(gamma=1.5, threshold=1000.0)])
+    direction = prompted - without
+    assert dose.steps == 1
+    assert dose.scale == pytest.approx(1 + ((moved * direction).sum() / direction.square().sum()).item(), abs=1e-5)
+
+
 def test_predictions_are_compared_with_their_prompts_in_every_step_by_every_arm(case):
     *_, analysis = case
     assert list(analysis.similarities) == [BASELINE, TACA, ADAPTER]
@@ -118,6 +167,9 @@ def test_files_are_the_same_each_time_and_named_in_order(case, tmp_path):
         rows = list(csv.DictReader(lines))
     assert len(rows) == len(analysis.magnitudes) * 4
     assert len(curves(analysis, choice)) == STEPS
+    read = read_analysis(tmp_path / "one", "ab.dir")
+    assert [read.dose(method)["steps"] for method in METHODS] == [str(dose.steps) for dose in analysis.doses]
+    assert read.dose(Acting(gamma=1.4, threshold=800.0)) is None
 
 
 def test_without_an_adapter_its_arm_is_left_out(case):

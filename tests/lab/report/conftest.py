@@ -31,6 +31,7 @@ QUESTIONS = [
     Question("more training", {"taca-r64": 1.0, "taca-r16": -1.0}, primary=False),
 ]
 CATEGORIES = ("color", "shape", "texture", "spatial", "non_spatial", "complex")
+DOSE = {"gamma": "1.2", "threshold": "970.0", "steps": "3", "change": "0.345", "mass": "0.19", "scale": "1.09"}
 BENCHMARK = (*CATEGORIES[:4], "3d_spatial", "numeracy", *CATEGORIES[4:])
 
 
@@ -96,9 +97,10 @@ def benchmark(results) -> Results:
 
 @pytest.fixture
 def analysed(tmp_path) -> Analysed:
-    """One figure of stage `analyze`."""
+    """One figure of stage `analyze`, and what one method does."""
     Image.new("RGB", (4, 4), "red").save(tmp_path / "steps.png")
-    return Analysed((Figure(tmp_path / "steps.png", "What is predicted", "In every step."),), "ab12cd34ef.dir")
+    figures = (Figure(tmp_path / "steps.png", "What is predicted", "In every step."),)
+    return Analysed(figures, "ab12cd34ef.dir", (DOSE,))
 
 
 @pytest.fixture
@@ -115,6 +117,7 @@ def write(experiment, results, analysed):
             grid_prompts=grid,
             contrasts=ask(QUESTIONS, results, 200, 0),
             analysed=analysed,
+            doses={"baseline": None, "taca-free": DOSE},
         )
         return folder
 

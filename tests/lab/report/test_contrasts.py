@@ -1,15 +1,20 @@
 """Questions that were fixed before the answers: what they weigh, and how their intervals and corrections come out."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from compbench.table import Scores
 from lab.errors import LabError
+from lab.params.profile import profile_params
+from lab.prompts import prompts_of
 from lab.report.contrasts import ask, holm
 from lab.report.questions import CONTRASTS, Question, read_questions
+from lab.report.results import compare
 from lab.report.tables import contrasts_markdown
 
 ROOT = Path(__file__).parents[3]
@@ -25,6 +30,27 @@ def test_the_mean_is_over_categories_of_paired_differences(results):
     by_category = [results.of(results.arms[1], category).difference.mean for category in results.categories]
     assert answer.interval.mean == pytest.approx(np.mean(by_category))
     assert answer.interval.low < answer.interval.mean < answer.interval.high
+
+
+def test_the_primary_question_of_the_power_profile_is_asked_over_six_categories(results, monkeypatch):
+    """Each counts a sixth: all that its prompts are of, whatever number of prompts one has."""
+    monkeypatch.chdir(ROOT)
+    params = profile_params("power")
+    drawn = {row["category"] for row in prompts_of(params.prompts.model_copy(update={"per_category": 2}))}
+    assert drawn == set(results.categories)
+    assert len(drawn) == 6
+    primary = read_questions()[0]
+    assert primary.primary
+    assert primary.weights.keys() <= params.arms.keys()
+    moved = {name: 0.6 if name == "color" else 0.0 for name in results.categories}
+    arms = [results.baseline, replace(results.baseline, name="moved", scores=shifted(results.baseline, moved))]
+    answer = one(compare(arms, "baseline", 50, 0), {"moved": 1, "baseline": -1})
+    assert answer.interval.mean == pytest.approx(0.1)
+
+
+def shifted(arm, by_category) -> Scores:
+    rows = [replace(row, score=row.score + by_category[row.category]) for row in arm.scores.rows()]
+    return Scores.of(rows)
 
 
 def test_the_interval_is_that_of_prompts_within_their_categories(results):

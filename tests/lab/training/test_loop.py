@@ -75,6 +75,19 @@ def test_training_lowers_the_loss_and_notes_the_held_out_one(tmp_path, data):
     assert held_out[-1] < held_out[0]
 
 
+def test_an_adapter_that_keeps_gamma_has_nothing_to_undo(tmp_path, data):
+    """At its start its loss is that without gamma, and the pass that is trained is still under gamma."""
+    losses = {}
+    for name, gamma, keep in (("plain", 1.0, False), ("taca", 1.5, False), ("kept", 1.5, True)):
+        made = trainer(data, tmp_path / name, gamma=gamma)
+        made.keep_gamma = keep
+        history = made.run(lambda *_: None)
+        losses[name] = history[0]["held_out_loss"], history[1]["loss"], history[-1]["loss"]
+    assert losses["kept"][:2] == pytest.approx(losses["plain"][:2], rel=1e-5)
+    assert losses["kept"][0] != pytest.approx(losses["taca"][0], rel=1e-5)
+    assert losses["kept"][2] != pytest.approx(losses["plain"][2], rel=1e-5), "its gradients are those under gamma"
+
+
 def test_gamma_takes_part_in_training(tmp_path, data):
     """The same seeds under another gamma give another loss from the first step on."""
     first, second = (trainer(data, tmp_path / str(g), gamma=g).run(lambda *_: None)[1]["loss"] for g in (1.0, 1.5))
