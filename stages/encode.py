@@ -23,12 +23,11 @@ def encode(run) -> None:
     from lab.data.captioned import CaptionedImages
     from lab.data.crops import sizes_for
     from lab.data.encode import Encoder
-    from lab.models.family import family_named
-    from lab.models.load import load_encoders, part_config, transformer_class
+    from lab.models.load import family_of_base, load_encoders, part_config
 
     torch.set_num_threads(run.params.threads)
     settings, base = run.params.encode, Path("models/base") / run.params.base.name
-    family = family_named(transformer_class(base), part_config(base, "transformer"))
+    family = family_of_base(base)
     sizes = sizes_for(family, part_config(base, "vae"), settings.resolution, settings.aspects)
     folder, target = Path("data/sample"), run.fresh(OUTPUT)
     images = CaptionedImages(folder / "index.parquet", Path("data/captions.parquet"))

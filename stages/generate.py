@@ -100,12 +100,11 @@ def check(settings, base: Path, lora: Path | None):
     from lab.generation.acceleration import check_offload
     from lab.generation.load import check_quantization, check_size
     from lab.generation.precision import check_precision, precision_of
-    from lab.models.family import family_named
-    from lab.models.load import part_config, transformer_class
+    from lab.models.load import family_of_base, part_config
 
     check_quantization(settings.quantization)
     check_offload(settings.offload)
-    family = family_named(transformer_class(base), part_config(base, "transformer"))
+    family = family_of_base(base)
     check_size(family, part_config(base, "vae"), settings.height, settings.width)
     if lora is not None and not settings.other_precision:
         check_precision(lora, precision_of(settings.dtype, settings.quantization))

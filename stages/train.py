@@ -60,8 +60,7 @@ def train(run, adapter) -> None:
 def prepared(run, adapter):
     """The trainer of an adapter, with its base and its data."""
     from lab.data.encoded import EMPTY_CAPTION, read_buckets, read_empty_caption
-    from lab.models.family import family_named
-    from lab.models.load import part_config, transformer_class
+    from lab.models.load import family_of_base, part_config
     from lab.training.frozen import load_frozen
     from lab.training.prepare import prepare
     from lab.training.preview import check_preview
@@ -69,7 +68,7 @@ def prepared(run, adapter):
     settings = run.params.train
     base, encoded = Path("models/base") / run.params.base.name, ENCODED
     if settings.preview is not None:
-        family = family_named(transformer_class(base), part_config(base, "transformer"))
+        family = family_of_base(base)
         check_preview(family, settings.preview.guidance, empty_caption=(encoded / EMPTY_CAPTION).exists())
     buckets = read_buckets(encoded)
     empty_caption = read_empty_caption(encoded) if settings.caption_dropout > 0 else None

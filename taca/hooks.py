@@ -8,6 +8,7 @@ loses the replacement after the first image, without a word.
 
 import copy
 import inspect
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,18 +26,15 @@ from taca.errors import TacaError
 from taca.families import PIPELINES, Family, attention_modules, check_stock, family_of, latents_of, transformer_of
 from taca.methods import Method
 from taca.noise import noise_of
-from taca.processors.base import TacaProcessor
-from taca.processors.by_method import METHOD_FAMILIES, methodical
+from taca.processors.acting import Acting, ByGamma, ByMethod, Replacements
+from taca.processors.by_method import METHOD_FAMILIES
 from taca.processors.swap import swapped, swapped_in_recomputation
-from taca.schedule import gamma_of, is_active
+from taca.schedule import is_active
 from taca.series import Series
 from taca.text_states import TextStates
 
 _TACA_HOOK = "_taca_hook"
 _Model = TypeVar("_Model")
-
-Replacements = dict[nn.Module, TacaProcessor]
-"""Attention modules and what replaces their stock processor."""
 
 
 class TacaHook:
@@ -49,17 +47,17 @@ class TacaHook:
         family: Family,
         scheduler: object | None,
         pipeline: object | None,
-        method: Method | TextStates | None = None,
+        acting: Acting,
         until: float | None = None,
     ):
         check_combinations(transformer)
         self.config = config
-        # Something else than the config's gamma that is to act, and the noise level from which on nothing does.
-        self.method = method
+        self.acting = acting
+        # The noise level from which on nothing acts.
         self.until = until
         self.family = family
-        self.scheduler = scheduler
-        # The pipeline's scheduler may be replaced, and whoever copies the transformer wants no copy of its pipeline.
+        self.scheduler = getattr(pipeline, "scheduler", scheduler)
+        # Whoever copies the transformer wants no copy of its pipeline.
         self.pipeline = None if pipeline is None else weakref.ref(pipeline)
         self.sites = attention_modules(transformer, family)
         self.adapter = None if config.adapter is None else ScopedAdapter(transformer, config.adapter)
@@ -67,6 +65,8 @@ class TacaHook:
         # The last set that was made: the steps of one image, and mostly of the next, share it.
         self.processors: tuple[object, Replacements] = (None, {})
         self.undo = ExitStack()
+        # The one that is making a pass.
+        self.thread: threading.Thread | None = None
         self.handles: list[RemovableHandle] = []
         self.branches = None if config.branches == "both" else Branches(transformer, family.text)
         self.series = Series(config.threshold)
@@ -87,9 +87,8 @@ class TacaHook:
     @torch.compiler.disable
     def pre_forward(self, transformer: nn.Module, args: tuple, kwargs: dict) -> None:
         """Puts the processors in place for a pass in which TACA acts."""
-        # Something is left to undo here only if the last pass was interrupted (Ctrl-C).
-        self.undo.close()
-        changes = self.config.gamma != 1 if self.method is None else not self.method.neutral
+        self._begin(transformer)
+        changes = not self.acting.neutral
         if not changes and self.adapter is None:
             return
         arguments = self.signature.bind(transformer, *args, **kwargs).arguments
@@ -107,7 +106,10 @@ class TacaHook:
     @torch.compiler.disable
     def post_forward(self, transformer: nn.Module, args: tuple, output: object) -> None:
         """Puts the stock processors back."""
-        self.undo.close()
+        # Called for the pass of another thread too, which `_begin` refused.
+        if self.thread is threading.current_thread():
+            self.undo.close()
+            self.thread = None
 
     def __reduce__(self) -> NoReturn:
         """Refuses pickling: hooks of PyTorch and a pipeline's scheduler would have to travel with the weights."""
@@ -116,11 +118,36 @@ class TacaHook:
         )
 
     def __deepcopy__(self, memo: dict) -> "TacaHook":
-        """A copy for a copied transformer, around the same pipeline."""
+        """A copy for a copied transformer: in the copy of its pipeline, or else around the same one."""
         duplicate = object.__new__(type(self))
         memo[id(self)] = duplicate
-        vars(duplicate).update({name: copy.deepcopy(value, memo) for name, value in vars(self).items()})
+        pipeline = None if self.pipeline is None else self.pipeline()
+        around = {
+            "thread": None,
+            "scheduler": memo.get(id(self.scheduler), self.scheduler),
+            "pipeline": None if pipeline is None else weakref.ref(memo.get(id(pipeline), pipeline)),
+        }
+        copied = {name: copy.deepcopy(value, memo) for name, value in vars(self).items() if name not in around}
+        vars(duplicate).update(copied | around)
         return duplicate
+
+    def _begin(self, transformer: nn.Module) -> None:
+        this = threading.current_thread()
+        if self.thread is not None and self.thread is not this and self.thread.is_alive():
+            raise TacaError(
+                f"Another thread is in a forward pass of this {type(transformer).__name__}, whose processors TACA "
+                "changes for each pass: give each thread a transformer of its own, or make passes one after the other."
+            )
+        # Something is left to undo here only if the last pass was interrupted (Ctrl-C).
+        self.undo.close()
+        self.thread = this
+
+    def _scheduler(self) -> object | None:
+        """The pipeline's, which may be replaced; the last one seen where the pipeline is gone and others go on."""
+        pipeline = None if self.pipeline is None else self.pipeline()
+        if pipeline is not None:
+            self.scheduler = getattr(pipeline, "scheduler", None)
+        return self.scheduler
 
     def _above_threshold(self, arguments: dict) -> list[bool]:
         """Which samples of a pass with these arguments are at or above the threshold; one may stand for all."""
@@ -131,7 +158,7 @@ class TacaHook:
             return [True]
         # One transfer from a GPU serves the decision and the warning.
         given = given.cpu()
-        scheduler = self.scheduler if self.pipeline is None else getattr(self.pipeline(), "scheduler", None)
+        scheduler = self._scheduler()
         if scheduler is None:
             self.series.note(timestep.level(given))
             early = timestep.above(given, self.config.threshold)
@@ -171,11 +198,7 @@ class TacaHook:
         self.undo.enter_context(swapped_in_recomputation(transformer, processors))
 
     def _processors(self, transformer: nn.Module, gamma_active: list[bool], arguments: dict) -> Replacements:
-        """A replacement processor for each site.
-
-        gamma is a tensor (B, 1, 1, 1) also where all samples share it, so that compiled blocks are compiled once for
-        batches of any timesteps.
-        """
+        """A replacement processor for each site, or for those that the method wants."""
         check_token_split(transformer, self.sites.values())
         latents = latents_of(arguments, self.family)
         tokens = self.family.tokens(transformer, arguments)
@@ -184,19 +207,8 @@ class TacaHook:
         if self.processors[0] != made_for:
             # A tensor made under `torch.inference_mode` could not serve a training pass later.
             with torch.inference_mode(False):
-                active = torch.tensor(gamma_active, device=latents.device)
-                gamma = gamma_of(active, self.config.gamma, dtype).reshape(-1, 1, 1, 1)
-                active = active.reshape(-1, 1, 1, 1)
-            if isinstance(self.method, TextStates):
-                processors = self.method.processors(self.sites, active, tokens)
-            elif self.method is None:
-                processors = {module: site.replacement(module)(gamma, tokens) for module, site in self.sites.items()}
-            else:
-                processors = {
-                    module: methodical(site.replacement(module))(self.method, layer, active, tokens)
-                    for layer, (module, site) in enumerate(self.sites.items())
-                }
-            self.processors = (made_for, processors)
+                active = torch.tensor(gamma_active, device=latents.device).reshape(-1, 1, 1, 1)
+                self.processors = (made_for, self.acting.processors(self.sites, active, tokens, dtype))
         return self.processors[1]
 
 
@@ -234,7 +246,7 @@ def apply_taca(
         )
     if hasattr(transformer, _TACA_HOOK):
         raise TacaError(f"TACA is already applied to this {type(transformer).__name__}: call `remove_taca` first.")
-    _attach(transformer, TacaHook(transformer, config, family, scheduler, pipeline))
+    _attach(transformer, TacaHook(transformer, config, family, scheduler, pipeline, ByGamma(config.gamma)))
 
 
 def _attach(transformer: nn.Module, hook: TacaHook) -> None:
@@ -286,10 +298,10 @@ def apply_method(
     pipeline = model if isinstance(model, PIPELINES) else None
     if pipeline is not None and scheduler is not None:
         raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
-    hook = TacaHook(transformer, config, family, scheduler, pipeline, method, until)
     if isinstance(method, TextStates):
-        method.check_blocks(len(hook.sites))
-    _attach(transformer, hook)
+        method.check_blocks(len(attention_modules(transformer, family)))
+    acting = ByMethod(method) if isinstance(method, Method) else method
+    _attach(transformer, TacaHook(transformer, config, family, scheduler, pipeline, acting, until))
 
 
 def remove_taca(model: object) -> None:

@@ -19,7 +19,6 @@ REFUSALS = {
             "HeliosTransformer3DModel",
             "HunyuanDiT2DModel",
             "Kandinsky5Transformer3DModel",
-            "Kandinsky6SRTransformer3DModel",
             "Kandinsky6Transformer3DModel",
             "LTX2VideoTransformer3DModel",
             "LTXVideoTransformer3DModel",
@@ -39,7 +38,9 @@ REFUSALS = {
         ),
         _CROSS,
     ),
-    **dict.fromkeys(("DiTTransformer2DModel", "TransformerTemporalModel"), _NO_PROMPT),
+    **dict.fromkeys(
+        ("DiTTransformer2DModel", "Kandinsky6SRTransformer3DModel", "TransformerTemporalModel"), _NO_PROMPT
+    ),
     **dict.fromkeys(
         (
             "AceStepTransformer1DModel",

@@ -43,7 +43,7 @@ class TextStates:
             raise TacaError(f"`blocks` has {beyond[0]}, but the last of the {count} blocks is {count - 1}.")
 
     def processors(
-        self, sites: Mapping[nn.Module, object], active: torch.Tensor, tokens: Tokens
+        self, sites: Mapping[nn.Module, object], active: torch.Tensor, tokens: Tokens, dtype: torch.dtype
     ) -> dict[nn.Module, "TextStatesProcessor"]:
         """A replacement processor for each attention of the chosen blocks; `active` are samples (B, 1, 1, 1)."""
         chosen = [module for block, module in enumerate(sites) if self.blocks is None or block in self.blocks]

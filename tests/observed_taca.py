@@ -5,13 +5,13 @@ and looking at which keys and queries change. Nothing is mixed meanwhile: attent
 """
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-
-_STOCK = F.scaled_dot_product_attention
+from torch.nn.attention import flex_attention
 
 Predict = Callable[[dict], torch.Tensor]
 Joint = dict[int, tuple[torch.Tensor, torch.Tensor]]
@@ -49,10 +49,10 @@ def explicit_taca(joint: Joint, gamma: float | torch.Tensor):
     """Every logit written out, in the stock model; gamma is one factor, or one for each sample (B,)."""
     calls = iter(range(10**6))
 
-    def attention(query, key, value, attn_mask=None, **options):
+    def attention(stock, query, key, value, attn_mask=None, **options):
         number = next(calls)
         if number not in joint:
-            return _STOCK(query, key, value, attn_mask=attn_mask, **options)
+            return stock(query, key, value, attn_mask=attn_mask, **options)
         text, image = joint[number]
         factor = torch.as_tensor(gamma, dtype=query.dtype).reshape(-1, 1, 1, 1)
         if len(query) == 1 < len(factor):
@@ -83,11 +83,11 @@ def attention_calls(predict: Predict, arguments: dict, joint: Joint) -> list[tup
     """Queries and keys of each call."""
     seen = []
 
-    def attention(query, key, value, *more, **options):
+    def attention(stock, query, key, value, *more, **options):
         seen.append((query.clone(), key.clone()))
         if len(seen) - 1 in joint:
             return query.new_zeros(*query.shape[:-1], value.shape[-1])
-        return _STOCK(query, key, value, *more, **options)
+        return stock(query, key, value, *more, **options)
 
     with _attention(attention):
         predict(arguments)
@@ -96,8 +96,10 @@ def attention_calls(predict: Predict, arguments: dict, joint: Joint) -> list[tup
 
 @contextmanager
 def _attention(function):
-    """diffusers' dispatcher calls PyTorch's attention by this name, as processors without it do."""
-    with patch.object(F, "scaled_dot_product_attention", function):
+    """diffusers' dispatcher calls PyTorch's attention by these names, as processors without it do."""
+    with ExitStack() as patches:
+        for module, name in ((F, "scaled_dot_product_attention"), (flex_attention, "flex_attention")):
+            patches.enter_context(patch.object(module, name, partial(function, getattr(module, name))))
         yield
 
 

@@ -9,10 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PYTHON = """#!/bin/sh
-# Stands in for Python: makes an "environment" of copies of itself and writes down its arguments.
+# Stands in for Python and uv: makes an "environment" of copies of itself and writes down its arguments.
 echo "$@" >> calls
 case "$1 $2" in
-  "-m venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python;;
+  "-m venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python; cp "$0" .venv/bin/uv;;
+  "pip install") [ ! -e broken ] && [ ! -e no-index-for-uv ];;
   "-m pip") case "$*" in *requirements.lock*) [ ! -e broken ];; esac;;
   "-c "*) [ ! -e too-old ];;
   "-m lab.preflight") [ ! -e lacking ];;
@@ -81,6 +82,15 @@ def test_environment_is_made_once(place):
     assert place.calls() == ["venv", "install lock", "install taca"]
     assert place.make(".venv/.installed").returncode == 0
     assert place.calls() == []
+
+
+def test_where_uv_cannot_install_pip_does(place):
+    """It knows the user's own index, for one."""
+    (place.root / "no-index-for-uv").touch()
+    done = place.make(".venv/.installed")
+    assert done.returncode == 0
+    assert "pip does" in done.stderr
+    assert place.calls() == ["venv", "install lock", "install lock", "install taca"]
 
 
 def test_changed_lock_is_installed_into_the_environment_that_is_there(place):

@@ -58,10 +58,9 @@ def sizes_for(family, vae_config: Mapping, resolution: int | None, aspects: Sequ
 
 def sizes_of_base(base: Path, resolution: int | None, aspects: Sequence[float]) -> list[Size]:
     """As `sizes_for`, of the checkpoint in the folder `base`."""
-    from lab.models.family import family_named
-    from lab.models.load import part_config, transformer_class
+    from lab.models.load import family_of_base, part_config
 
-    family = family_named(transformer_class(base), part_config(base, "transformer"))
+    family = family_of_base(base)
     return sizes_for(family, part_config(base, "vae"), resolution, aspects)
 
 

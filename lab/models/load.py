@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from lab.errors import LabError
 from lab.models.device import device_for
+from lab.models.family import Family, family_named
 from lab.models.published.pin import find_pipeline, read_pin
 from lab.models.published.selection import INDEX, variant_of
 
@@ -68,6 +69,11 @@ def device_of(folder: Path) -> str:
 def transformer_class(folder: Path) -> str:
     """The name of the transformer's class, which says the family; raises as `read_config`."""
     return read_config(folder, INDEX)["transformer"][1]
+
+
+def family_of_base(folder: Path) -> Family:
+    """The family of the base's transformer; raises as `family_named` and `read_config`."""
+    return family_named(transformer_class(folder), part_config(folder, "transformer"))
 
 
 def part_config(folder: Path, part: str) -> dict:

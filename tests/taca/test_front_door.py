@@ -1,10 +1,12 @@
 """What a caller meets first: a pipeline and a gamma, configurations as plain values, and what TACA says of itself."""
 
 import copy
+import gc
 import json
 import logging
 import pickle
 import sys
+import threading
 
 import diffusers
 import pytest
@@ -167,6 +169,44 @@ class TestCopies:
         assert is_applied(duplicate)
         remove_taca(duplicate)
         assert torch.equal(predict(duplicate, ACTIVE), stock)
+
+    @pytest.mark.parametrize("make", [copy.deepcopy, lambda pipe: type(pipe)(**pipe.components)], ids=["copy", "other"])
+    def test_a_copy_of_a_pipeline_asks_its_own_scheduler(self, make):
+        """And another pipeline around the same parts that scheduler which they share, when the first is gone."""
+        pipe = tiny_pipelines.cogvideox()
+        apply_taca(pipe)
+        other = make(pipe)
+        hook = other.transformer._taca_hook
+        assert hook._scheduler() is other.scheduler
+        assert (hook.pipeline() is other) == (make is copy.deepcopy)
+        scheduler = other.scheduler
+        del pipe
+        gc.collect()
+        assert hook._scheduler() is scheduler
+
+
+class TestThreads:
+    def test_a_second_thread_in_the_same_transformer_is_refused_and_the_first_goes_on(self):
+        """Processors are changed for each pass, so that one thread would compute with the other's."""
+        model, refusals = transformer(), []
+        with taca(model, gamma=2.0):
+            expected = predict(model, ACTIVE)
+
+            def second():
+                with pytest.raises(ValueError, match="Another thread is in a forward pass of this SD3Tr") as refusal:
+                    predict(model, ACTIVE)
+                refusals.append(refusal)
+
+            def meanwhile(*_):
+                thread = threading.Thread(target=second)
+                thread.start()
+                thread.join()
+
+            handle = model.transformer_blocks[0].register_forward_pre_hook(meanwhile)
+            assert torch.equal(predict(model, ACTIVE), expected)
+            handle.remove()
+            assert len(refusals) == 1
+            assert torch.equal(predict(model, ACTIVE), expected)
 
 
 class TestWarning:
