@@ -37,7 +37,7 @@ def write_page(root: Path, name: str, pages: Path) -> None:
     missing = [label for labels in groups.values() for label in labels if label not in finished]
     if missing:
         raise StageError(f"The sweep {name} lacks {missing[0]}: run `make sweep SWEEP={name}` to its end.")
-    params, made = load(root / "params.yaml"), Made(root, finished)
+    params, made = load(), Made(root, finished)
     arms = [scored(root, cell, cell.experiment) for cell in finished.values()]
     results = compare(arms, sweep.compare_with, params.report.bootstrap, params.report.seed)
     cells, chosen = scored_cells(results), {}
@@ -48,7 +48,7 @@ def write_page(root: Path, name: str, pages: Path) -> None:
     outcome = Outcome(
         title=sweep.title,
         results=results,
-        cells=_cells(root, sweep, made, params),
+        cells=_cells(sweep, made, params),
         answers=effects(_questions(sweep), named, params.report.bootstrap, params.report.seed),
         made=_lines(root, name, made, results),
         chosen=chosen,
@@ -90,20 +90,20 @@ def _figures(folder: Path, name: str, pages: Path) -> list[str]:
     return found
 
 
-def _cells(root: Path, sweep: Sweep, made: Made, params: Params) -> dict[str, Cell]:
+def _cells(sweep: Sweep, made: Made, params: Params) -> dict[str, Cell]:
     from lab.report.likeness import likeness  # loads torch
 
     base = Path("models/base") / params.base.name
-    facts = _facts(root, sweep, made, base)
+    facts = _facts(sweep, made, base)
     found = likeness(base / "clip", {label: made.images(label) for label in made.cells})
     return {
         label: Cell(cell.experiment, cell.overrides, *found[label], facts[label]) for label, cell in made.cells.items()
     }
 
 
-def _facts(root: Path, sweep: Sweep, made: Made, base: Path) -> dict[str, dict[str, str]]:
+def _facts(sweep: Sweep, made: Made, base: Path) -> dict[str, dict[str, str]]:
     """Held-out losses, where training seeds are resampled; what methods do to logits, where no cell has an adapter."""
-    document, settings = read_yaml(root / "params.yaml"), {}
+    document, settings = read_yaml(Path("params.yaml")), {}
     for label, cell in made.cells.items():
         varied_document, arm = varied(document, sweep.like, cell.overrides, label)
         settings[label] = validate(varied_document, label), arm
