@@ -1,19 +1,24 @@
 """A small DVC repository whose toy stages run through the real `runtime.execution.stage`."""
 
+import gc
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import recorders
+
 ROOT = Path(__file__).parent.parent
 TOY = Path(__file__).parent / "toy"
 STORE = "sqlite:///{root}/mlflow.db"
+
+gc.disable()  # what is imported for the tests stays; looking through it again and again takes a fifth of that time
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of as many processes as there are cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,6 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = ("first", "slow")
         files = {mark: {item.path for item in items if item.get_closest_marker(mark)} for mark in marks}
         items.sort(key=lambda item: [item.path not in files[mark] for mark in marks])
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 class Toy:
@@ -93,7 +103,15 @@ class Toy:
 
 
 @pytest.fixture(scope="session")
-def toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def warm_recorders() -> Iterator[None]:
+    """Toy stages are recorded by processes that need not import MLflow anew."""
+    with recorders.serving() as path, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(recorders.PLACE, path)
+        yield
+
+
+@pytest.fixture(scope="session")
+def toy_template(tmp_path_factory: pytest.TempPathFactory, warm_recorders: None) -> Path:
     """The repository with stage `check` done, committed, and an empty MLflow store (making one takes a second)."""
     toy, elsewhere = Toy(tmp_path_factory.mktemp("toy")), tmp_path_factory.mktemp("store")
     shutil.copytree(TOY, toy.root, dirs_exist_ok=True)
