@@ -1,6 +1,8 @@
 """A folder of images with captions, as people bring it."""
 
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +19,9 @@ TABLES = tuple(f"metadata{suffix}" for suffix in READERS)
 TEXTS = (".txt", ".caption")  # beside an image, with its name; the first of them that is there
 # What systems and photo stations put into folders: copies, thumbnails, things thrown away.
 SYSTEM = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "#recycle", "System Volume Information")
+
+# What `zipfile` raises for damaged archives, for those with a password, and for methods that it does not know.
+UNPACKABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ def _archived(folder: Path, unpacked: Path) -> dict[str, Path]:
             try:
                 with zipfile.ZipFile(archive) as file:
                     file.extractall(place)
-            except (OSError, zipfile.BadZipFile) as error:
+            except UNPACKABLE as error:
                 raise LabError(f"The archive {archive} cannot be unpacked ({error}): replace it.") from None
             found |= {f"{name}/{inside}": path for inside, path in _files(place).items()}
     return found

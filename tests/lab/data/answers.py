@@ -81,6 +81,7 @@ HTML = b"<!DOCTYPE html><html><body>Gone.</body></html>"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="96" height="64"/>'
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 96 64\n%%EndComments\nshowpage\n"
 MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(200)
+BOMB = bytes(50_000_000)
 JPEG = file(lambda number: encoded(picture(number)))
 ROBOTS = "X_Robots_Tag"
 
@@ -117,7 +118,7 @@ BAD_SERVED: dict[str, tuple[str, Callable]] = {
     "endless-body": ("bytes", endless(encoded(picture(1)))),
     "announced-too-large": ("bytes", raw(_with_length(10**9))),
     "too-large": ("bytes", file(lambda number: encoded(picture(number)) + bytes(400_000))),
-    "gzip-bomb": ("bytes", zipped(lambda _: bytes(50_000_000))),
+    "gzip-bomb": ("bytes", zipped(lambda _: BOMB)),
     "announced-too-long": ("cut-off", raw(_with_length(100))),
     "chunks-without-end": ("cut-off", raw(_chunked(b"\r\n40\r\nabc"))),
     "broken-gzip": (

@@ -16,6 +16,10 @@ from lab.data.fetching.outcomes import Candidate, Kept
 from lab.data.fetching.settings import Settings
 
 
+# Of the program's: a machine that is busy with other things does not break these by itself.
+PATIENT = {"seconds": 8, "read_seconds": 4}
+
+
 class Names(AbstractResolver):
     """Resolves each name to addresses, one after the other at each look-up; `.test` names of no list to none."""
 
@@ -46,7 +50,7 @@ def names() -> Names:
 def main() -> None:
     store, port, wanted = sys.argv[1:]
     candidates = (Candidate(**json.loads(line)) for line in sys.stdin)
-    for outcome in fetch(candidates, int(wanted), settings(int(port)), Path(store), names()):
+    for outcome in fetch(candidates, int(wanted), settings(int(port), **PATIENT), Path(store), names()):
         kind = "kept" if isinstance(outcome, Kept) else "refused"
         print(json.dumps({"kind": kind} | outcome.row()), flush=True)
     print(json.dumps({"kind": "peak", "kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from answers import BAD_SERVED, BAD_URLS, GOOD
-from fetching import Names, names, settings
-from web import Web, encoded, file, picture, turned
+from fetching import PATIENT, Names, names, settings
+from web import Web, chain, encoded, file, picture, turned
 
 from lab.data.fetching.fetch import fetch
 from lab.data.fetching.outcomes import REASONS, Candidate, Kept
@@ -261,7 +261,8 @@ def test_the_guide_explains_every_reason():
 
 
 def mixed(web: Web, number: int) -> list[dict]:
-    """Of so many candidates, two in five are bad, all kinds in turn."""
+    """Of so many candidates, two in five are bad, all kinds in turn; what is too slow is so for `PATIENT`."""
+    web.answers["slow-redirect-chain"] = chain(3, pause=0.4 * PATIENT["seconds"])
     kinds = list(bad_urls(web, 0))
     rows = []
     for rank in range(number):
