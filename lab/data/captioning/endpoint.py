@@ -9,8 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
+from urllib.parse import urlsplit
 
-import httpx
 import openai
 from openai import OpenAI
 from PIL import Image
@@ -70,13 +70,14 @@ class Endpoint:
             LabError: the address, or that of a proxy in the environment, is none; the key is none.
         """
         try:
+            _ = urlsplit(self.base_url).port  # which is a number, or this raises
             return OpenAI(
                 base_url=self.base_url,
                 api_key=_key() or "none",
                 timeout=self.timeout,
                 max_retries=self.retries,
             )
-        except (ValueError, ImportError, httpx.InvalidURL) as error:
+        except (ValueError, ImportError) as error:
             raise LabError(
                 f"`caption.base_url` is {self.base_url!r}, but nobody can be asked there ({error}): correct it, or the "
                 "proxy in the environment."
@@ -134,9 +135,10 @@ class Endpoint:
             answer = _read(said, self.model)
             if answer is not None:
                 return answer
+        said = _first_line(getattr(said, "error", None) or said)
         raise LabError(
-            f"{self.base_url} answers {1 + self.retries} times with no chat completion ({_first_line(getattr(said, 'error', None) or said)!r}): "
-            "see that `caption.base_url` is that of an OpenAI-compatible API, which usually ends in /v1."
+            f"{self.base_url} answers {1 + self.retries} times with no chat completion ({said!r}): see that "
+            "`caption.base_url` is that of an OpenAI-compatible API, which usually ends in /v1."
         )
 
     def _declined(self, error: openai.OpenAIError) -> Answer:

@@ -160,7 +160,17 @@ def test_a_server_that_is_gone_is_a_passing_fault(server, tmp_path, rows):
 
 @pytest.mark.parametrize(
     "said",
-    [b"{", b"<html>busy</html>", b"[]", b"null", b"{}", b'{"choices": []}', b'{"choices": [{}]}', b'"text"'],
+    [
+        b"{",
+        b"<html>busy</html>",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"choices": []}',
+        b'{"choices": [{}]}',
+        b'"text"',
+        b'{"choices": "caf\xe9"}',
+    ],
 )
 def test_what_is_no_answer_is_asked_again_and_then_said(server, tmp_path, rows, said):
     server.behave = lambda asked, before: said if before == 0 else None
@@ -187,6 +197,58 @@ def test_a_question_that_is_refused_is_said(server, tmp_path, rows):
     server.behave = lambda asked, before: 400
     with pytest.raises(LabError, match=r"refuses the question \(400: .*\): see whether the model takes images"):
         described(endpoint(server), tmp_path, rows)
+
+
+@pytest.mark.parametrize(
+    ("told", "caption"),
+    [
+        ({"content": [{"type": "text", "text": "A cat"}, {"type": "text", "text": " sits."}]}, "A cat sits."),
+        ({"content": "<think>They want\nwords.</think>\nA cat."}, "A cat."),
+        ({"content": " A cat.\r\nIt sits. "}, "A cat.\r\nIt sits."),
+        ({"content": "A \ud83d cat."}, "A ? cat."),
+        ({"model": None}, None),
+        (b'{"choices": [{"message": {"content": "Bare."}}]}', "Bare."),
+    ],
+)
+def test_answers_are_read_however_servers_give_them(server, tmp_path, rows, told, caption):
+    """In parts, behind a model's thoughts, with half a character, without the model's name or the reason to stop."""
+    server.behave = lambda asked, before: told
+    (row,) = described(endpoint(server), tmp_path, rows[:1])
+    assert row["caption"] == caption or caption is None
+    assert (row["answer"], row["model"]) == ("first", MODEL)
+
+
+@pytest.mark.parametrize("more", ["/v1", "/v1/", ""])
+def test_an_address_may_end_as_it_likes_where_the_server_is(server, tmp_path, rows, more):
+    """Below /v1 is what most serve; without it the sentence names it."""
+    server.base = "/v1/"
+    captioner = endpoint(server, base_url=f"{server.url}{more}")
+    if more:
+        assert described(captioner, tmp_path, rows[:1])[0]["answer"] == "first"
+    else:
+        with pytest.raises(LabError, match=r"or `caption.base_url`, which usually ends in /v1"):
+            described(captioner, tmp_path, rows[:1])
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:abc/v1", r"nobody can be asked there \(Port could not"),
+        ("http://[::1/v1", "nobody can be asked there"),
+        ("http://127.0.0.1:9/v1", r"cannot be reached \(.*refused\)"),
+        ("http://nowhere.invalid/v1", "cannot be reached"),
+    ],
+)
+def test_an_address_where_nobody_can_be_asked_is_said(server, tmp_path, rows, address, said):
+    with pytest.raises((LabError, ConnectionError), match=said):
+        described(endpoint(server, base_url=address, retries=0), tmp_path, rows[:1])
+
+
+@pytest.mark.parametrize("told", [b'{"error": {"message": "no memory"}}', (200, {"error": {"message": "no memory"}})])
+def test_a_fault_told_as_an_answer_is_quoted(server, tmp_path, rows, told):
+    server.behave = lambda asked, before: told
+    with pytest.raises(LabError, match=r"no chat completion \(.*no memory"):
+        described(endpoint(server, retries=0), tmp_path, rows[:1])
 
 
 BAD = {
@@ -245,6 +307,18 @@ def test_the_key_is_sent_and_told_to_nobody(server, tmp_path, rows, monkeypatch,
     assert "sk-" not in str(caught.value)
     assert "sk-" not in "".join(capfd.readouterr())
     assert b"sk-" not in (tmp_path / "answers.sqlite").read_bytes()
+
+
+@pytest.mark.parametrize("key", [" sk-1\n", "sk\n1", "sch\u00fcssel"])
+def test_a_key_is_taken_without_its_line_end_and_none_is_told(server, tmp_path, rows, monkeypatch, key):
+    monkeypatch.setenv(KEY, key)
+    if key.strip().isprintable() and key.isascii():
+        described(endpoint(server), tmp_path, rows[:1])
+        assert server.keys == ["Bearer sk-1"]
+    else:
+        with pytest.raises(LabError, match=rf"{KEY} holds .* set it to the key alone") as caught:
+            described(endpoint(server), tmp_path, rows[:1])
+        assert key not in str(caught.value)
 
 
 def test_a_store_that_is_none_is_said(server, tmp_path, rows):
