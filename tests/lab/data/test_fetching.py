@@ -22,6 +22,7 @@ from lab.data.fetching.outcomes import REASONS, Candidate, Kept
 from lab.data.fetching.store import Store
 from lab.data.fetching.tally import Tally
 from lab.data.shown import read_shown
+from lab.errors import LabError
 
 PROGRAM = Path(__file__).with_name("fetching.py")
 
@@ -246,6 +247,12 @@ def test_what_the_client_does_not_expect_is_refused_and_a_disks_fault_is_not(web
     failing(AssertionError("no port"))
     [outcome] = fetched(web, tmp_path, [f"{web.url}/good/1"])
     assert (outcome.reason, outcome.detail) == ("protocol", "AssertionError: no port")
+
+
+def test_a_store_that_is_a_file_is_said(web, tmp_path):
+    (tmp_path / "store").write_text("no folder")
+    with pytest.raises(LabError, match=r"store is no folder: set TACA_FETCHED to one"):
+        fetched(web, tmp_path, [f"{web.url}/good/1"])
 
 
 def test_a_full_disk_ends_the_download_with_the_systems_words(web, tmp_path, monkeypatch):

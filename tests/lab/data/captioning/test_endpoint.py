@@ -320,6 +320,14 @@ def test_a_store_that_is_none_is_said(server, tmp_path, rows):
         described(endpoint(server), tmp_path, rows)
 
 
+def test_a_store_in_a_file_is_said(server, tmp_path, rows):
+    (tmp_path / "mine").write_text("no folder")
+    (tmp_path / "folder").mkdir()
+    for store in ("mine/answers.sqlite", "folder"):
+        with pytest.raises(LabError, match=rf"{store} cannot be a file: set TACA_ANSWERS to a folder"):
+            described(endpoint(server), tmp_path, rows, store=store)
+
+
 def test_a_full_disk_is_said_and_what_was_answered_is_kept(server, tmp_path, rows):
     captioner = endpoint(server, concurrency=1)
     described(captioner, tmp_path, rows[:3])
