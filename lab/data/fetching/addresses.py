@@ -108,7 +108,7 @@ def _ends(proxy: str | None) -> Iterator[tuple[str, int]]:
             found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
         except (ValueError, socket.gaierror) as error:
             raise ConnectionError(
-                f"The proxy that `http_proxy` or `https_proxy` names cannot be found ({error}): correct it, or unset it."
+                f"The proxy that `http_proxy` or `https_proxy` names cannot be found ({error}): correct or unset it."
             ) from None
         for *_, end in found:
             yield end[:2]

@@ -116,7 +116,7 @@ def test_behind_a_proxy_names_and_literals_are_checked_and_the_run_says_so(web, 
 @pytest.mark.parametrize("proxy", ["http://nowhere.invalid:3128", "nonsense", "http://[::1"])
 def test_a_proxy_that_cannot_be_found_is_said(web, tmp_path, monkeypatch, proxy):
     monkeypatch.setenv("http_proxy", proxy)
-    with pytest.raises(ConnectionError, match=r"The proxy that .* names cannot be found \(.*\): correct it, or unset"):
+    with pytest.raises(ConnectionError, match=r"The proxy that .* names cannot be found \(.*\): correct or unset it"):
         reason(web, tmp_path, f"{web.url}/good/1")
 
 
