@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from lab.data.tables import spelled
+
 SCHEMA = pa.schema(
     [
         ("id", pa.int64()),
@@ -86,9 +88,8 @@ def sample(settings: Mapping, places: Places, record: Record) -> list[dict]:
         path = f"images/{number:06d}.png"
         image.save(places.target / path, compress_level=level)
         width, height = image.size
-        rows.append(
-            {"id": number, "path": path, "caption": caption, "source": origin, "width": width, "height": height}
-        )
+        said = {"caption": spelled(caption), "source": spelled(origin)}
+        rows.append({"id": number, "path": path, **said, "width": width, "height": height})
     if record.provenance:
         provenance = json.dumps(record.provenance, indent=1, ensure_ascii=False, sort_keys=True)
         (places.target / "provenance.json").write_text(f"{provenance}\n", encoding="utf-8")
