@@ -57,10 +57,11 @@ $(OLDER)/.installed: requirements-older.lock $(READY)
 	@$(PIP) install -q --no-deps --require-hashes --target $(OLDER) -r requirements-older.lock
 	@touch $@
 
-check: $(READY)  ## style, import layers, and whether the committed base is what its code and parameters make
+check: $(READY)  ## style, import layers, types, and whether the committed base is what its code and parameters make
 	ruff check .
 	ruff format --check .
 	lint-imports
+	mypy
 	@dvc status -q base || { echo "Stage base is out of date: its parameters or a module that it depends on have changed;" \
 		"run 'make base' (40 minutes on two cores) and commit models/base and dvc.lock." >&2; exit 1; }
 

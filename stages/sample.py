@@ -26,13 +26,13 @@ def sample(run) -> None:
         go_online()
     from compbench.tables import write_table
     from lab.data.fetching.store import place
-    from lab.data.sample import SCHEMA, Places, Record
+    from lab.data.sample import SCHEMA, Record
     from lab.data.sample import sample as sample_images
 
     if settings.folder not in (WORLD, HOSTED):
         run.log_input("sample.folder", settings.folder)
     folder, record = run.fresh(OUTPUT), Record()
-    rows = sample_images(settings.model_dump(), Places(folder, run.work, place()), record)
+    rows = sample_images(**settings.model_dump(), target=folder, scratch=run.work, store=place(), record=record)
     write_table(folder / "index.parquet", rows, SCHEMA)
     for name, address, digest in record.inputs:
         run.log_hosted_input(name, address, digest)

@@ -16,18 +16,18 @@ class TacaConfig:
 
     Attributes:
         gamma: factor on the image-to-text attention logits; 1 changes nothing.
-        threshold: TACA acts at timesteps t >= threshold, on the scheduler's 0..1000 scale (1000 is pure noise). One is
-            chosen for a resolution: `for_pipeline` takes it to another.
-        adapter: name of a loaded LoRA adapter that is to work at those timesteps alone, and off at all others.
-        branches: "both" scales both branches of classifier-free guidance, as the paper does, "conditional" one of them;
-            this takes the pipeline in the place of its transformer.
-        threshold_of: "noise" compares noise levels, also where a scheduler's timesteps are none but indices of steps of
-            training (CogVideoX), as far as the scheduler is known: pass the pipeline. "index" compares these as they
-            are. Without such indices both are the same.
+        threshold: TACA acts at timesteps t >= threshold, on the scheduler's 0..1000 scale (1000 is pure noise). A
+            threshold belongs to a resolution: `for_pipeline` converts it to another.
+        adapter: name of a loaded LoRA adapter that is enabled at those timesteps and disabled at all others.
+        branches: "both" scales both branches of classifier-free guidance, as the paper does; "conditional" scales that
+            of the prompt alone, for which the pipeline must be passed, not its transformer.
+        threshold_of: "noise" compares noise levels. Where a scheduler's timesteps are indices of training steps instead
+            (CogVideoX), it converts them, for which it needs the pipeline or the scheduler. "index" compares timesteps
+            as they are. For flow-matching schedulers both are the same.
 
     Raises:
-        TacaError: gamma is not a finite number above 0, threshold not a number from 0 to 1000, adapter not a name,
-            branches none of the two, or threshold_of none of its two.
+        TacaError: gamma is not a finite number above 0, threshold is not a number from 0 to 1000, adapter is not a
+            name, or branches or threshold_of is not one of its two values.
     """
 
     gamma: float = 1.2
@@ -62,7 +62,7 @@ class TacaConfig:
         """What `to_dict` gave; fields that are left out have their defaults.
 
         Raises:
-            TacaError: no mapping, an unknown field, or a value that the field does not take.
+            TacaError: not a mapping, an unknown field, or a value that the field does not take.
         """
         if not isinstance(values, Mapping):
             raise TacaError(f"A configuration is made from a dict of its fields, got {type(values).__name__}.")
@@ -103,7 +103,7 @@ class TacaConfig:
     def for_pipeline(
         cls, pipe: object, height: int, width: int, *, num_inference_steps: int | None = None, **values: Any
     ) -> "TacaConfig":
-        """A configuration whose threshold is taken from 1024 x 1024 pixels to another size.
+        """A configuration whose threshold is converted from 1024 x 1024 pixels to another size.
 
         Example:
             >>> TacaConfig.for_pipeline(pipe, 512, 512).threshold  # Stable Diffusion 3.5: 941.75
@@ -111,8 +111,8 @@ class TacaConfig:
 
         Args:
             pipe: a pipeline that draws from a prompt alone, as `active_steps` takes.
-            height, width: as the pipeline is to be called with, pixels. Of a video, that frames are undecided one by
-                one, however many they are, is an assumption.
+            height, width: in pixels, as the pipeline will be called with. Of a video, the tokens of one frame count,
+                which assumes that each frame is decided at its own resolution.
             num_inference_steps: where the schedule's shift depends on them, as FLUX.2's does.
             **values: the fields; `threshold` is that of 1024 x 1024 pixels, 4,096 tokens.
 

@@ -215,7 +215,7 @@ class TacaHook:
 def apply_taca(
     model: object, config: TacaConfig | None = None, *, scheduler: object | None = None, **fields: Any
 ) -> None:
-    """Lets TACA act in every forward pass of a transformer until `remove_taca`.
+    """Applies TACA to every forward pass of a transformer until `remove_taca`.
 
     Example:
         >>> apply_taca(pipe, gamma=1.2, threshold=970.0)
@@ -223,16 +223,16 @@ def apply_taca(
         >>> remove_taca(pipe)
 
     Args:
-        model: a pipeline, or a transformer of a class in `taca.families.FAMILIES`, also inside of `torch.compile` and
-            other wrappers. Of a pipeline, TACA knows the scheduler's unrounded timesteps.
+        model: a pipeline, or a transformer of a class in `taca.families.FAMILIES`, bare or wrapped by `torch.compile`
+            and others. Prefer the pipeline: TACA then compares its scheduler's unrounded timesteps.
         config: all fields at once; or pass them by name, such as `gamma=1.2`. The paper's values by default.
-        scheduler: the one whose timesteps the transformer is given. From it TACA knows them unrounded, where a pipeline
-            in 16 bits rounds them (966, 968 and 970 arrive as 968.75 in bfloat16). A pipeline's own is taken.
+        scheduler: with a transformer, the scheduler whose timesteps it will be given. A pipeline in 16 bits rounds them
+            on the way (966, 968 and 970 arrive as 968.75 in bfloat16); the scheduler has them unrounded.
 
     Raises:
         TacaError: an unknown field or a `config` of another type, an unknown class or a pipeline without a transformer,
             no joint attention, processors other than the stock ones, an adapter that is not loaded or is fused, an
-            output cache, or TACA applied already. The transformer is then as it was.
+            output cache, or TACA applied already. The transformer is left as it was.
     """
     config = config_of(config, fields)
     transformer = transformer_of(model)
@@ -267,7 +267,7 @@ def apply_method(
     adapter: str | None = None,
     scheduler: object | None = None,
 ) -> None:
-    """Lets a method of `taca.methods` act in the place of TACA's gamma, until `remove_taca`.
+    """Applies a method of `taca.methods` instead of TACA's gamma, until `remove_taca`.
 
     Example:
         >>> apply_method(pipe, MassOnly(1.2), threshold=970.0)
@@ -280,13 +280,13 @@ def apply_method(
         adapter: as in `TacaConfig`; it works in that window alone.
 
     Raises:
-        TacaError: what `apply_taca` raises, something that is no method, a family that methods are not written
-            for, or an empty window.
+        TacaError: what `apply_taca` raises, something that is not a method, a family that methods are not written
+            for, or an empty window of noise levels.
     """
     transformer = transformer_of(model)
     family = family_of(transformer)
     if not isinstance(method, Method | TextStates):
-        raise TacaError(f"{type(method).__name__} is no method: pass one of `taca.methods`, such as MassOnly(1.2).")
+        raise TacaError(f"{type(method).__name__} is not a method: pass one of `taca.methods`, such as MassOnly(1.2).")
     if family.transformer not in METHOD_FAMILIES:
         known = " and ".join(METHOD_FAMILIES)
         raise TacaError(f"Methods beside gamma are there for {known}, not for {family.transformer}: use `apply_taca`.")
@@ -305,7 +305,7 @@ def apply_method(
 
 
 def remove_taca(model: object) -> None:
-    """Makes a transformer, or that of a pipeline, the stock one again.
+    """Restores the stock transformer; takes what `apply_taca` takes.
 
     Raises:
         TacaError: TACA is not applied to it.
@@ -338,7 +338,7 @@ def applied_config(model: object) -> TacaConfig | None:
 
 @contextmanager
 def by_method(model: _Model, method: Method | TextStates, **options: Any) -> Iterator[_Model]:
-    """Lets a method act inside a `with` block. Takes and raises what `apply_method` does."""
+    """Applies a method inside a `with` block. Arguments and errors are those of `apply_method`."""
     transformer = transformer_of(model)
     apply_method(model, method, **options)
     try:
@@ -351,7 +351,7 @@ def by_method(model: _Model, method: Method | TextStates, **options: Any) -> Ite
 def taca(
     model: _Model, config: TacaConfig | None = None, *, scheduler: object | None = None, **fields: Any
 ) -> Iterator[_Model]:
-    """Lets TACA act in a pipeline or transformer inside a `with` block. Takes and raises what `apply_taca` does.
+    """Applies TACA inside a `with` block. Arguments and errors are those of `apply_taca`.
 
     Example:
         >>> with taca(pipe, gamma=1.2):

@@ -255,6 +255,8 @@ def method_attention(
     sizes = [joint.shape[2] - query.shape[2], query.shape[2]]
     text, image = joint.split_with_sizes(sizes, 2) if text_first else joint.split_with_sizes(sizes[::-1], 2)[::-1]
     found = method.keys(query, Keys(text, image), layer)
+    # Of a transformer spread over several GPUs, this layer may be on another than the latents are.
+    active = active.to(joint.device)
     text, image = (
         old if new is old else torch.where(active, new, old) for new, old in ((found.text, text), (found.image, image))
     )

@@ -20,18 +20,18 @@ def active_steps(
     config: TacaConfig | None = None,
     **fields: Any,
 ) -> list[tuple[int, float]]:
-    """The steps in which TACA acts, and their noise levels; nothing is drawn and the pipeline stays as it is.
+    """The steps in which TACA will act, and their noise levels. Nothing is drawn; the pipeline stays as it is.
 
     Args:
         pipe: a pipeline of diffusers that draws images or videos from a prompt alone.
-        num_inference_steps, height, width: as the pipeline is to be called with; height and width in pixels.
-        config, **fields: as in `apply_taca`; without them the configuration that is applied, or else the default.
+        num_inference_steps, height, width: as the pipeline will be called with; height and width in pixels.
+        config, **fields: as in `apply_taca`. Without them, the configuration that is applied, or else the default.
 
     Returns:
         (step, timestep) of each, steps counted from 0, timesteps on the scheduler's 0..1000 scale.
 
     Raises:
-        TacaError: a pipeline that makes its schedule in another way, such as from an image.
+        TacaError: a pipeline whose schedule depends on more than these, such as image-to-image.
     """
     schedule = schedule_of(pipe)
     if config is None and not fields:

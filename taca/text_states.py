@@ -81,4 +81,4 @@ class TextStatesProcessor:
 
     def _scaled(self, text: torch.Tensor) -> torch.Tensor:
         # In float32 or better and rounded once, as keys are.
-        return (text * self.factor.to(torch.promote_types(text.dtype, torch.float32))).to(text.dtype)
+        return (text * self.factor.to(text.device, torch.promote_types(text.dtype, torch.float32))).to(text.dtype)

@@ -118,7 +118,9 @@ class Scattered:
         dim: int,
     ) -> torch.Tensor:
         """As `Run.attend`."""
-        is_text = self.is_text[:, :, None, None] if dim == 1 else self.is_text[:, None, :, None]
+        # Of a transformer spread over several GPUs, keys may be on another than the latents are.
+        text = self.is_text.to(key.device)
+        is_text = text[:, :, None, None] if dim == 1 else text[:, None, :, None]
         read = attention(query, torch.where(is_text, scale_text_keys(key, gamma), key), value, mask)
         if not self.places.shape[1]:
             return read
@@ -131,7 +133,7 @@ class Scattered:
         if mask is None or mask.ndim < 3 or mask.shape[-2] == 1:
             return mask
         mask = mask.expand(batch, *mask.shape[1:])
-        places = self.places.reshape(self.places.shape[0], *[1] * (mask.ndim - 3), -1, 1)
+        places = self.places.to(mask.device).reshape(self.places.shape[0], *[1] * (mask.ndim - 3), -1, 1)
         return mask.gather(-2, places.expand(*mask.shape[:-2], places.shape[-2], mask.shape[-1]))
 
 
@@ -197,5 +199,6 @@ Tokens = Run | Scattered | Segments | InTurn
 
 def _over(heads: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
     """An index of tokens (B, M) for `gather` in dimension `dim` of a tensor that is split into heads."""
+    index = index.to(heads.device)
     index = index[:, :, None, None] if dim == 1 else index[:, None, :, None]
     return index.expand(*(m if d == dim else n for d, (n, m) in enumerate(zip(heads.shape, index.shape, strict=True))))

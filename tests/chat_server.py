@@ -19,6 +19,7 @@ class ChatServer(LocalServer):
         behave: is given the request's document and how often its question came before. It returns what is sent: a
             status with or without a document, bytes, or changes in the right answer; None for that as it is.
         asked: the documents of all requests.
+        base: of all paths that there are.
         most: requests that were there at once.
     """
 
@@ -27,6 +28,7 @@ class ChatServer(LocalServer):
         self.asked: list[dict] = []
         self.keys: list[str | None] = []
         self.now = self.most = 0
+        self.base = "/"
         self._seen: Counter[str] = Counter()
         self._lock = threading.Lock()
         self.listen()
@@ -38,6 +40,8 @@ class ChatServer(LocalServer):
     def answer(self, request) -> None:
         if request.command == "GET":
             return _send(request, 200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+        if not request.path.startswith(self.base):
+            return _send(request, 404, b"404 page not found")
         asked = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
         question = json.dumps([asked["messages"], asked.get("seed")])
         with self._lock:

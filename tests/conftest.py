@@ -1,19 +1,25 @@
 """A small DVC repository whose toy stages run through the real `runtime.execution.stage`."""
 
+import gc
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from configobj import ConfigObj
+
+from tests import recorders
 
 ROOT = Path(__file__).parent.parent
 TOY = Path(__file__).parent / "toy"
 STORE = "sqlite:///{root}/mlflow.db"
+
+gc.disable()  # what is imported for the tests stays; looking through it again and again takes a fifth of that time
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of as many processes as there are cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,6 +32,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = ("first", "slow")
         files = {mark: {item.path for item in items if item.get_closest_marker(mark)} for mark in marks}
         items.sort(key=lambda item: [item.path not in files[mark] for mark in marks])
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 class Toy:
@@ -50,6 +61,13 @@ class Toy:
         done = self.run("dvc", "repro", "-q", *arguments, **env)
         assert done.returncode == 0, done.stdout + done.stderr
         return done
+
+    def configure(self, key: str, value: str, file: str = "config") -> None:
+        """As `dvc config` does it in a process of its own, which takes a second."""
+        section, name = key.split(".")
+        config = ConfigObj(str(self.root / ".dvc" / file))
+        config.setdefault(section, {})[name] = value
+        config.write()
 
     def start(self, *command: str, **env: str) -> subprocess.Popen:
         """Starts a command in a process group of its own."""
@@ -93,7 +111,15 @@ class Toy:
 
 
 @pytest.fixture(scope="session")
-def toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def warm_recorders() -> Iterator[None]:
+    """Toy stages are recorded by processes that need not import MLflow anew."""
+    with recorders.serving() as path, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(recorders.PLACE, path)
+        yield
+
+
+@pytest.fixture(scope="session")
+def toy_template(tmp_path_factory: pytest.TempPathFactory, warm_recorders: None) -> Path:
     """The repository with stage `check` done, committed, and an empty MLflow store (making one takes a second)."""
     toy, elsewhere = Toy(tmp_path_factory.mktemp("toy")), tmp_path_factory.mktemp("store")
     shutil.copytree(TOY, toy.root, dirs_exist_ok=True)

@@ -45,15 +45,16 @@ class FamilyCase:
     latents: tuple[str, ...] = ("hidden_states",)
     drawn_tokens: int | None = None
     lora: tuple[str, ...] = ("to_q", "to_k", "to_v")
-    build: Callable[[], torch.nn.Module] | None = None
+    build: Callable[..., torch.nn.Module] | None = None
     checkpointing: bool = True
     tolerance: float = 1e-12
     shared: bool = False
 
     def model(self, **changes: object) -> torch.nn.Module:
-        """With changes to its configuration, where the case has one."""
+        """With changes to its configuration."""
         torch.manual_seed(0)
-        model = (self.build or partial(getattr(diffusers, self.transformer), **{**self.config, **changes}))().eval()
+        build = self.build or partial(getattr(diffusers, self.transformer), **self.config)
+        model = build(**changes).eval()
         with torch.no_grad():
             for weight in model.parameters():
                 # Zeros, with which some layers begin, would hide what attention reads.
@@ -434,9 +435,9 @@ MOTIF = {
 }
 
 
-def motif_model() -> torch.nn.Module:
+def motif_model(**changes: object) -> torch.nn.Module:
     """Whose embedding of the timestep takes no float64."""
-    model = diffusers.MotifVideoTransformer3DModel(**MOTIF)
+    model = diffusers.MotifVideoTransformer3DModel(**{**MOTIF, **changes})
     embedding = model.time_text_embed
     embedding.time_proj.register_forward_hook(
         lambda *call: call[-1].to(embedding.timestep_embedder.linear_1.weight.dtype)

@@ -42,7 +42,8 @@ def parse(prompt: str, category: str) -> Parse:
 
 
 def _phrases(*parts: str) -> tuple[str, ...]:
-    return tuple(_ARTICLE.sub("", part) for part in parts)
+    """Without their articles; a part of no words, such as what "a car and ." has after its "and", is none."""
+    return tuple(_ARTICLE.sub("", part) for part in parts if part.strip())
 
 
 def _heads(phrases: tuple[str, ...]) -> tuple[str, ...]:

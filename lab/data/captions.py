@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from compbench.text import is_blank
 from lab.data.images import read_image
 from lab.errors import LabError
 from lab.world.captions import caption as exact_caption
@@ -35,6 +36,11 @@ def caption_images(captioner: str, folder: Path, rows: Sequence[dict]) -> list[d
 
 
 def _keep(_image: Image.Image, row: dict) -> str:
+    if is_blank(row["caption"]):
+        raise LabError(
+            f"{row['path']} came without words, which `caption.captioner: source` would keep: take images that have "
+            'some (a filter {none_of: [""]} on the column of words), or name a captioner that describes them.'
+        )
     return row["caption"]
 
 

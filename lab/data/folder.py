@@ -1,10 +1,13 @@
 """A folder of images with captions, as people bring it."""
 
+import lzma
+import os
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 from unicodedata import normalize
 
 from PIL import Image
@@ -15,8 +18,12 @@ from lab.errors import LabError
 
 TABLES = tuple(f"metadata{suffix}" for suffix in READERS)
 TEXTS = (".txt", ".caption")  # beside an image, with its name; the first of them that is there
+NO_IMAGES = (*TEXTS, ".zip")
 # What systems and photo stations put into folders: copies, thumbnails, things thrown away.
 SYSTEM = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "#recycle", "System Volume Information")
+
+# What `zipfile` raises for damaged archives, for those with a password, and for methods that it does not know.
+UNPACKABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ def read_folder(folder: Path, unpacked: Path) -> Folder:
             if one.name in found:
                 raise LabError(f"The image {one.path} has two rows, one of them in {files[table]}: keep one.")
             found[one.name] = one
-    left_out = _add_described_beside(files, found)
+    left_out = _add_described_beside(files, found) + _described_but_no_image(files, found)
     if not found:
         raise LabError(
             f"`sample.folder` {str(folder)!r} has no captions: put a metadata.csv with the columns file_name and text "
@@ -97,6 +104,14 @@ def _add_described_beside(files: dict[str, Path], found: dict[str, CaptionedFile
             "its caption there, or move it away."
         )
     return left_out
+
+
+def _described_but_no_image(files: dict[str, Path], found: Mapping[str, CaptionedFile]) -> list[LeftOut]:
+    """What has a text of its name, and no image of that name beside it: most likely one that Pillow does not know."""
+    texts = {_stem(name) for name in files if any(_ends(name, suffix) for suffix in TEXTS)}
+    images = {_stem(name) for name in (*_images(files), *found)}
+    names = [name for name in sorted(files) if not _hidden(name) and not any(_ends(name, one) for one in NO_IMAGES)]
+    return [LeftOut(name, "is no image that Pillow can read") for name in names if _stem(name) in texts - images]
 
 
 def _stem(name: str) -> str:
@@ -155,8 +170,13 @@ def _checked(caption: str | None, image: Path, table: Path) -> str:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Every file below, by its path there."""
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Every file below, by its path there, with links that lead nowhere. Raises: LabError for a closed folder."""
+    paths = sorted(Path(place, name) for place, _, names in os.walk(folder, onerror=_refuse) for name in names)
+    return {path.relative_to(folder).as_posix(): path for path in paths if path.is_file() or not path.exists()}
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise LabError(f"The folder {error.filename} cannot be read ({error.strerror}): open it, or move it away.")
 
 
 def _hidden(name: str) -> bool:
@@ -171,7 +191,7 @@ def _archived(folder: Path, unpacked: Path) -> dict[str, Path]:
             try:
                 with zipfile.ZipFile(archive) as file:
                     file.extractall(place)
-            except (OSError, zipfile.BadZipFile) as error:
+            except UNPACKABLE as error:
                 raise LabError(f"The archive {archive} cannot be unpacked ({error}): replace it.") from None
             found |= {f"{name}/{inside}": path for inside, path in _files(place).items()}
     return found

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from lab.data.tables import spelled
+
 SCHEMA = pa.schema(
     [
         ("id", pa.int64()),
@@ -68,28 +70,41 @@ def source_of(settings: Mapping):
     )
 
 
-def sample(settings: Mapping, places: Places, record: Record) -> list[dict]:
-    """Writes images to `images/` in the target and returns their rows (`SCHEMA`), with paths from the target on.
+def sample(
+    source: str,
+    folder: str,
+    size: int,
+    seed: int,
+    target: Path,
+    scratch: Path,
+    store: Path | None = None,
+    record: Record | None = None,
+    **settings: object,
+) -> list[dict]:
+    """Writes images to `images/` in `target` and returns their rows (`SCHEMA`), with paths from there on.
 
     Args:
-        settings: section `sample` of params.yaml.
+        source, folder, size, seed, settings: section `sample` of params.yaml.
+        target, scratch, store: see `Places`; `scratch` is the store where there is none.
+        record: takes what the source says of itself.
 
     Raises:
         LabError: the source has too few good images, or is not what it should be.
         CompbenchError: a table of captions is not in UTF-8.
         ConnectionError, TimeoutError: who hosts the images cannot be reached.
     """
-    (places.target / "images").mkdir(parents=True, exist_ok=True)
-    source, level = source_of(settings), COMPRESSION.get(settings["source"], FAST)
+    places, record = Places(target, scratch, store or scratch), record or Record()
+    (target / "images").mkdir(parents=True, exist_ok=True)
+    level = COMPRESSION.get(source, FAST)
+    chosen = source_of({"source": source, "folder": folder, "size": size, "seed": seed, **settings})
     rows = []
-    for number, (image, caption, origin) in enumerate(source.images(places, record)):
+    for number, (image, caption, origin) in enumerate(chosen.images(places, record)):
         path = f"images/{number:06d}.png"
-        image.save(places.target / path, compress_level=level)
+        image.save(target / path, compress_level=level)
         width, height = image.size
-        rows.append(
-            {"id": number, "path": path, "caption": caption, "source": origin, "width": width, "height": height}
-        )
+        said = {"caption": spelled(caption), "source": spelled(origin)}
+        rows.append({"id": number, "path": path, **said, "width": width, "height": height})
     if record.provenance:
         provenance = json.dumps(record.provenance, indent=1, ensure_ascii=False, sort_keys=True)
-        (places.target / "provenance.json").write_text(f"{provenance}\n", encoding="utf-8")
+        (target / "provenance.json").write_text(f"{provenance}\n", encoding="utf-8")
     return rows

@@ -38,12 +38,19 @@ def shown(image: Image.Image) -> Image.Image:
         LabError: its numbers have no one meaning as colours.
     """
     _correct_transparent_colour(image)
-    image.load()
+    _load(image)
     colour, alpha = _colour_and_alpha(image)
     colour = _in_srgb(colour, image.info.get("icc_profile"))
     if alpha is not None:
         colour = Image.composite(colour, Image.new("RGB", colour.size, "white"), alpha)
     return _upright(colour, image)
+
+
+def _load(image: Image.Image) -> None:
+    """Decodes. Without a name Pillow reads the file: mapped into memory, a turned TIFF gets rows of its other side."""
+    name, image.filename = image.filename, ""
+    image.load()
+    image.filename = name
 
 
 def _colour_and_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

@@ -31,6 +31,11 @@ def read_rows(path: Path) -> Iterator[Row]:
     return READERS[path.suffix.lower()](path)
 
 
+def spelled(text: str) -> str:
+    """The text with halves of characters spelled out (`\\udce9`), which names of files and JSON hold, and no table."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _csv(path: Path) -> Iterator[Row]:
     # Strict: a quote that nothing closes would make one caption of all rows that follow.
     rows = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)

@@ -131,8 +131,9 @@ def _drawings(params: Params, base: Base, wanted: Callable[[str], bool]) -> Iter
     text = drawing.embed(base, settings)
     kind = Work("generate", _transformer(base), precision_of(settings.dtype, settings.quantization), settings.compile)
     seen: dict[tuple, drawing.Drawing] = {}
+    rows = _prompts(params)
     for stage, name in stages.items():
-        arm, planned = params.arms[name], _planned(params, name)
+        arm, planned = params.arms[name], _planned(params, rows, name)
         prompts, images = len({image.prompt for image in planned}), len(planned)
         text_flops = text.flops * -(-prompts // settings.batch_size)
         adapter = _adapter_of(params, arm)
@@ -150,7 +151,8 @@ def _scorings(params: Params, wanted: Callable[[str], bool]) -> Iterator[Row]:
     stages = _stages("score", params.arms, wanted)
     if not stages or params.score.device != "cuda":
         return
-    counted = {stage: Counter(image.category for image in _planned(params, arm)) for stage, arm in stages.items()}
+    rows = _prompts(params)
+    counted = {stage: Counter(image.category for image in _planned(params, rows, arm)) for stage, arm in stages.items()}
     usages = {stage: scoring.score(params.score, images) for stage, images in counted.items()}
     weights = next(iter(usages.values())).weights
     yield Row("weights of the scorers", disk=weights, download=weights)
@@ -165,10 +167,13 @@ def _adapter_of(params: Params, arm: Arm) -> Adapter | None:
     return adapter if adapter.rank > 0 else None
 
 
-def _planned(params: Params, arm: str) -> list[PlannedImage]:
+def _prompts(params: Params) -> list[dict]:
+    """Whoever parses them, they are as many: by the parser that needs no model."""
+    return prompts_of(params.prompts, RULES)
+
+
+def _planned(params: Params, rows: list[dict], arm: str) -> list[PlannedImage]:
     generate, firsts = params.generate, params.arms[arm].images_per_prompt
-    # Whoever parses them, they are as many: the parser that needs no model.
-    rows = prompts_of(params.prompts, RULES)
     return plan_images(rows, generate.images_per_prompt, generate.seed, generate.limit, firsts)
 
 

@@ -14,13 +14,15 @@ from pathlib import Path
 import yaml
 
 from runtime.execution.work import remove
+from tests import recorders
 from tests.conftest import Toy
 
 # What DVC adds of its own where a stage ends with a fault.
 OF_DVC = re.compile(r"ERROR: failed to reproduce '[^']+': failed to run: .*, exited with \d+|")
 # In a user namespace, where the owner of the files is such a number, and no root who may everything.
 NOBODY = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
-NAMES = ("USER", "LOGNAME", "LNAME", "USERNAME")
+# And where its recorder comes from, which is to be that user's too.
+NAMES = ("USER", "LOGNAME", "LNAME", "USERNAME", recorders.PLACE)
 
 
 class Place(Toy):

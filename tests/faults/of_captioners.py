@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tests.chat_server import ChatServer, slow
 from tests.faults.fault import Fault, Place, both, written
 
 CAPTION = "python -m stages.caption"
@@ -29,6 +30,16 @@ def endpoint(**changes: object) -> Callable[[Place], None]:
     settings = {"captioner": "endpoint", "base_url": f"{SERVER}/v1", "model": "llava", **ASKED}
     settings |= {"concurrency": 2, "timeout": 5.0, "retries": 0}
     return lambda place: place.edit({"caption": settings | changes})
+
+
+def served(told: object, **changes: object) -> Callable[[Place], None]:
+    """A server that gives each question the same answer, as `ChatServer.behave` says, until the tests end."""
+
+    def arrange(place: Place) -> None:
+        server = ChatServer(told if callable(told) else lambda asked, before: told)
+        endpoint(base_url=server.base_url, **changes)(place)
+
+    return arrange
 
 
 def llava(**changes: object) -> Callable[[Place], None]:
@@ -80,8 +91,8 @@ OF_CAPTIONERS = [
         "an endpoint that nobody serves",
         CAPTION,
         (
-            "caption: http://127.0.0.1:9/v1 cannot be reached (Connection error.): see that it runs, and run the "
-            "command again, which asks only what nobody has answered."
+            "caption: http://127.0.0.1:9/v1 cannot be reached ([Errno 111] Connection refused): see that it runs, and "
+            "run the command again, which asks only what nobody has answered."
         ),
         endpoint(),
         recorded=True,
@@ -90,10 +101,73 @@ OF_CAPTIONERS = [
     Fault(
         "an endpoint that nobody serves, before anything runs",
         "python -m lab.preflight caption",
-        "- caption: http://127.0.0.1:9/v1 cannot be reached (Connection error.): see that it runs, and run the …",
+        "- caption: http://127.0.0.1:9/v1 cannot be reached ([Errno 111] Connection refused): see that it runs, …",
         endpoint(),
         environment={"TACA_ANSWERS": ".work/answers"},
         among=True,
+    ),
+    Fault(
+        "a key that an endpoint refuses",
+        CAPTION,
+        (
+            "caption: http://127.0.0.1:…/v1 refuses the key (401: … no such key ***…): set TACA_CAPTION_KEY to one "
+            "that it takes."
+        ),
+        served((401, {"error": {"message": "no such key sk-secret"}})),
+        recorded=True,
+        environment={"TACA_ANSWERS": ".work/answers", "TACA_CAPTION_KEY": "sk-secret"},
+    ),
+    Fault(
+        "a key of two lines",
+        CAPTION,
+        "caption: TACA_CAPTION_KEY holds a line end or a character that no key has: set it to the key alone.",
+        endpoint(),
+        recorded=True,
+        environment={"TACA_ANSWERS": ".work/answers", "TACA_CAPTION_KEY": "sk\nsecret"},
+    ),
+    Fault(
+        "an endpoint that is busy for ever",
+        CAPTION,
+        (
+            "caption: http://127.0.0.1:…/v1 answers with status 429 (…), 2 times: lower `caption.concurrency` or raise "
+            "`caption.retries`, and run the command again, which asks only what nobody has answered."
+        ),
+        served(429, retries=1),
+        recorded=True,
+        environment={"TACA_ANSWERS": ".work/answers"},
+    ),
+    Fault(
+        "an endpoint that is too slow",
+        CAPTION,
+        (
+            "caption: http://127.0.0.1:…/v1 did not answer within 0.2 s, 1 times: raise `caption.timeout` or lower "
+            "`caption.concurrency`, and run the command again, which asks only what nobody has answered."
+        ),
+        served(slow(2), timeout=0.2),
+        recorded=True,
+        environment={"TACA_ANSWERS": ".work/answers"},
+    ),
+    Fault(
+        "an endpoint that answers with no JSON",
+        CAPTION,
+        (
+            "caption: http://127.0.0.1:…/v1 answers 2 times with no chat completion (…): see that `caption.base_url` "
+            "is that of an OpenAI-compatible API, which usually ends in /v1."
+        ),
+        served(b"<html>busy</html>", retries=1),
+        recorded=True,
+        environment={"TACA_ANSWERS": ".work/answers"},
+    ),
+    Fault(
+        "a model that an endpoint has not",
+        CAPTION,
+        (
+            "caption: http://127.0.0.1:…/v1 has no model 'llava' (…), but has stub/llava: correct `caption.model`, or "
+            "`caption.base_url`, which usually ends in /v1."
+        ),
+        served(404),
+        recorded=True,
+        environment={"TACA_ANSWERS": ".work/answers"},
     ),
     Fault(
         "a store of answers that is none",

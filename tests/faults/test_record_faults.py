@@ -10,6 +10,7 @@ import time
 import pytest
 
 from runtime.tracking.system import SILENCE, has_ended, pid_space
+from tests import recorders
 from tests.conftest import ROOT, Toy
 
 NOBODY = 54321
@@ -64,7 +65,8 @@ def as_nobody(toy, *command):
     if subprocess.run([*AS_NOBODY, "true"], capture_output=True).returncode != 0:
         pytest.skip("no user namespaces here")
     named = ("USER", "LOGNAME", "LNAME", "USERNAME")
-    toy.env = {key: value for key, value in toy.env.items() if key not in named}
+    # Its recorder is started by that user too.
+    toy.env = {key: value for key, value in toy.env.items() if key not in (*named, recorders.PLACE)}
     return toy.run(*AS_NOBODY, *command)
 
 

@@ -32,6 +32,7 @@ def make(toy: Toy) -> Toy:
     text = (ROOT / "experiments" / "defaults.yaml").read_text()
     text = re.sub(r"(?ms)^adapters:.*?\n\n", ADAPTERS, text)
     text = re.sub(r"(?ms)^arms:.*?\n\n", ARMS, text)
+    text = text.replace("adapter: taca-r16", "adapter: taca")  # of `analyze`
     text = re.sub(r"per_category: \d+", "per_category: 20", text)
     text = re.sub(
         r"bootstrap: \d+", "bootstrap: 500", re.sub(r"(generate:.*?batch_size: )\d+", r"\g<1>5", text, flags=re.DOTALL)

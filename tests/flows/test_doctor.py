@@ -39,9 +39,9 @@ def test_line_says_wrong_and_the_remedy():
 @pytest.mark.slow
 def test_all_is_well_in_a_fresh_repository(toy):
     """A line for each check; a fault makes the status 1."""
-    toy.run("dvc", "config", "core.analytics", "false")
-    toy.run("dvc", "config", "core.check_update", "false")
-    toy.run("dvc", "config", "cache.type", "hardlink,reflink,copy")
+    toy.configure("core.analytics", "false")
+    toy.configure("core.check_update", "false")
+    toy.configure("cache.type", "hardlink,reflink,copy")
     shutil.copy(ROOT / "requirements.lock", toy.root)
     done = toy.run(sys.executable, "-m", "flows.doctor")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -101,8 +101,8 @@ def test_gpus_that_torch_does_not_see_are_wrong(tmp_path, monkeypatch):
 
 def test_telemetry_of_dvc_is_seen(toy):
     assert "`dvc config core.analytics false`" in check_telemetry(toy.root).remedy
-    toy.run("dvc", "config", "core.analytics", "false")
-    toy.run("dvc", "config", "core.check_update", "false")
+    toy.configure("core.analytics", "false")
+    toy.configure("core.check_update", "false")
     assert check_telemetry(toy.root) == Finding("telemetry", "off in DVC, MLflow and Prefect")
 
 

@@ -13,6 +13,7 @@ import pytest
 from flows.garbage.cache import recorded_hashes, unused_objects
 from flows.garbage.runs import deleted_runs, live_words, old_failures
 from flows.garbage.workspaces import left_workspaces
+from flows.gc import main
 from flows.running.workspace import add_workspace
 from flows.sweeps import experiments
 from runtime.execution.graph import read_recorded
@@ -30,6 +31,21 @@ def surroundings(monkeypatch):
     """No store or server but those that a test names."""
     for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def gc(toy, monkeypatch, capsys):
+    """Runs the command in this process: its status or sentence, and what it prints."""
+
+    def run(*arguments):
+        monkeypatch.chdir(toy.root)
+        monkeypatch.setattr(sys, "argv", ["gc", *arguments])
+        monkeypatch.setattr(os, "_exit", sys.exit)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capsys.readouterr().out
+
+    return run
 
 
 def make(toy, seed):
@@ -187,7 +203,7 @@ def test_hashes_of_all_branches_of_a_history_are_found(toy):
 
 
 def test_cache_that_others_may_share_is_left_alone(toy, tmp_path):
-    toy.run("dvc", "cache", "dir", "--local", str(tmp_path / "shared"))
+    toy.configure("cache.dir", str(tmp_path / "shared"), "config.local")
     (tmp_path / "shared" / "files" / "md5" / "00").mkdir(parents=True)
     (tmp_path / "shared" / "files" / "md5" / "00" / "11").touch()
     garbage = remove_objects(toy)
@@ -218,7 +234,7 @@ def begun(toy, name, **tags):
     return run
 
 
-def test_only_deleted_runs_go_and_not_those_that_live_ones_name(toy):
+def test_only_deleted_runs_go_and_not_those_that_live_ones_name(toy, gc):
     """With their artifacts. Failed runs are shown and stay."""
     deleted, parent = begun(toy, "deleted"), begun(toy, "parent")
     failed = begun(toy, "failed", **{"mlflow.parentRunId": parent.run_id})
@@ -226,17 +242,16 @@ def test_only_deleted_runs_go_and_not_those_that_live_ones_name(toy):
     deleted.end("FINISHED", "")
     for run in (deleted, parent):
         delete_run(toy, run.run_id)
-    shown = toy.run(*COMMAND)
-    assert shown.returncode == 0, shown.stderr
-    assert f"1 deleted runs\n{'':<23}{deleted.run_id}  deleted  FINISHED\n" in shown.stdout
-    assert "1 runs that failed more than 30 days ago are kept until you delete them in MLflow\n" in shown.stdout
-    assert f"{failed.run_id}  failed  FAILED\n" in shown.stdout
-    assert "`make gc REMOVE=1` removes it." in shown.stdout
+    status, shown = gc()
+    assert status == 0
+    assert f"1 deleted runs\n{'':<23}{deleted.run_id}  deleted  FINISHED\n" in shown
+    assert "1 runs that failed more than 30 days ago are kept until you delete them in MLflow\n" in shown
+    assert f"{failed.run_id}  failed  FAILED\n" in shown
+    assert "`make gc REMOVE=1` removes it." in shown
     artifacts = toy.root / "mlartifacts"
     assert len(list(artifacts.rglob("file.txt"))) == 3
 
-    done = toy.run(*COMMAND, "--remove")
-    assert done.returncode == 0, done.stderr
+    assert gc("--remove")[0] == 0
     assert deleted_runs(toy.root, frozenset()).items == (f"{parent.run_id}  parent  RUNNING",)
     assert old_failures(toy.root, 30).items == (f"{failed.run_id}  failed  FAILED",)
     assert sorted(path.parts[-3] for path in artifacts.rglob("file.txt")) == sorted([parent.run_id, failed.run_id])
@@ -259,33 +274,34 @@ def test_runs_of_a_deleted_experiment_stay_while_a_live_run_names_one(toy):
     assert client.get_run(inside.run_id).info.run_id == inside.run_id
 
 
-def test_fresh_objects_wait_an_hour(toy):
+def test_fresh_objects_wait_an_hour(toy, gc):
     """Whoever made one may be about to refer to it."""
     object_ = toy.root / ".dvc" / "cache" / "files" / "md5" / "00" / "1122"
     object_.parent.mkdir(parents=True)
     object_.touch()
-    done = toy.run(*COMMAND, "--remove")
-    assert done.returncode == 0, done.stderr
-    assert "objects in the cache, and 1 of the last hour, which are left for now" in done.stdout
+    status, shown = gc("--remove")
+    assert status == 0
+    assert "objects in the cache, and 1 of the last hour, which are left for now" in shown
     assert object_.exists()
 
 
-def test_store_that_does_not_answer_is_one_sentence_and_nothing_goes(toy):
-    done = toy.run(*COMMAND, "--remove", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert done.returncode == 1
-    assert done.stderr.startswith("MLflow at http://127.0.0.1:9 does not answer (")
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
+def test_store_that_does_not_answer_is_one_sentence_and_nothing_goes(gc, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    said, shown = gc("--remove")
+    assert said.startswith("MLflow at http://127.0.0.1:9 does not answer (")
+    assert "\n" not in said
+    assert shown == ""
 
 
-def test_nothing_goes_while_a_flow_runs(toy):
+def test_nothing_goes_while_a_flow_runs(toy, gc):
     with if_free(toy.root / ".work" / "locks" / "flow.lock"):
-        done = toy.run(*COMMAND, "--remove")
-    assert done.returncode == 1
-    assert done.stderr.startswith("Another flow runs in ")
+        said, shown = gc("--remove")
+    assert said.startswith("Another flow runs in ")
+    assert shown == ""
 
 
 def test_nothing_goes_while_dvc_works(toy):
+    """Another process's lock, which this command asks for as its user does."""
     from dvc.repo import Repo
 
     with Repo(str(toy.root)) as repo, repo.lock:

@@ -25,7 +25,7 @@ def other_disk(tmp_path):
 
 
 def test_links_of_the_projects_own_configuration_take_no_place_twice(toy):
-    toy.run("dvc", "config", "cache.type", OWN)
+    toy.configure("cache.type", OWN)
     found = check_links(toy.root)
     assert found.text.endswith("link between cache and workspace: an output takes its place once")
     assert not found.remedy
@@ -35,19 +35,20 @@ def test_links_of_the_projects_own_configuration_take_no_place_twice(toy):
 def test_copies_where_the_disk_can_link_are_told_with_the_remedy(toy, kinds):
     """DVC's default is a reflink, which not every disk can, or a copy; a link behind a reflink is never made."""
     if kinds:
-        toy.run("dvc", "config", "cache.type", kinds)
+        toy.configure("cache.type", kinds)
     found = check_links(toy.root)
     if kinds != "copy" and found.text.startswith("reflink"):
         return
     assert "link, but an output takes its place twice" in found.text
     assert found.remedy.startswith("`dvc config cache.type ")
-    toy.run(*found.remedy.split("`")[1].split())
+    _, _, key, value = found.remedy.split("`")[1].split()
+    toy.configure(key, value)
     assert not check_links(toy.root).remedy
 
 
 def test_a_cache_on_another_disk_is_no_fault_but_said(toy, other_disk):
-    toy.run("dvc", "config", "cache.type", OWN)
-    toy.run("dvc", "cache", "dir", other_disk)
+    toy.configure("cache.type", OWN)
+    toy.configure("cache.dir", other_disk)
     found = check_links(toy.root)
     assert found.text.startswith(f"none between {other_disk}")
     assert "takes its place twice" in found.text
@@ -55,8 +56,8 @@ def test_a_cache_on_another_disk_is_no_fault_but_said(toy, other_disk):
 
 
 def test_a_link_that_is_configured_is_named(toy, other_disk):
-    toy.run("dvc", "config", "cache.type", "hardlink,symlink")
-    toy.run("dvc", "cache", "dir", other_disk)
+    toy.configure("cache.type", "hardlink,symlink")
+    toy.configure("cache.dir", other_disk)
     assert check_links(toy.root).text.startswith("symlink between")
 
 
@@ -70,7 +71,7 @@ def test_nothing_is_left_of_the_trial(toy):
 @pytest.mark.parametrize("kinds", [OWN, "reflink,hardlink,copy", "copy"])
 def test_what_is_said_is_what_dvc_does(toy, kinds):
     """With a folder that a stage writes: whether its files are those of the cache."""
-    toy.run("dvc", "config", "cache.type", kinds)
+    toy.configure("cache.type", kinds)
     said = check_links(toy.root).text
     if said.startswith("reflink"):
         pytest.skip("a reflink cannot be told from a copy")

@@ -6,6 +6,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ from lab.world.scene import sample_scene
 from lab.world.scorers import world_scorers
 from runtime.execution.graph import read_stages
 from runtime.params import read_yaml
+from runtime.tracking import client
+from tests import recorders
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"prompts": {"per_category": 3}, "report": {"bootstrap": 100, "grid_prompts": 2}}
@@ -86,6 +89,7 @@ class Repository:
 
 @pytest.fixture
 def repository(toy, monkeypatch):
+    monkeypatch.setattr(client, "subprocess", SimpleNamespace(Popen=recorders.Forked, DEVNULL=None))
     for name in ("MLFLOW_TRACKING_URI", "TACA_PARENT_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     threads = torch.get_num_threads()

@@ -7,9 +7,9 @@ import pytest
 from tests.hub_server import HubServer
 from tests.stages.real_base import answering, run_to_the_report
 
-pytestmark = [pytest.mark.first, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.first, pytest.mark.usefixtures("warm_recorders"), pytest.mark.timeout(900)]
 
 
 def test_sd35_medium_from_the_hub_to_the_report(tmp_path, monkeypatch):
     with closing(HubServer()) as hub, answering() as web:
-        run_to_the_report("sd35-medium", hub, web, tmp_path, monkeypatch)
+        run_to_the_report("sd35-medium", hub, web, tmp_path, monkeypatch, apart=True)

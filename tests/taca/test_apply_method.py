@@ -141,7 +141,7 @@ def test_a_family_that_cannot_have_a_method_says_so(case):
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda model: apply_method(model, "mass"), "str is no method: pass one of `taca.methods`"),
+        (lambda model: apply_method(model, "mass"), "str is not a method: pass one of `taca.methods`"),
         (lambda model: apply_method(model, MassOnly(1.2), threshold=1200.0), "`threshold`"),
         (lambda model: apply_method(model, MassOnly(1.2), threshold=970.0, until=970.0), "`until` must lie above"),
         (lambda model: (apply_taca(model), apply_method(model, MassOnly(1.2))), "call `remove_taca` first"),

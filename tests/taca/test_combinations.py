@@ -21,10 +21,14 @@ from diffusers.models.attention_processor import (
 )
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor, FluxIPAdapterAttnProcessor
 from diffusers.models.transformers.transformer_flux2 import Flux2KVAttnProcessor
+from tiny_families import CASES as FAMILIES
+from tiny_families import TEXT_TOKENS
 from tiny_models import CASES, predict
 from tiny_sd3 import relative_error
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from taca import TacaConfig, apply_taca, taca
+from taca.tokens import InTurn
 
 CONFIG = TacaConfig(gamma=1.2, threshold=970.0)
 DISPATCHED = [case for case in CASES if case.name in ("flux", "flux2", "qwenimage", "hunyuanvideo")]
@@ -235,3 +239,26 @@ def test_what_is_made_under_inference_mode_serves_a_training_pass_too():
             actual = predict(model, arguments)
             actual.sum().backward()
     torch.testing.assert_close(actual.detach(), expected)
+
+
+@pytest.mark.parametrize("case", [case for case in FAMILIES if case.name in ("lumina2", "zimage", "omnigen", "mochi")])
+def test_blocks_may_be_on_another_gpu_than_the_latents(case):
+    """As a device map puts them; nothing is computed, but tensors of two devices do not mix."""
+    model, arguments = case.model(), case.inputs([980.0, 980.0], torch.float32)
+    apply_taca(model, CONFIG)
+    hook, attended = model._taca_hook, []
+    tokens = hook.family.tokens(model, arguments)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        length = tokens.is_text.shape[1] if hasattr(tokens, "is_text") else 32 + TEXT_TOKENS
+        query = torch.empty(2, 2, length, 8, device="cuda:1")
+        mask = torch.ones(2, 1, length, length, dtype=torch.bool, device="cuda:1")
+
+        def attention(query, key, value, mask):
+            attended.append({x.device for x in (query, key, value, mask)})
+            return torch.empty_like(query)
+
+        if isinstance(tokens, InTurn):
+            query, mask = query[:1], mask[:1]
+        read = tokens.attend(attention, query, query, query, mask, torch.ones(2, 1, 1, 1), 2)
+    assert read.device == torch.device("cuda:1")
+    assert all(devices == {torch.device("cuda:1")} for devices in attended)

@@ -1,12 +1,13 @@
 """Every transformer that diffusers exports is in the table, or refused for a reason that its attention proves."""
 
 import inspect
+from functools import partial
 from pathlib import Path
 
 import diffusers
 import pytest
 import torch
-from diffusers.models.embeddings import get_2d_rotary_pos_embed_lumina
+from diffusers.models.embeddings import get_1d_rotary_pos_embed, get_2d_rotary_pos_embed_lumina
 from diffusers.models.modeling_utils import ModelMixin
 from observed_taca import attention_calls, changed_tokens, joint_attention
 from tiny_families import TEXT_TOKENS, predict
@@ -72,6 +73,33 @@ WIDE = {**HEADS, "attention_head_dim": 12}
 READ = {"cross_attention_dim": 16, "caption_channels": 16}
 WAN = {**WIDE, "text_dim": 16, "freq_dim": 8, "ffn_dim": 16}
 SANA = {**HEADS, **READ, "num_cross_attention_heads": 2, "cross_attention_head_dim": 8}
+LTX2 = {
+    **HEADS,
+    "cross_attention_dim": 16,
+    "caption_channels": 16,
+    "audio_in_channels": 4,
+    "audio_out_channels": 4,
+    "audio_num_attention_heads": 2,
+    "audio_attention_head_dim": 8,
+    "audio_cross_attention_dim": 16,
+}
+
+
+def wan_animate_2_cache() -> object:
+    """What it keeps of a reference video of eight tokens."""
+    from diffusers.models.transformers.transformer_wan_animate_2 import WanAnimate2KVCache
+
+    cache = WanAnimate2KVCache(2)
+    for layer in cache.layer_caches:
+        layer.store(*torch.randn(2, 2, 8, 2, 12, dtype=torch.float64))
+    return cache
+
+
+def sana_wm_rotary() -> tuple[torch.Tensor, torch.Tensor]:
+    model = diffusers.SanaWMLTX2RefinerTransformer3DModel(**LTX2)
+    return model.build_rotary_emb_for_absolute_positions(2, [0, 1], 4, 4, torch.device("cpu"), 24.0)
+
+
 # What the class is built with, its latents, and what else a pass of it is given.
 CROSS = {
     "WanTransformer3DModel": (WAN, video, dict),
@@ -218,16 +246,7 @@ CROSS = {
         lambda: {"pooled_projections": torch.randn(2, 16, dtype=torch.float64)},
     ),
     "LTX2VideoTransformer3DModel": (
-        {
-            **HEADS,
-            "cross_attention_dim": 16,
-            "caption_channels": 16,
-            "audio_in_channels": 4,
-            "audio_out_channels": 4,
-            "audio_num_attention_heads": 2,
-            "audio_attention_head_dim": 8,
-            "audio_cross_attention_dim": 16,
-        },
+        LTX2,
         rows,
         lambda: {
             "audio_hidden_states": torch.randn(2, 5, 4, dtype=torch.float64),
@@ -259,6 +278,62 @@ CROSS = {
             "face_pixel_values": torch.randn(2, 3, 5, 16, 16, dtype=torch.float64),
         },
     ),
+    "WanAnimate2Transformer3DModel": (
+        {
+            "in_dim": 8,
+            "dim": 24,
+            "ffn_dim": 16,
+            "freq_dim": 8,
+            "text_dim": 16,
+            "text_len": TEXT_TOKENS,
+            "out_dim": 4,
+            "num_heads": 2,
+            "num_layers": 2,
+            "use_img_emb": False,
+        },
+        video,
+        lambda: {
+            "condition_latents": torch.zeros(2, 4, 2, 4, 4, dtype=torch.float64),
+            "kv_cache": wan_animate_2_cache(),
+            "kv_cache_mode": "cached",
+            "seq_len": 8,
+            "reference_grid_sizes": torch.tensor([[2, 2, 2]] * 2),
+            "origin_len": 5,
+            "origin_area": [32, 32],
+        },
+    ),
+    "AnyFlowFARTransformer3DModel": (
+        {**WAN, "chunk_partition": (1, 1)},
+        lambda: video().transpose(1, 2),
+        lambda: {
+            **{name: torch.full((2, 2), 980.0, dtype=torch.float64) for name in ("timestep", "r_timestep")},
+            "chunk_partition": [1, 1],
+        },
+    ),
+    # Three in four of its blocks read the video by a recurrence, which weighs nothing by a softmax.
+    "SanaWMTransformer3DModel": (
+        {
+            "in_channels": 4,
+            "num_layers": 2,
+            "hidden_size": 32,
+            "num_attention_heads": 2,
+            "softmax_every_n": 2,
+            "linear_head_dim": 16,
+            "caption_channels": 16,
+            "chunk_plucker_channels": 4,
+        },
+        video,
+        lambda: {
+            "timestep": torch.full((2, 1, 2), 980.0),
+            "encoder_attention_mask": torch.ones(2, TEXT_TOKENS),
+            "camera_conditions": torch.rand(2, 2, 20),
+        },
+    ),
+    "SanaWMLTX2RefinerTransformer3DModel": (
+        LTX2,
+        rows,
+        lambda: {"timestep": torch.full((2, 32), 980.0, dtype=torch.float64), "video_rotary_emb": sana_wm_rotary()},
+    ),
 }
 
 
@@ -267,13 +342,14 @@ def in_dtype(value: object, dtype: torch.dtype) -> object:
 
 
 # They embed the time in float32, whatever their weights are.
-SINGLE = ("Kandinsky5Transformer3DModel", "Kandinsky6Transformer3DModel")
+SINGLE = ("Kandinsky5Transformer3DModel", "Kandinsky6Transformer3DModel", "SanaWMTransformer3DModel")
 
 
 # An older diffusers lacks some of them.
 @pytest.mark.parametrize("name", [name for name in CROSS if hasattr(diffusers, name)])
 @torch.no_grad()
 def test_no_image_query_meets_text_and_image_keys(name):
+    """Though attention reads the prompt: a call whose keys all change with it is among those that are watched."""
     config, latents, more = CROSS[name]
     torch.manual_seed(0)
     dtype = torch.float32 if name in SINGLE else torch.float64
@@ -290,10 +366,12 @@ def test_no_image_query_meets_text_and_image_keys(name):
     }
     arguments = {key: in_dtype(value, dtype) for key, value in arguments.items()}
     other = arguments | {"encoder_hidden_states": embeds().to(dtype)}
-    assert not torch.equal(predict(model, arguments), predict(model, other))
-    assert not joint_attention(
-        lambda given: predict(model, given), arguments, other, arguments | {"hidden_states": latents().to(dtype)}
-    )
+    another = arguments | {"hidden_states": latents().to(dtype)}
+    # WanAnimate2 compiles what makes its mask.
+    with torch.compiler.set_stance("force_eager"):
+        one, two = (attention_calls(partial(predict, model), given, {}) for given in (arguments, other))
+        assert any(changed_tokens(key, other_key).all() for (_, key), (_, other_key) in zip(one, two, strict=True))
+        assert not joint_attention(partial(predict, model), arguments, other, another)
     with pytest.raises(ValueError, match=f"{name} reads the prompt by cross-attention"):
         family_of(model)
 
@@ -305,19 +383,201 @@ NO_PROMPT = {
         {"timestep": torch.tensor([980, 980]), "class_labels": torch.tensor([1, 2])},
     ),
     "TransformerTemporalModel": ({**SMALL, "norm_num_groups": 4}, {"num_frames": 2}),
+    "Kandinsky6SRTransformer3DModel": (
+        {
+            "in_visual_dim": 4,
+            "out_visual_dim": 4,
+            "time_dim": 16,
+            "model_dim": 24,
+            "ff_dim": 16,
+            "num_visual_blocks": 2,
+            "axes_dims": (4, 4, 4),
+            "nabla_window": (1, 1, 1),
+        },
+        {"timestep": torch.tensor([980.0, 980.0])},
+    ),
 }
+NO_PROMPT_LATENTS = {"Kandinsky6SRTransformer3DModel": (2, 2, 8, 8, 9)}
 
 
-@pytest.mark.parametrize("name", NO_PROMPT)
+@pytest.mark.parametrize("name", [name for name in NO_PROMPT if hasattr(diffusers, name)])
+@torch.no_grad()
 def test_every_token_that_attends_is_of_the_image(name):
-    config, more = NO_PROMPT[name]
+    (config, more), shape = NO_PROMPT[name], NO_PROMPT_LATENTS.get(name, (2, 8, 8, 8))
     torch.manual_seed(0)
     model = getattr(diffusers, name)(**config).eval()
     one, other = (
-        attention_calls(lambda given: predict(model, given), {"hidden_states": torch.randn(2, 8, 8, 8), **more}, {})
+        attention_calls(lambda given: predict(model, given), {"hidden_states": torch.randn(shape), **more}, {})
         for _ in range(2)
     )
     assert len(one) == len(other) == 2
     assert all(changed_tokens(key, other_key).all() for (_, key), (_, other_key) in zip(one, other, strict=True))
     with pytest.raises(ValueError, match=f"{name} has no prompt"):
         family_of(model)
+
+
+TIMES = torch.tensor([0.5, 0.5])
+SOUND, LYRICS, VOICE = torch.randn(2, 8, 4), torch.randn(2, TEXT_TOKENS, 16), torch.randn(2, 16)
+# Of each class what it is built with, and what a pass is given.
+NO_IMAGE = {
+    "AceStepTransformer1DModel": (
+        {
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "in_channels": 12,
+            "audio_acoustic_hidden_dim": 4,
+        },
+        {
+            "hidden_states": SOUND,
+            "timestep": TIMES,
+            "timestep_r": TIMES,
+            "encoder_hidden_states": LYRICS,
+            "context_latents": torch.randn(2, 8, 8),
+        },
+    ),
+    "LongCatAudioDiTTransformer": (
+        {"dit_dim": 16, "dit_depth": 2, "dit_heads": 2, "dit_text_dim": 16, "latent_dim": 4},
+        {
+            "hidden_states": SOUND,
+            "encoder_hidden_states": LYRICS,
+            "encoder_attention_mask": torch.ones(2, TEXT_TOKENS, dtype=torch.bool),
+            "timestep": TIMES,
+        },
+    ),
+    "MiniMaxMusic3RVQDepthDecoder": (
+        {"hidden_size": 16, "num_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "num_codebooks": 2},
+        {"inputs_embeds": torch.randn(2, 4, 16)},
+    ),
+    "MiniMaxMusic3Transformer1DModel": (
+        {
+            "in_channels": 4,
+            "condition_dim": 16,
+            "num_layers": 2,
+            "num_attention_heads": 2,
+            "attention_head_dim": 8,
+            "ff_inner_dim": 16,
+            "rotary_dim": 4,
+            "fourier_embedding_dim": 8,
+        },
+        {"hidden_states": SOUND.mT, "timestep": TIMES, "encoder_hidden_states": torch.randn(2, 8, 16)},
+    ),
+    "PriorTransformer": (
+        {
+            "num_attention_heads": 2,
+            "attention_head_dim": 8,
+            "num_layers": 2,
+            "embedding_dim": 16,
+            "num_embeddings": TEXT_TOKENS,
+        },
+        {
+            "hidden_states": VOICE,
+            "timestep": torch.tensor([5, 5]),
+            "proj_embedding": VOICE,
+            "encoder_hidden_states": LYRICS,
+        },
+    ),
+    "RFD4ProteinaTransformer": (
+        {
+            "nlayers": 2,
+            "token_dim": 16,
+            "nheads": 2,
+            "dim_cond": 16,
+            "pair_repr_dim": 8,
+            "latent_dim": 4,
+            "t_emb_dim": 8,
+            "tri_mult_c": 8,
+            "feats_seq": ("xt_bb_ca", "xt_local_latents"),
+            "feats_cond_seq": ("time_emb_bb_ca", "time_emb_local_latents"),
+            "feats_pair_repr": ("xt_bb_ca_pair_dists",),
+        },
+        {
+            "bb_ca": torch.randn(2, 8, 3),
+            "local_latents": SOUND,
+            "bb_ca_time": TIMES,
+            "local_latents_time": TIMES,
+            "padding_mask": torch.ones(2, 8, dtype=torch.bool),
+            "conditioning": {
+                "is_in_context_conditioning": torch.zeros(2, 8, dtype=torch.bool),
+                "supports_local_latent": torch.ones(2, 8, dtype=torch.bool),
+            },
+        },
+    ),
+    "StableAudio3DiTModel": (
+        {
+            "io_channels": 4,
+            "embed_dim": 16,
+            "depth": 2,
+            "num_heads": 2,
+            "cond_token_dim": 16,
+            "global_cond_dim": 16,
+            "timestep_features_dim": 8,
+            "num_memory_tokens": 2,
+        },
+        {
+            "hidden_states": SOUND.mT,
+            "timestep": TIMES,
+            "encoder_hidden_states": LYRICS,
+            "global_hidden_states": VOICE,
+        },
+    ),
+    "StableAudioDiTModel": (
+        {
+            "sample_size": 8,
+            "in_channels": 4,
+            "num_layers": 2,
+            "attention_head_dim": 8,
+            "num_attention_heads": 2,
+            "num_key_value_attention_heads": 1,
+            "out_channels": 4,
+            "cross_attention_dim": 8,
+            "time_proj_dim": 8,
+            "global_states_input_dim": 16,
+            "cross_attention_input_dim": 16,
+        },
+        {
+            "hidden_states": SOUND.mT,
+            "timestep": TIMES,
+            "encoder_hidden_states": LYRICS,
+            "global_hidden_states": VOICE[:, None],
+            "rotary_embedding": get_1d_rotary_pos_embed(4, 9, use_real=True, repeat_interleave_real=False),
+        },
+    ),
+    "T5FilmDecoder": (
+        {
+            "input_dims": 4,
+            "targets_length": 8,
+            "d_model": 16,
+            "num_layers": 2,
+            "num_heads": 2,
+            "d_kv": 8,
+            "d_ff": 16,
+        },
+        {
+            "encodings_and_masks": [(LYRICS, torch.ones(2, TEXT_TOKENS))],
+            "decoder_input_tokens": SOUND,
+            "decoder_noise_time": TIMES,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in NO_IMAGE if hasattr(diffusers, name)])
+@torch.no_grad()
+def test_what_is_predicted_is_a_sequence_or_a_vector_and_no_image(name):
+    """Of the batch, at most one further dimension that is not of channels."""
+    config, arguments = NO_IMAGE[name]
+    model = getattr(diffusers, name)(**config).eval()
+    output = model(**arguments)
+    output = output if torch.is_tensor(output) else output[0]
+    assert len(output) == 2
+    assert output.ndim <= 3
+    with pytest.raises(ValueError, match=f"{name} draws no image and no video"):
+        family_of(model)
+
+
+def test_every_refused_class_is_built_and_run():
+    assert set(CROSS) | set(NO_PROMPT) | set(NO_IMAGE) == set(REFUSALS)

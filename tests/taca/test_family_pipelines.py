@@ -3,21 +3,39 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 
 import diffusers
 import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import (
+    AutoencoderKLCogVideoX,
+    AutoencoderKLHunyuanVideo,
     AutoencoderKLHunyuanVideo15,
     AutoencoderKLMagvit,
+    AutoencoderKLWan,
     ClassifierFreeGuidance,
     CogVideoXDDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     MiniMaxH3Scheduler,
+    ModularPipeline,
+    UniPCMultistepScheduler,
 )
+
+# The package shows it where OpenCV is installed, which a pipeline that is given embeddings of a face does without.
+from diffusers.pipelines.consisid.pipeline_consisid import ConsisIDPipeline
+from PIL import Image
 from tiny_families import CASES, grid, predict
 from tiny_pipelines import autoencoder, pipeline
+from transformers import (
+    Qwen2VLImageProcessor,
+    Qwen3VLProcessor,
+    Qwen3VLVideoProcessor,
+    SiglipImageProcessor,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
 
 from taca import active_steps, taca
 from taca.families import attention_modules, family_of
@@ -36,6 +54,9 @@ def masks(dtype: torch.dtype = torch.long) -> dict:
     return {"prompt_attention_mask": whole, "negative_prompt_attention_mask": whole}
 
 
+TEMPLATE = "{% for message in messages %}{{ message['role'] }}{% endfor %}"
+# How pipelines name the methods that encode a prompt.
+ENCODERS = ("encode_prompt", "encode_prompt_multiple_images")
 PROMPTS = {"prompt_embeds": embeds(1, 6, 12), "negative_prompt_embeds": embeds(1, 6, 12)}
 LISTS = {"prompt_embeds": [embeds(5, 12)], "negative_prompt_embeds": [embeds(7, 12)]}
 WHOLE = {name: torch.ones(1, 6, dtype=torch.long) for name in ("prompt_embeds_mask", "negative_prompt_embeds_mask")}
@@ -58,7 +79,8 @@ class Drawing:
         changes: to the model's configuration.
         scheduler: makes it.
         components: of the pipeline, beside model and scheduler.
-        encoded: what `encode_prompt` returns, where the pipeline's call takes no embeddings.
+        encoded: what encoding the prompt returns, where the pipeline's call takes no embeddings.
+        blocks: of a modular pipeline, the class of its steps from embeddings to latents.
     """
 
     case: str
@@ -67,6 +89,7 @@ class Drawing:
     scheduler: Callable = FlowMatchEulerDiscreteScheduler
     components: Callable[[], dict] = dict
     encoded: Callable[..., tuple] | None = None
+    blocks: str = ""
 
 
 def flow_matching(**config) -> Callable:
@@ -86,6 +109,36 @@ def ideogram_prompt(_, grid_h: int, grid_w: int, max_sequence_length: int, **__)
 def fibo_prompt(*_, **__) -> tuple:
     text, mask, layers = embeds(1, 6, 12), torch.ones(1, 6), [embeds(1, 6, 10)] * 4
     return text, text, torch.zeros(6, 3), mask, mask, layers, layers
+
+
+def picture() -> Image.Image:
+    return Image.new("RGB", (64, 64), "red")
+
+
+def image_encoder() -> dict:
+    """What FramePack sees its first frame with."""
+    config = SiglipVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8
+    )
+    size = {"height": 16, "width": 16}
+    return {"image_encoder": SiglipVisionModel(config).eval(), "feature_extractor": SiglipImageProcessor(size=size)}
+
+
+def wan_autoencoder(**config) -> dict:
+    sizes = {"base_dim": 4, "z_dim": 4, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1}
+    return {"vae": AutoencoderKLWan(**sizes, latents_mean=[0.0] * 4, latents_std=[1.0] * 4, **config).eval()}
+
+
+def reader() -> dict:
+    """Of prompts and images, as the Qwen models have it."""
+    parts = {"image_processor": Qwen2VLImageProcessor(), "video_processor": Qwen3VLVideoProcessor()}
+    return {"processor": Qwen3VLProcessor(tokenizer=byte_tokenizer(), chat_template=TEMPLATE, **parts)}
+
+
+def chat_tokenizer():
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
 
 
 def unconditional() -> dict:
@@ -192,12 +245,94 @@ PIPELINES = {
             "num_frames": 5,
         },
     ),
+    "QwenImage21Pipeline": Drawing(
+        "qwenimage21",
+        {"prompt": "a"},
+        scheduler=flow_matching(**DYNAMIC),
+        components=reader,
+        encoded=lambda *_, **__: (embeds(1, 6, 12), None, torch.zeros(1, 6, dtype=torch.bool)),
+    ),
+    "HunyuanVideoFramepackPipeline": Drawing(
+        "framepack",
+        {
+            "image": picture(),
+            "prompt_embeds": embeds(1, 6, 12),
+            "pooled_prompt_embeds": embeds(1, 10),
+            "prompt_attention_mask": torch.ones(1, 6, dtype=torch.bool),
+            "num_frames": 5,
+            "latent_window_size": 2,
+        },
+        {"image_proj_dim": 16},
+        scheduler=flow_matching(**DYNAMIC),
+        components=lambda: {"vae": framepack_autoencoder(), **image_encoder()},
+    ),
+    "ConsisIDPipeline": Drawing(
+        "consisid",
+        PROMPTS | {"image": picture(), "num_frames": 5},
+        {"in_channels": 8, "sample_width": 8, "sample_height": 8},
+        scheduler=CogVideoXDDIMScheduler,
+        components=lambda: {"vae": cogvideox_autoencoder()},
+    ),
+    # Its sizes are fixed ones around 1024 x 1024 pixels, so that a token has to show many.
+    "JoyImageEditPipeline": Drawing(
+        "joyimage",
+        PROMPTS | {name: torch.ones(1, 6, dtype=torch.long) for name in WHOLE},
+        components=lambda: wan_autoencoder(scale_factor_spatial=128),
+    ),
+    "JoyImageEditPlusPipeline": Drawing(
+        "joyimageplus",
+        {"prompt": "a"},
+        components=wan_autoencoder,
+        encoded=lambda *_, **__: (embeds(1, 6, 12), torch.ones(1, 6, dtype=torch.long)),
+    ),
+    "MotifVideoPipeline": Drawing(
+        "motifvideo",
+        PROMPTS | masks() | {"num_frames": 5},
+        {"in_channels": 9},
+        scheduler=flow_matching(**DYNAMIC),
+        components=lambda: wan_autoencoder() | guided(),
+    ),
+    "Cosmos3OmniPipeline": Drawing(
+        "cosmos3",
+        {"prompt": "a", "num_frames": 1, "enable_safety_check": False},
+        {"vocab_size": 290},
+        scheduler=partial(UniPCMultistepScheduler, use_flow_sigmas=True, prediction_type="flow_prediction"),
+        components=lambda: {**wan_autoencoder(), "text_tokenizer": chat_tokenizer(), "enable_safety_checker": False},
+    ),
+    "Flux3ModularPipeline": Drawing(
+        "flux3", PROMPTS, components=guided, blocks="flux3.modular_blocks_flux3.Flux3CoreDenoiseStep"
+    ),
+    # Five seconds of video are the least, and its scheduler counts the end as a step.
+    "MiniMaxH3ModularPipeline": Drawing(
+        "minimaxh3",
+        {
+            "prompt_embeds": embeds(1, 6, 12),
+            "text_token_tags": torch.ones(6, dtype=torch.long),
+            "num_inference_steps": 5,
+        },
+        {"in_channels": 24, "audio_in_channels": 32},
+        scheduler=MiniMaxH3Scheduler,
+        components=lambda: {"audio_scheduler": MiniMaxH3Scheduler()},
+        blocks="minimax_h3.modular_blocks_minimax_h3.MiniMaxH3CoreDenoiseStep",
+    ),
 }
 PIPELINES = {name: drawing for name, drawing in PIPELINES.items() if hasattr(diffusers, name)}
 
 
 def hunyuan_video_autoencoder():
     return AutoencoderKLHunyuanVideo15(latent_channels=4, block_out_channels=(4,) * 5, layers_per_block=1).eval()
+
+
+def framepack_autoencoder():
+    blocks = {"down_block_types": ("HunyuanVideoDownBlock3D",) * 4, "up_block_types": ("HunyuanVideoUpBlock3D",) * 4}
+    sizes = {"block_out_channels": (4,) * 4, "layers_per_block": 1, "norm_num_groups": 2, "latent_channels": 4}
+    return AutoencoderKLHunyuanVideo(**blocks, **sizes, mid_block_add_attention=False).eval()
+
+
+def cogvideox_autoencoder():
+    blocks = {"down_block_types": ("CogVideoXDownBlock3D",) * 4, "up_block_types": ("CogVideoXUpBlock3D",) * 4}
+    sizes = {"block_out_channels": (4,) * 4, "layers_per_block": 1, "norm_num_groups": 2, "latent_channels": 4}
+    return AutoencoderKLCogVideoX(**blocks, **sizes).eval()
 
 
 def video_autoencoder():
@@ -210,23 +345,28 @@ def case_of(name: str):
 
 def built(name: str):
     """The pipeline of that name."""
-    drawing, kind = PIPELINES[name], getattr(diffusers, name)
+    drawing = PIPELINES[name]
+    model = case_of(drawing.case).model(**drawing.changes)
+    if drawing.blocks:
+        module, _, blocks = drawing.blocks.rpartition(".")
+        pipe = getattr(import_module(f"diffusers.modular_pipelines.{module}"), blocks)().init_pipeline()
+        pipe.update_components(transformer=model, scheduler=drawing.scheduler(), **drawing.components())
+        return pipe
+    kind = ConsisIDPipeline if name == "ConsisIDPipeline" else getattr(diffusers, name)
     if drawing.encoded is not None:
-        kind = type(name, (kind,), {"encode_prompt": drawing.encoded})
-    pipe = pipeline(kind, case_of(drawing.case).model(**drawing.changes), drawing.scheduler(), **drawing.components())
+        kind = type(name, (kind,), dict.fromkeys(ENCODERS, drawing.encoded))
+    pipe = pipeline(kind, model, drawing.scheduler(), **drawing.components())
     pipe.default_sample_size = 8
     return pipe
 
 
 def draw(pipe, options: dict) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return pipe(
-        **{"height": 64, "width": 64, **options},
-        num_inference_steps=4,
-        generator=generator,
-        output_type="latent",
-        return_dict=False,
-    )[0]
+    options = {"height": 64, "width": 64, "num_inference_steps": 4, "generator": generator, **options}
+    if isinstance(pipe, ModularPipeline):
+        return pipe(**options, output="latents")
+    latents = pipe(**options, output_type="latent", return_dict=False)[0]
+    return torch.cat(latents) if isinstance(latents, list) else latents
 
 
 @pytest.mark.parametrize("name", PIPELINES)

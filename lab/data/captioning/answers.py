@@ -34,15 +34,20 @@ class AnswerStore:
         identity: of the captioner.
 
     Raises:
-        LabError: the file is no such database.
+        LabError: the file is no such database, or there can be none.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, object]):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
+        except (FileExistsError, NotADirectoryError, sqlite3.OperationalError):
+            raise LabError(
+                f"{path} cannot be a file: set {FOLDER} to a folder, in which captioners' answers stay."
+            ) from None
         self._path = path
         self._identity = identity
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
         try:
             with self._connection as connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)")

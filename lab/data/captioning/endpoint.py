@@ -2,13 +2,14 @@
 
 import base64
 import io
-import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
+from urllib.parse import urlsplit
 
 import openai
 from openai import OpenAI
@@ -23,6 +24,7 @@ KEY = "TACA_CAPTION_KEY"  # the endpoint's key, in the environment
 QUALITY = 95  # of the JPEG that is sent
 POLICY = ("content_filter", "content_policy_violation")  # codes of a request that is refused for what it shows
 LATER = "run the command again, which asks only what nobody has answered"
+_THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
 GREY = Image.new("RGB", (336, 336), "grey")  # as large as LLaVA sees images
 
 
@@ -62,13 +64,24 @@ class Endpoint:
 
     @cached_property
     def client(self) -> OpenAI:
-        """Given a key of its own, or none: by itself it would send the one of another service, in OPENAI_API_KEY."""
-        return OpenAI(
-            base_url=self.base_url,
-            api_key=os.environ.get(KEY) or "none",
-            timeout=self.timeout,
-            max_retries=self.retries,
-        )
+        """Given a key of its own, or none: by itself it would send the one of another service, in OPENAI_API_KEY.
+
+        Raises:
+            LabError: the address, or that of a proxy in the environment, is none; the key is none.
+        """
+        try:
+            _ = urlsplit(self.base_url).port  # which is a number, or this raises
+            return OpenAI(
+                base_url=self.base_url,
+                api_key=_key() or "none",
+                timeout=self.timeout,
+                max_retries=self.retries,
+            )
+        except (ValueError, ImportError) as error:
+            raise LabError(
+                f"`caption.base_url` is {self.base_url!r}, but nobody can be asked there ({error}): correct it, or the "
+                "proxy in the environment."
+            ) from None
 
     def look(self, prompt: str) -> None:
         """Asks about a grey square, once: not every server lists its models, nor does every key that may ask them.
@@ -105,25 +118,27 @@ class Endpoint:
         return self._complete(crop(read_image(question.path), question.size), question.prompt, settings)
 
     def _complete(self, image: Image.Image, prompt: str, settings: Mapping[str, float]) -> Answer:
-        said, content = None, _content(image, prompt)
+        said, client, content = None, self.client, _content(image, prompt)
         for _ in range(1 + self.retries):
             try:
-                said = self.client.chat.completions.create(
+                said = client.chat.completions.create(
                     model=self.model,
                     messages=[{"role": "user", "content": content}],
                     max_tokens=self.max_tokens,
                     **settings,
                 )
-            except json.JSONDecodeError:
+            except ValueError as error:  # no JSON, or not in UTF-8
+                said = error
                 continue
             except openai.OpenAIError as error:
                 return self._declined(error)
-            answer = _read(said)
+            answer = _read(said, self.model)
             if answer is not None:
                 return answer
+        said = _first_line(getattr(said, "error", None) or said)
         raise LabError(
-            f"{self.base_url} answers {1 + self.retries} times with no chat completion ({_first_line(said)!r}): "
-            "see that `caption.base_url` is that of an OpenAI-compatible API, which usually ends in /v1."
+            f"{self.base_url} answers {1 + self.retries} times with no chat completion ({said!r}): see that "
+            "`caption.base_url` is that of an OpenAI-compatible API, which usually ends in /v1."
         )
 
     def _declined(self, error: openai.OpenAIError) -> Answer:
@@ -135,7 +150,8 @@ class Endpoint:
             ) from None
         if not isinstance(error, openai.APIStatusError):
             raise ConnectionError(
-                f"{self.base_url} cannot be reached ({error}): see that it runs, and {LATER}."
+                f"{self.base_url} cannot be reached ({_first_line(error.__cause__ or error)}): see that it runs, and "
+                f"{LATER}."
             ) from None
         if error.code in POLICY:
             return Answer("", "refusal", self.model)
@@ -160,7 +176,7 @@ class Endpoint:
     def _models(self) -> str:
         try:
             return ", ".join(model.id for model in self.client.models.list()) or "none"
-        except (openai.OpenAIError, json.JSONDecodeError, AttributeError, TypeError):
+        except (openai.OpenAIError, ValueError, AttributeError, TypeError):
             return "no list of its models"
 
 
@@ -171,21 +187,47 @@ def _content(image: Image.Image, prompt: str) -> list[dict]:
     return [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": prompt}]
 
 
-def _read(said: object) -> Answer | None:
-    """None for what has no answer in it: the client checks nothing, and gives what is not JSON as it came."""
+def _read(said: object, asked: str) -> Answer | None:
+    """None for what has no answer in it: the client checks nothing, and gives what is not JSON as it came.
+
+    Args:
+        asked: the model's name, for a server that does not say which one answered.
+    """
     try:
         (choice, *_) = said.choices
-        text, refusal, model = choice.message.content, getattr(choice.message, "refusal", None), said.model
-    except (AttributeError, TypeError, ValueError):
+        text, refusal = _text(choice.message.content), getattr(choice.message, "refusal", None)
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
-    if not isinstance(text, str | None) or not isinstance(model, str):
-        return None
-    refused = bool(refusal) or choice.finish_reason == "content_filter"
-    ended = "refusal" if refused else "length" if choice.finish_reason == "length" else "stop"
-    return Answer(text or "", ended, model)
+    model, reason = getattr(said, "model", None), getattr(choice, "finish_reason", None)
+    refused = bool(refusal) or reason == "content_filter"
+    ended = "refusal" if refused else "length" if reason == "length" else "stop"
+    return Answer(text, ended, model if isinstance(model, str) and model else asked)
+
+
+def _text(content: object) -> str:
+    """Of what an answer holds: nothing, a text, or a list of parts; without what a model thought before it.
+
+    Halves of characters, which JSON can hold and no file, become question marks.
+
+    Raises:
+        KeyError, TypeError: it holds something else.
+    """
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part["type"] == "text")
+    if not isinstance(content, str | None):
+        raise TypeError
+    return _THOUGHTS.sub("", content or "").encode(errors="replace").decode()
+
+
+def _key() -> str:
+    """Without the line end that a file leaves. Raises: LabError for what no header can carry."""
+    key = os.environ.get(KEY, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise LabError(f"{KEY} holds a line end or a character that no key has: set it to the key alone.")
+    return key
 
 
 def _first_line(error: object) -> str:
     """What a server says, without the key, which some repeat."""
     said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return said.replace(os.environ.get(KEY) or "\0", "***")[:200]
+    return said.replace(_key() or "\0", "***")[:200]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from tqdm import tqdm
 
+from compbench.text import is_blank
 from lab.data.captioning.answers import AnswerStore
 from lab.data.captioning.judge import FAULTS, fault_of
 from lab.data.captioning.prompt import fill
@@ -98,6 +99,7 @@ def metrics_of(rows: Sequence[Mapping]) -> dict[str, int]:
         **{f"first_answers/{fault.replace(' ', '_')}": faults[fault] for fault in FAULTS},
         "captions/sampled": answers[SAMPLED],
         "captions/alt": answers[KEPT],
+        "captions/blank": sum(is_blank(row["caption"]) for row in rows),
         "captions/models": len({row["model"] for row in rows}),
     }
 

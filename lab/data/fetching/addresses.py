@@ -101,7 +101,14 @@ def _may_be_public(host: str) -> bool:
 
 
 def _ends(proxy: str | None) -> Iterator[tuple[str, int]]:
+    """Raises: ConnectionError for a proxy that cannot be found."""
     if proxy:
-        url = URL(proxy)
-        for *_, end in socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM):
+        try:
+            url = URL(proxy)
+            found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+        except (ValueError, socket.gaierror) as error:
+            raise ConnectionError(
+                f"The proxy that `http_proxy` or `https_proxy` names cannot be found ({error}): correct or unset it."
+            ) from None
+        for *_, end in found:
             yield end[:2]

@@ -63,7 +63,8 @@ class Fetcher:
             if fault.unreachable:
                 self._outages.unreachable(url, fault)
             else:
-                self._outages.answered()
+                if fault.reason not in ("url", "address"):  # for which nobody was asked
+                    self._outages.answered()
                 self.store.refuse(url, fault, self.settings)
             raise
         self._outages.answered()

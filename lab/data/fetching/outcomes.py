@@ -12,7 +12,7 @@ REASONS = {
     "connection": "nobody listens, or the connection broke each time",
     "tls": "a certificate or handshake that does not hold",
     "time": "not finished within the seconds allowed",
-    "protocol": "an answer that is not HTTP",
+    "protocol": "an answer that is not HTTP, or in a compression that was not asked for",
     "redirects": "more redirects than allowed, or one to no address of http or https",
     "status": "a status that is not 200",
     "opt-out": "the server keeps the image from training (`X-Robots-Tag` or `tdm-reservation`)",

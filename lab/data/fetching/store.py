@@ -26,6 +26,7 @@ from huggingface_hub import constants
 
 from lab.data.fetching.outcomes import Denied
 from lab.data.fetching.settings import Settings
+from lab.errors import LabError
 
 # The settings that, when changed, make a reason worth another try.
 HANGS_ON = {
@@ -58,12 +59,19 @@ class Answer:
 
 
 class Store:
-    """The store in a folder, which is made."""
+    """The store in a folder, which is made.
+
+    Raises:
+        LabError: a file is called so.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._partial = folder / "partial"
-        self._partial.mkdir(parents=True, exist_ok=True)
+        try:
+            self._partial.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise LabError(f"{folder} is no folder: set {FOLDER} to one, in which fetched images stay.") from None
         for part in self._partial.iterdir():
             with suppress(FileNotFoundError):  # another process clears up too
                 if part.stat().st_mtime < time.time() - STALE_SECONDS:

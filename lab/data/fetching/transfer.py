@@ -9,10 +9,12 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from yarl import URL
 
 from lab.data.fetching.addresses import Gate
 from lab.data.fetching.failures import FAILURES, Failure, failure
 from lab.data.fetching.opt_outs import AGENT, opt_out
+from lab.data.fetching.outcomes import Denied
 from lab.data.fetching.settings import Settings
 from lab.data.fetching.store import Answer, Store
 
@@ -34,7 +36,10 @@ def open_session(settings: Settings, gate: Gate, resolver: AbstractResolver | No
     return aiohttp.ClientSession(
         connector=connector,
         timeout=aiohttp.ClientTimeout(
-            total=settings.seconds, sock_connect=settings.read_seconds, sock_read=settings.read_seconds
+            total=settings.seconds,
+            connect=settings.read_seconds,  # look-ups of names included, which hang where the network is gone
+            sock_connect=settings.read_seconds,
+            sock_read=settings.read_seconds,
         ),
         headers={
             "User-Agent": f"{AGENT} (images for research; {settings.contact})",
@@ -53,6 +58,7 @@ async def transfer(session: aiohttp.ClientSession, url: str, settings: Settings,
     Raises:
         Failure: they cannot be had.
     """
+    _check_url(url)
     for tried in range(1, settings.tries + 1):
         try:
             return await _try(session, url, settings, store)
@@ -61,6 +67,14 @@ async def transfer(session: aiohttp.ClientSession, url: str, settings: Settings,
                 raise
             await asyncio.sleep(fault.after or settings.back_off * 2 ** (tried - 1))
     raise AssertionError  # `Settings.tries` is 1 or more
+
+
+def _check_url(url: str) -> None:
+    """Not left to the client, which takes some others for addresses of the web. Raises: Failure."""
+    with suppress(ValueError):
+        if (parsed := URL(url)).scheme in ("http", "https") and parsed.host:
+            return
+    raise Failure("url", repr(url[:200]))
 
 
 async def _try(session: aiohttp.ClientSession, url: str, settings: Settings, store: Store) -> Answer:
@@ -72,6 +86,10 @@ async def _try(session: aiohttp.ClientSession, url: str, settings: Settings, sto
                 digest, size = await _save(response, file, settings.max_bytes)
     except FAILURES as error:
         raise failure(error) from error
+    except (Denied, OSError):  # a refusal of ours; a disk
+        raise
+    except Exception as error:  # the client raises whatever strangers' addresses and headers lead it to
+        raise Failure("protocol", f"{type(error).__name__}: {error}"[:200]) from error
     answer = Answer(digest, size, forbidden)
     store.keep(Path(file.name), url, answer)
     return answer

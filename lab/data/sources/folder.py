@@ -13,6 +13,7 @@ from compbench.reading import unreadable
 from compbench.tables import write_table
 from lab.data.folder import LeftOut, read_folder
 from lab.data.shown import read_shown
+from lab.data.tables import spelled
 from lab.errors import LabError
 
 LEFT_OUT = "left_out.parquet"
@@ -44,7 +45,7 @@ class Source:
                 continue
             good += 1
             yield image, file.caption, file.name
-        rows = [{"name": one.name, "reason": one.reason} for one in sorted(left_out)]
+        rows = [{"name": spelled(one.name), "reason": one.reason} for one in sorted(left_out)]
         write_table(places.target / LEFT_OUT, rows, LEFT_OUT_SCHEMA)
         if good < self.size:
             raise LabError(self._too_few(good, len(found.files), left_out))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lab.data.sources.drawn import note_draw
+from lab.data.sources.drawn import note_draw, too_few
 from lab.data.sources.looked import Bounds, Item, looked
 from lab.data.tabular.draw import Draw
 from lab.data.tabular.files import find_files
@@ -41,7 +41,8 @@ class Source:
         """Images by the rank of their rows in the draw, until there are enough."""
         draw = self._draw(places.store)
         try:
-            yield from looked(map(self._item, draw.each()), self.size, Bounds.of(self), places, record)
+            items, nothing = map(self._item, draw.each()), lambda: too_few(self.size, draw, 0)
+            yield from looked(items, self.size, Bounds.of(self), places, record, nothing)
         finally:
             note_draw(draw, record, places.target)
 

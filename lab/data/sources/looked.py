@@ -1,7 +1,7 @@
 """Images that come as bytes, from tar files or tables: each is looked at as one from the web is."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -44,10 +44,15 @@ class Bounds:
         return cls(**{field.name: getattr(source, field.name) for field in fields(cls)})
 
 
-def looked(items: Iterator[Item], size: int, bounds: Bounds, places, record) -> Iterator[tuple[Image.Image, str, str]]:
+def looked(
+    items: Iterator[Item], size: int, bounds: Bounds, places, record, nothing: Callable[[], str]
+) -> Iterator[tuple[Image.Image, str, str]]:
     """The first `size` good images, in the order in which they come; no item is read beyond.
 
     Writes which were kept and which were refused.
+
+    Args:
+        nothing: why no item came, in a sentence.
 
     Raises:
         LabError: there are fewer.
@@ -73,6 +78,8 @@ def looked(items: Iterator[Item], size: int, bounds: Bounds, places, record) -> 
     write_table(places.target / "kept.parquet", kept, KEPT_SCHEMA)
     write_table(places.target / "refused.parquet", refused, REFUSED_SCHEMA)
     record.metrics |= tally.metrics()
+    if not kept and not refused:
+        raise LabError(nothing())
     if len(kept) < size:
         raise LabError(
             f"`sample.size` is {size}, but of {len(kept) + len(refused)} images only {len(kept)} are good: "

@@ -131,4 +131,4 @@ class Source:
 
 
 def _candidate(row: Mapping) -> Candidate:
-    return Candidate(row["rank"], row["url"] or "", row["caption"] or "", row["sha256"])
+    return Candidate(row["rank"], row["url"] or "", row["caption"] or "", row["sha256"] and row["sha256"].lower())

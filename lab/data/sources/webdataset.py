@@ -15,6 +15,7 @@ from PIL import Image
 
 from lab.data.sources.drawn import note_files
 from lab.data.sources.looked import Bounds, Item, looked
+from lab.data.tables import spelled
 from lab.data.tabular.files import Files, TableFile, find_files
 from lab.errors import LabError
 
@@ -45,9 +46,15 @@ class Source:
         read: dict[str, str] = {}
         items = (item for file in files.in_order(self.seed) for item in self._of_shard(file, read))
         try:
-            yield from looked(items, self.size, Bounds.of(self), places, record)
+            yield from looked(items, self.size, Bounds.of(self), places, record, lambda: self._none(files))
         finally:
             note_files(files, read, record)
+
+    def _none(self, files: Files) -> str:
+        return (
+            f"`sample.size` is {self.size}, but the shards of {files.address} ({len(files.files)}) hold no file that "
+            f"ends in {', '.join(IMAGES)}: correct `sample.files`, or pack the images under such names."
+        )
 
     def look(self, store: Path) -> None:
         """Sees that the shards can be read, by a byte of the first. Raises as `images` does."""
@@ -64,28 +71,33 @@ class Source:
         try:
             with file.open(whole=True) as opened, tarfile.open(fileobj=opened, mode="r|*") as shard:
                 for key, members in groupby((one for one in shard if one.isfile()), lambda one: _key(one.name)):
-                    yield from self._item(
-                        file, key, {_ending(one.name): shard.extractfile(one).read() for one in members}
-                    )
+                    # A byte more than may be is enough to refuse the whole.
+                    parts = {_ending(one.name): shard.extractfile(one).read(self.max_bytes + 1) for one in members}
+                    yield from self._item(file, spelled(key), parts)
         except (tarfile.TarError, EOFError) as error:
             raise LabError(
                 f"The shard {file.name} cannot be read ({error}): fetch it again, or leave it out by `sample.files`."
             ) from None
 
     def _item(self, file: TableFile, key: str, parts: Mapping[str, bytes]) -> Iterator[Item]:
-        """The image of one sample, if it has any."""
-        content = next((parts[ending] for ending in IMAGES if ending in parts), None)
-        if content is not None:
-            yield Item(f"{file.name}#{key}", self._words(file, key, parts), content)
+        """The image of one sample, if it has any: of `0001.jpg` and `0001.mask.png` that with the shorter ending."""
+        kinds = {ending: ending.rpartition(".")[2] for ending in parts}
+        images = [ending for ending in parts if kinds[ending] in IMAGES]
+        if images:
+            first = min(images, key=lambda ending: (ending.count("."), IMAGES.index(kinds[ending])))
+            yield Item(f"{file.name}#{key}", self._words(file, key, parts), parts[first])
 
     def _words(self, file: TableFile, key: str, parts: Mapping[str, bytes]) -> str:
         """Raises: LabError where a sample has none."""
         name = "json" if self.caption.startswith(JSON) else self.caption
         try:
-            if name != "json":
-                return parts[name].decode()
-            return str(json.loads(parts[name])[self.caption.removeprefix(JSON)] or "")
-        except (KeyError, ValueError, TypeError):
+            words = parts[name].decode("utf-8-sig").replace("\r\n", "\n").rstrip("\n")
+            if name == "json":
+                words = json.loads(words)[self.caption.removeprefix(JSON)]
+            if isinstance(words, str | None):
+                return words or ""
+            raise TypeError
+        except (KeyError, ValueError, TypeError, RecursionError):
             raise LabError(
                 f"`sample.caption` is {self.caption!r}, but {key} of {file.name} has no such words in UTF-8; it has "
                 f"{', '.join(parts)}."

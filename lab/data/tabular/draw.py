@@ -133,10 +133,10 @@ class Draw:
             yield {**found[row], "file": name, "row_group": group, "row": row}
 
     def _check_columns(self, file: TableFile, schema: pa.Schema) -> None:
-        missing = [name for name in (*self.columns, *self.passing.columns) if name not in schema.names]
-        if missing:
+        unclear = [name for name in (*self.columns, *self.passing.columns) if schema.names.count(name) != 1]
+        if unclear:
             raise LabError(
-                f"`sample` names the column {missing[0]}, but {self.files.address}/{file.name} has "
+                f"`sample` names the column {unclear[0]}, but {self.files.address}/{file.name} has "
                 f"{', '.join(schema.names)}: correct `sample.columns` or `sample.filters`."
             )
 
@@ -151,6 +151,6 @@ def _naming(file: TableFile) -> Iterator[None]:
     """Says which file is damaged. Raises: LabError."""
     try:
         yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0]
         raise LabError(f"The table {file.name} cannot be read ({first}): fetch it again, or leave it out.") from None

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
+from lab.data.tables import spelled
 from lab.errors import LabError
 
 
@@ -98,6 +99,8 @@ def _local_files(folder: Path, pattern: str) -> Files:
     files = []
     for name in names:
         if fnmatch(name, pattern):
+            if name != spelled(name):
+                raise LabError(f"The name of {spelled(name)} in {folder} is not in UTF-8: rename the file.")
             about = (folder / name).stat()
             files.append(TableFile(name, about.st_size, None, opener, about.st_mtime_ns))
     return Files(str(folder), files, {"licence": None})

@@ -262,6 +262,8 @@ def test_the_numeracy_prompts_hold_one_to_five_objects():
         ("a girl hidden by a desk", "3d_spatial", ("girl", "desk"), ("girl", "desk"), "hidden"),
         ("a car in front of a mouse", "3d_spatial", ("car", "mouse"), ("car", "mouse"), "in front of"),
         ("A person is looking at a map.", "non_spatial", (), (), None),
+        ("...", "color", (), (), None),
+        ("a red car and .", "color", ("red car",), ("car",), None),
     ],
 )
 def test_simple_rules_need_no_tagger(prompt, category, phrases, objects, relation):

@@ -81,6 +81,7 @@ HTML = b"<!DOCTYPE html><html><body>Gone.</body></html>"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="96" height="64"/>'
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 96 64\n%%EndComments\nshowpage\n"
 MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(200)
+BOMB = bytes(50_000_000)
 JPEG = file(lambda number: encoded(picture(number)))
 ROBOTS = "X_Robots_Tag"
 
@@ -99,12 +100,16 @@ BAD_SERVED: dict[str, tuple[str, Callable]] = {
     "always-failing": ("status", status(500)),
     "always-busy": ("status", status(503)),
     "busy-for-an-hour": ("status", status(429, Retry_After="3600")),
+    "partial": ("status", status(206, Content_Range="bytes 0-99/200")),
+    "not-modified": ("status", status(304)),
     "no-content": ("status", status(204)),
     "redirect-to-nowhere": ("status", status(302)),
     "redirect-loop": ("redirects", redirect("/redirect-loop/{number}")),
     "redirect-chain": ("redirects", chain(20)),
     "redirect-to-ftp": ("redirects", redirect("ftp://files.example.com/a.jpg")),
     "redirect-to-file": ("redirects", redirect("file:///etc/passwd")),
+    "redirect-to-data": ("redirects", redirect("data:image/gif;base64,R0lGODlhAQABAAAAACw=")),
+    "redirect-to-web-socket": ("redirects", redirect("ws://127.0.0.1/a.jpg")),
     "redirect-to-nonsense": ("redirects", redirect("http://[")),
     "redirect-to-private": ("address", redirect("http://10.0.0.1/a.jpg")),
     "redirect-to-metadata": ("address", redirect("http://169.254.169.254/latest/meta-data/")),
@@ -117,7 +122,7 @@ BAD_SERVED: dict[str, tuple[str, Callable]] = {
     "endless-body": ("bytes", endless(encoded(picture(1)))),
     "announced-too-large": ("bytes", raw(_with_length(10**9))),
     "too-large": ("bytes", file(lambda number: encoded(picture(number)) + bytes(400_000))),
-    "gzip-bomb": ("bytes", zipped(lambda _: bytes(50_000_000))),
+    "gzip-bomb": ("bytes", zipped(lambda _: BOMB)),
     "announced-too-long": ("cut-off", raw(_with_length(100))),
     "chunks-without-end": ("cut-off", raw(_chunked(b"\r\n40\r\nabc"))),
     "broken-gzip": (
@@ -130,6 +135,10 @@ BAD_SERVED: dict[str, tuple[str, Callable]] = {
     "endless-header": ("protocol", raw(lambda _: JPEG_HEAD + b"X-Long: " + b"a" * 100_000 + b"\r\n\r\n")),
     "two-lengths": ("protocol", raw(lambda _: JPEG_HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcde")),
     "announced-too-short": ("protocol", raw(_with_length(-500))),
+    "unasked-compression": (
+        "protocol",
+        file(lambda number: encoded(picture(number)), headers={"Content-Encoding": "br"}),
+    ),
     "empty": ("empty", file(lambda _: b"")),
     "html": ("not-an-image", file(lambda _: HTML)),
     "json": ("not-an-image", file(lambda _: json.dumps({"error": "gone"}).encode())),
@@ -163,6 +172,10 @@ BAD_SERVED: dict[str, tuple[str, Callable]] = {
 
 BAD_URLS: dict[str, tuple[str, str]] = {
     "no-scheme": ("url", "example.com/{number}.jpg"),
+    "no-scheme-but-a-host": ("url", "//example.com/{number}.jpg"),
+    "web-socket": ("url", "ws://127.0.0.1/{number}.jpg"),
+    "spelled-in-ten": ("url", "http://2130706433/{number}.jpg"),
+    "negative-port": ("url", "http://example.com:-1/{number}.jpg"),
     "ftp": ("url", "ftp://example.com/{number}.jpg"),
     "a-file": ("url", "file:///etc/passwd?{number}"),
     "data": ("url", "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7?{number}"),
@@ -201,6 +214,7 @@ GOOD: dict[str, Callable] = {
     "busy-for-a-moment": after_failures(1, status(429, Retry_After="0"), JPEG),
     "reset-once": after_failures(1, raw(lambda _: b"", abort=True), JPEG),
     "cut-off-once": after_failures(1, raw(_with_length(100)), JPEG),
+    "early-hints": raw(lambda number: b"HTTP/1.1 103 Early Hints\r\n\r\n" + _unlengthed(number)),
     "robots-of-another": _forbidden(X_Robots_Tag="googlebot: noindex, noai"),
     "may-be-mined": _forbidden(tdm_reservation="0"),
 }

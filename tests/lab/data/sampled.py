@@ -7,14 +7,14 @@ import json
 import sys
 from pathlib import Path
 
-from lab.data.sample import Places, Record, sample
+from lab.data.sample import Record, sample
 from lab.errors import LabError
 
 
 def taken(place: Path, record: Record | None = None, **settings) -> list[dict]:
     """Rows of a sample in `place/out`; what it fetches goes to `place/store`."""
-    places = Places(place / "out", place / "scratch", place / "store")
-    return sample({"seed": 0, **settings}, places, Record() if record is None else record)
+    places = {"target": place / "out", "scratch": place / "scratch", "store": place / "store"}
+    return sample(**{"seed": 0, **settings}, **places, record=record)
 
 
 def of_world(place: Path, size: int) -> list[dict]:

@@ -103,6 +103,20 @@ def test_a_filter_of_another_type_than_its_column_is_refused(tables, said):
         drawn(local(tables), 5, passing=Passing(conditions(said)))
 
 
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    twice = pa.table([pa.array(["a"])] * 3, names=["URL", "TEXT", "TEXT"])
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(LabError, match=r"names the column TEXT, but .*a\.parquet has URL, TEXT, TEXT:"):
+        drawn(local(tmp_path), 5, passing=Passing(()))
+
+
+def test_text_in_another_encoding_is_a_damaged_table(tmp_path):
+    latin = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\4\0\0\0"), pa.py_buffer(b"caf\xe9")])
+    pq.write_table(pa.table({"URL": ["a"], "TEXT": latin}), tmp_path / "a.parquet")
+    with pytest.raises(LabError, match=r"The table a\.parquet cannot be read \('utf-8' codec"):
+        drawn(local(tmp_path), 5, passing=Passing(()))
+
+
 def test_a_damaged_table_is_named(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 is no table")
     with pytest.raises(LabError, match=r"The table a\.parquet cannot be read"):

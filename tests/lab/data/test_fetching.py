@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 from answers import BAD_SERVED, BAD_URLS, GOOD
-from fetching import Names, names, settings
-from web import Web, encoded, file, picture, turned
+from fetching import PATIENT, TIGHT, Names, names, settings
+from web import Web, chain, encoded, file, picture, turned
 
 from lab.data.fetching.fetch import fetch
 from lab.data.fetching.outcomes import REASONS, Candidate, Kept
 from lab.data.fetching.store import Store
 from lab.data.fetching.tally import Tally
 from lab.data.shown import read_shown
+from lab.errors import LabError
 
 PROGRAM = Path(__file__).with_name("fetching.py")
 
@@ -49,6 +50,15 @@ def fetched(web, tmp_path, urls, wanted=10**6, resolver=None, **changed):
     return list(fetch(found, wanted, settings(web.port, **changed), tmp_path / "store", resolver or names()))
 
 
+def fetched_bad(web, tmp_path, number) -> dict:
+    """The outcome of each kind of bad answer; of those that are slow within tight bounds."""
+    expected, found = bad_urls(web, number), {}
+    for slow, bounds in ((False, PATIENT), (True, TIGHT)):
+        urls = {name: url for name, (url, reason) in expected.items() if (reason == "time") == slow}
+        found |= zip(urls, fetched(web, tmp_path, list(urls.values()), **bounds), strict=True)
+    return found
+
+
 def kept(outcomes):
     return [outcome for outcome in outcomes if isinstance(outcome, Kept)]
 
@@ -57,11 +67,11 @@ def test_every_kind_of_bad_answer_gets_its_reason(web, tmp_path):
     """All at once, among the reasons that the table of reasons explains."""
     expected = bad_urls(web, 7)
     assert len(expected) >= 40
-    outcomes = fetched(web, tmp_path, [url for url, _ in expected.values()])
-    got = {name: getattr(outcome, "reason", "kept") for name, outcome in zip(expected, outcomes, strict=True)}
+    outcomes = fetched_bad(web, tmp_path, 7)
+    got = {name: getattr(outcome, "reason", "kept") for name, outcome in outcomes.items()}
     assert got == {name: reason for name, (_, reason) in expected.items()}
     assert set(got.values()) <= set(REASONS)
-    assert all(outcome.detail for outcome in outcomes)
+    assert all(outcome.detail for outcome in outcomes.values())
 
 
 def test_every_good_answer_is_kept_however_odd(web, tmp_path):
@@ -81,10 +91,11 @@ def test_original_bytes_are_kept(web, tmp_path):
 
 def test_a_rerun_with_the_server_off_gives_the_same(web, tmp_path):
     """Refusals too, so that a link which failed once does not change the set of images the next time."""
-    urls = [url for url, _ in bad_urls(web, 3).values()] + [f"{web.url}/good/{n}" for n in range(20)]
-    first = fetched(web, tmp_path, urls)
+    good = [f"{web.url}/good/{n}" for n in range(20)]
+    first, bad = fetched(web, tmp_path, good), fetched_bad(web, tmp_path, 3)
     web.close()
-    assert fetched(web, tmp_path, urls) == first
+    assert fetched(web, tmp_path, good) == first
+    assert fetched_bad(web, tmp_path, 3) == bad
     assert len(kept(first)) == 20
 
 
@@ -100,7 +111,7 @@ def test_an_edit_fetches_only_what_is_new(web, tmp_path):
     [
         ("too-large", {}, {"max_bytes": 900_000}),
         ("redirect-chain", {}, {"redirects": 25}),
-        ("slow-redirect-chain", {}, {"seconds": 9}),
+        ("slow-redirect-chain", TIGHT, {"seconds": 9}),
         ("noai", {}, {"honour_opt_outs": False}),
         ("tdm-reservation", {}, {"honour_opt_outs": False}),
         ("thumbnail", {}, {"min_side": 16}),
@@ -211,6 +222,39 @@ def test_without_a_network_no_link_is_called_dead(web, tmp_path):
     assert len(kept(fetched(web, tmp_path, urls, resolver=back))) == 50
 
 
+class Hanging(Names):
+    async def resolve(self, host, port=0, family=0):
+        await asyncio.sleep(30)
+
+
+def test_look_ups_that_hang_are_no_network_either(web, tmp_path):
+    """Though faulty addresses, for which nobody is asked, stand between."""
+    good = [f"http://host{n}.test:{web.port}/good/{n}" for n in range(30)]
+    urls = [url for one in good for url in (one, f"ftp://{len(one)}.test")]
+    with pytest.raises(ConnectionError, match="check the network"):
+        fetched(web, tmp_path, urls, resolver=Hanging(), read_seconds=0.2)
+    back = Names(**{f"host{n}": ["127.0.0.1"] * 9 for n in range(30)})
+    assert len(kept(fetched(web, tmp_path, good, resolver=back))) == 30
+
+
+def test_what_the_client_does_not_expect_is_refused_and_a_disks_fault_is_not(web, tmp_path, monkeypatch):
+    def failing(error):
+        async def answer(*_arguments, **_options):
+            raise error
+
+        monkeypatch.setattr("aiohttp.TCPConnector.connect", answer)
+
+    failing(AssertionError("no port"))
+    [outcome] = fetched(web, tmp_path, [f"{web.url}/good/1"])
+    assert (outcome.reason, outcome.detail) == ("protocol", "AssertionError: no port")
+
+
+def test_a_store_that_is_a_file_is_said(web, tmp_path):
+    (tmp_path / "store").write_text("no folder")
+    with pytest.raises(LabError, match=r"store is no folder: set TACA_FETCHED to one"):
+        fetched(web, tmp_path, [f"{web.url}/good/1"])
+
+
 def test_a_full_disk_ends_the_download_with_the_systems_words(web, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -261,7 +305,8 @@ def test_the_guide_explains_every_reason():
 
 
 def mixed(web: Web, number: int) -> list[dict]:
-    """Of so many candidates, two in five are bad, all kinds in turn."""
+    """Of so many candidates, two in five are bad, all kinds in turn; what is too slow is so for `PATIENT`."""
+    web.answers["slow-redirect-chain"] = chain(3, pause=0.4 * PATIENT["seconds"])
     kinds = list(bad_urls(web, 0))
     rows = []
     for rank in range(number):

@@ -113,6 +113,13 @@ def test_behind_a_proxy_names_and_literals_are_checked_and_the_run_says_so(web, 
     assert reason(web, tmp_path, "http://images.example.com/good/1", loopback_port=None) == "kept"
 
 
+@pytest.mark.parametrize("proxy", ["http://nowhere.invalid:3128", "nonsense", "http://[::1"])
+def test_a_proxy_that_cannot_be_found_is_said(web, tmp_path, monkeypatch, proxy):
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(ConnectionError, match=r"The proxy that .* names cannot be found \(.*\): correct or unset it"):
+        reason(web, tmp_path, f"{web.url}/good/1")
+
+
 def test_without_a_proxy_the_run_says_that_sockets_are_checked(monkeypatch):
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)

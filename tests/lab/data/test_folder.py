@@ -1,5 +1,6 @@
 """Captions and files of a user's folder: what stands in the table is taken, and names decide nothing."""
 
+import io
 import json
 import unicodedata
 import zipfile
@@ -193,6 +194,36 @@ def test_an_archive_is_unpacked(mine):
     assert mine.read() == {"a.png": "1", "more.zip/inside/b.png": "2"}
     (mine.folder / "more.zip").write_bytes(b"PK")
     mine.refused(r"more\.zip cannot be unpacked")
+
+
+def _flag_as_encrypted(archive: bytes) -> bytes:
+    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = archive.index(signature) + flags
+        archive = archive[:at] + b"\1" + archive[at + 1 :]
+    return archive
+
+
+def test_an_archive_that_cannot_be_unpacked_is_refused(mine):
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("a.txt", "one")
+    mine.write(_flag_as_encrypted(held.getvalue()), "x.zip")
+    mine.refused(r"x\.zip cannot be unpacked \(.*encrypted.*\): replace it")
+    mine.write(held.getvalue()[:40], "x.zip")
+    mine.refused(r"x\.zip cannot be unpacked")
+
+
+def test_an_image_that_cannot_be_opened_is_named_with_its_text(mine, tmp_path):
+    """A photograph of a kind that Pillow does not know, and a link that leads nowhere; no notes beside an image."""
+    mine.write("one", "a.txt")
+    mine.write("{}", "a.json")
+    mine.write(b"\0\0\0\x18ftypheic", "b.heic")
+    mine.write("two", "b.txt")
+    mine.write("three", "c.txt")
+    (mine.folder / "c.png").symlink_to("nowhere.png")
+    found = read_folder(mine.folder, tmp_path / "unpacked")
+    assert [one.name for one in found.files] == ["a.png", "c.png"]
+    assert found.left_out == [("b.heic", "is no image that Pillow can read")]
 
 
 def test_what_is_no_image_and_what_is_hidden_needs_no_row(mine):

@@ -94,6 +94,12 @@ def test_the_source_captioner_keeps_the_words(tmp_path, user_folder):
     assert [row["caption"] for row in captions] == [row["caption"] for row in rows]
 
 
+def test_the_source_captioner_refuses_an_image_that_came_without_words(tmp_path, user_folder):
+    rows = of_folder(tmp_path, user_folder, 2)
+    with pytest.raises(LabError, match=r"images/000001.png came without words, .*: take images that have some"):
+        caption_images("source", tmp_path / "out", [rows[0], rows[1] | {"caption": " "}])
+
+
 def test_the_detector_refuses_pictures_it_cannot_read(tmp_path):
     """It does not make a caption up: the error names the image and the other captioner."""
     (tmp_path / "images").mkdir()

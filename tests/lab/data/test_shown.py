@@ -56,6 +56,18 @@ def test_a_turned_image_stands_upright(tmp_path, corner, suffix, number):
             assert (red > 200) == ((x, y) == (right, bottom))
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("number", [5, 6, 7, 8])
+def test_a_turned_tiff_of_any_mode_stands_upright(tmp_path, corner, mode, number):
+    """Uncompressed, as scanners write them; Pillow alone mixes up the rows of these modes."""
+    deep = Image.fromarray(np.asarray(corner.convert("L")).astype(np.uint16) * 257)
+    (deep if mode == "I;16" else corner.convert(mode)).save(tmp_path / "a.tif", exif=oriented(number))
+    corner.save(tmp_path / "a.png", exif=oriented(number))
+    grey, expected = (read_shown(tmp_path / name).convert("L") for name in ("a.tif", "a.png"))
+    assert grey.size == expected.size
+    assert np.abs(np.asarray(grey, int) - np.asarray(expected, int)).max() <= 1
+
+
 def test_an_orientation_in_xmp_alone_counts(tmp_path, corner):
     corner.save(tmp_path / "a.jpg", xmp=b'<rdf:Description tiff:Orientation="6"/>')
     assert read_shown(tmp_path / "a.jpg").size == (16, 32)

@@ -152,6 +152,61 @@ def test_tar_shards_give_images_with_their_words(tmp_path):
         taken(tmp_path / "e", **settings | {"caption": "json:x"})
 
 
+def tar(folder: Path, *files: tuple[str, bytes], **changes) -> dict:
+    """The settings of a source that has one shard with these files."""
+    folder.mkdir()
+    with tarfile.open(folder / "0.tar", "w") as shard:
+        for name, content in files:
+            about = tarfile.TarInfo(name)
+            about.size = len(content)
+            shard.addfile(about, io.BytesIO(content))
+    return {"source": "webdataset", "folder": str(folder), "files": "*.tar", "size": 1, **HERE, **BOUNDS, **changes}
+
+
+@pytest.mark.parametrize(
+    ("key", "more", "words", "caption"),
+    [
+        ("deep.er/../a b/1", {}, b"\xef\xbb\xbfone\r\ntwo\r\n", "one\ntwo"),
+        ("caf\udce9", {"mask.png": picture(9)}, b"one", "one"),
+        ("1", {"big.bin": bytes(10**6 + 5)}, "caf\u00e9".encode(), "caf\u00e9"),
+    ],
+)
+def test_a_sample_of_a_shard_may_be_called_anything(tmp_path, key, more, words, caption):
+    """Of several images that with the shortest ending is taken; names in no UTF-8 are spelled out."""
+    parts = {"mask.png": picture(9), "PNG": picture(1), "TXT": words} | more
+    settings = tar(tmp_path / "shards", *((f"{key}.{end}", part) for end, part in parts.items()), caption="txt")
+    (row,) = taken(tmp_path, **settings)
+    assert row["caption"] == caption
+    assert row["source"] == f"0.tar#{key}".replace("\udce9", "\\udce9")
+    assert pq.read_table(tmp_path / "out/kept.parquet")["origin"].to_pylist() == [row["source"]]
+    with Image.open(tmp_path / "out" / row["path"]) as image:
+        assert np.array_equal(image, Image.open(io.BytesIO(picture(1))))
+
+
+@pytest.mark.parametrize("said", ['["a"]', '{"a": 1}', "true", "7"])
+def test_words_of_a_shard_that_are_no_text_are_refused(tmp_path, said):
+    files = [("1.png", picture(1)), ("1.json", f'{{"said": {said}}}'.encode())]
+    with pytest.raises(LabError, match=r"`sample.caption` is 'json:said', but 1 of 0.tar has no such words"):
+        taken(tmp_path, **tar(tmp_path / "shards", *files, caption="json:said"))
+
+
+def test_shards_and_tables_that_hold_nothing_are_told(tmp_path):
+    with pytest.raises(LabError, match=r"`sample.size` is 1, but the shards of .* hold no file that ends in jpg, jpeg"):
+        taken(tmp_path, **tar(tmp_path / "shards", ("1.cls", b"3"), caption="txt"))
+    settings = image_tables(tmp_path / "tables") | {"size": 1, "filters": {"text": {"any_of": ["x"]}}}
+    with pytest.raises(LabError, match=r"but of the 30 rows of .* none pass \(by text\): loosen `sample.filters`"):
+        taken(tmp_path, **settings)
+
+
+def test_a_file_whose_name_is_in_no_utf_8_is_taken_and_spelled_out(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("caf\udce9", "t\udce9"):
+        (tmp_path / f"mine/{name}.txt").write_text("one")
+        (tmp_path / f"mine/{name}.png").write_bytes(picture(1) if name[0] == "c" else b"")
+    (row,) = of_folder(tmp_path, tmp_path / "mine", 1)
+    assert row["source"] == "caf\\udce9.png"
+
+
 def image_tables(folder: Path, side: int = 16) -> dict:
     folder.mkdir()
     rows = [{"image": {"bytes": picture(number, side), "path": None}, "text": f"{number}"} for number in range(30)]

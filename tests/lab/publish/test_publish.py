@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from huggingface_hub import ModelCard
 
 from lab.generation.arm import Setup, arm_pipeline
 from lab.models.load import load_transformer
+from lab.publish.__main__ import main, publish
 from lab.training.lora import WEIGHTS, add_lora, save_lora
 from tests.tiny_base import tiny_base
 
@@ -43,15 +45,16 @@ def repository(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def publish(*arguments: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "lab.publish", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+@pytest.fixture
+def store(toy_template, repository) -> None:
+    """Its MLflow store, in which no run made the adapter (making one takes a second)."""
+    shutil.copy(toy_template / "mlflow.db", repository)
 
 
 def test_the_cards_own_lines_draw_the_images_of_the_arm(repository, monkeypatch):
     """The usage in the card, run as it stands in the published folder, against the arm that stage `generate` draws."""
-    result = publish("mine", "out")
+    command, environment = [sys.executable, "-m", "lab.publish", "mine", "out"], {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr
     assert {path.name for path in Path("out").iterdir()} == {"README.md", WEIGHTS}
     lora, base = Path("models/adapters/mine").resolve(), tiny_base()
@@ -72,8 +75,9 @@ def test_the_cards_own_lines_draw_the_images_of_the_arm(repository, monkeypatch)
     assert names["image"].tobytes() not in (images["all", 1.5].tobytes(), images["early", 1.0].tobytes())
 
 
-def test_the_card_is_in_the_hubs_format_and_says_where_the_adapter_is_from(repository):
-    assert publish("mine", "out").returncode == 0
+@pytest.mark.usefixtures("store")
+def test_the_card_is_in_the_hubs_format_and_says_where_the_adapter_is_from():
+    publish("mine", Path("out"))
     card = ModelCard.load("out/README.md")
     assert card.data.library_name == "diffusers"
     assert card.data.pipeline_tag == "text-to-image"
@@ -94,12 +98,13 @@ def test_the_card_is_in_the_hubs_format_and_says_where_the_adapter_is_from(repos
     assert "forty times" in card.text
 
 
-def test_a_base_of_the_hub_is_named_with_its_commit(repository):
+@pytest.mark.usefixtures("store")
+def test_a_base_of_the_hub_is_named_with_its_commit():
     Path("models/base/tiny").unlink()
     Path("models/base/tiny").mkdir()
     pin = {"files": {}, "repo": "stabilityai/stable-diffusion-3.5-medium", "commit": "b940f670"}
     Path("models/base/tiny/pin.json").write_text(json.dumps(pin))
-    assert publish("mine", "out").returncode == 0
+    publish("mine", Path("out"))
     card = ModelCard.load("out/README.md")
     assert card.data.base_model == pin["repo"]
     assert f'from_pretrained("{pin["repo"]}", revision="b940f670"' in card.text
@@ -113,9 +118,9 @@ def test_a_base_of_the_hub_is_named_with_its_commit(repository):
         (("mine",), "Say which adapter and where to"),
     ],
 )
-def test_a_refusal_is_one_sentence_and_writes_nothing(repository, arguments, message):
-    result = publish(*arguments)
-    assert result.returncode == 1
-    assert result.stderr.startswith(message)
-    assert result.stderr.count("\n") == 1
+@pytest.mark.usefixtures("repository")
+def test_a_refusal_is_one_sentence_and_writes_nothing(monkeypatch, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["lab.publish", *arguments])
+    with pytest.raises(SystemExit, match=f"^{message}[^\n]*$"):
+        main()
     assert not Path("out").exists()

@@ -50,8 +50,8 @@ def samples(folder, widths, dtype=torch.float32):
 
 
 @BASES
-@pytest.mark.parametrize("mixed", ["bf16", "no"])
-def test_a_training_with_previews_is_the_one_without(base, widths, mixed, tmp_path):
+@pytest.mark.parametrize(("mixed", "images"), [("bf16", 1), ("no", 3)])
+def test_a_training_with_previews_is_the_one_without(base, widths, mixed, images, tmp_path):
     """Losses, adapter and the state of PyTorch's own generator, also where it was killed and goes on."""
     data, config = samples(tmp_path / "data", widths), replace(CONFIG, mixed_precision=mixed)
 
@@ -66,11 +66,12 @@ def test_a_training_with_previews_is_the_one_without(base, widths, mixed, tmp_pa
 
     with_previews = trainer(base, data, tmp_path / "shown", config)
     torch.manual_seed(0)
-    found, shown = previews(base, with_previews, tmp_path / "images")
+    several = replace(PREVIEW, images=images)
+    found, shown = previews(base, with_previews, tmp_path / "images", several)
     with pytest.raises(KeyboardInterrupt):
         with_previews.run(stop, found)
     resumed = trainer(base, data, tmp_path / "shown", config)
-    found, more = previews(base, resumed, tmp_path / "images")
+    found, more = previews(base, resumed, tmp_path / "images", several)
     torch.manual_seed(0)
     assert resumed.run(lambda *_: None, found) == history
     assert torch.equal(torch.rand(1), drawn)
@@ -79,8 +80,8 @@ def test_a_training_with_previews_is_the_one_without(base, widths, mixed, tmp_pa
     save_lora(resumed.transformer, tmp_path / "b", {})
     (first,), (second,) = ((tmp_path / name).iterdir() for name in "ab")
     assert first.read_bytes() == second.read_bytes()
-    assert [path.name for path in shown] == [f"step-00000{step}-{n}.png" for step in (0, 2) for n in range(3)]
-    assert [path.name for path in more] == [f"step-000004-{n}.png" for n in range(3)]
+    assert [path.name for path in shown] == [f"step-00000{step}-{n}.png" for step in (0, 2) for n in range(images)]
+    assert [path.name for path in more] == [f"step-000004-{n}.png" for n in range(images)]
 
 
 @BASES

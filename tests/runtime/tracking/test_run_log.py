@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import tarfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ import pyarrow.parquet
 import pytest
 
 from runtime.tracking.store import RunLog
+from runtime.tracking.system import packages
 
 
 @pytest.fixture
@@ -179,3 +181,8 @@ def test_parent_is_another_run_and_stays_open(store):
     assert stored(child).data.tags["mlflow.parentRunId"] == parent.run_id
     assert stored(child).data.tags["error"] == "the loss is nan"
     assert (stored(child).info.status, stored(parent).info.status) == ("FAILED", "RUNNING")
+
+
+def test_packages_are_those_that_importlib_reads():
+    read = {f"{found.metadata['Name']}=={found.version}" for found in distributions()}
+    assert packages().splitlines() == sorted(read, key=str.lower)

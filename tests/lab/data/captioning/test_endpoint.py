@@ -65,13 +65,13 @@ def described(captioner, folder, rows, prompt="Describe it.", store="answers.sql
         answers.close()
 
 
-def first_of(server, rows, folder):
-    """The image of the first row, as the server names it."""
-    described(endpoint(server), folder, rows[:1], store="other.sqlite")
-    name = image_of(server.asked[0])
+def named(server, rows, folder):
+    """What the server calls the image of each row but the last, in their order."""
+    described(endpoint(server, concurrency=1), folder, rows, store="other.sqlite")
+    names = [image_of(asked) for asked in server.asked]
     server.asked.clear()
     server._seen.clear()
-    return name
+    return names
 
 
 def test_every_image_gets_its_own_caption_beside_the_words_it_came_with(server, tmp_path, rows):
@@ -158,16 +158,19 @@ def test_a_server_that_is_gone_is_a_passing_fault(server, tmp_path, rows):
         described(endpoint(server, retries=0), tmp_path, rows[:1])
 
 
-@pytest.mark.parametrize(
-    "said",
-    [b"{", b"<html>busy</html>", b"[]", b"null", b"{}", b'{"choices": []}', b'{"choices": [{}]}', b'"text"'],
-)
-def test_what_is_no_answer_is_asked_again_and_then_said(server, tmp_path, rows, said):
-    server.behave = lambda asked, before: said if before == 0 else None
-    assert described(endpoint(server), tmp_path, rows[:1])[0]["answer"] == "first"
-    server.behave = lambda asked, before: said
-    with pytest.raises(LabError, match=r"answers 2 times with no chat completion .* usually ends in /v1"):
-        described(endpoint(server, retries=1), tmp_path, rows[1:2])
+NO_ANSWERS = [b"{", b"<html>busy</html>", b"[]", b"null", b"{}", b'{"choices": []}', b'{"choices": [{}]}', b'"text"']
+NO_ANSWERS += [b'{"choices": "caf\xe9"}']
+
+
+def test_what_is_no_answer_is_asked_again_and_then_said(server, tmp_path, rows):
+    captioner = endpoint(server, retries=1)
+    for number, said in enumerate(NO_ANSWERS):
+        row = rows[number : number + 1]
+        server.behave = lambda asked, before, said=said: said if before == 0 else None
+        assert described(captioner, tmp_path, row)[0]["answer"] == "first"
+        server.behave = lambda asked, before, said=said: said
+        with pytest.raises(LabError, match=r"answers 2 times with no chat completion .* usually ends in /v1"):
+            described(captioner, tmp_path, row, prompt="Again.")
 
 
 def test_a_model_that_is_not_there_is_said_with_those_that_are(server, tmp_path, rows):
@@ -189,6 +192,58 @@ def test_a_question_that_is_refused_is_said(server, tmp_path, rows):
         described(endpoint(server), tmp_path, rows)
 
 
+@pytest.mark.parametrize(
+    ("told", "caption"),
+    [
+        ({"content": [{"type": "text", "text": "A cat"}, {"type": "text", "text": " sits."}]}, "A cat sits."),
+        ({"content": "<think>They want\nwords.</think>\nA cat."}, "A cat."),
+        ({"content": " A cat.\r\nIt sits. "}, "A cat.\r\nIt sits."),
+        ({"content": "A \ud83d cat."}, "A ? cat."),
+        ({"model": None}, None),
+        (b'{"choices": [{"message": {"content": "Bare."}}]}', "Bare."),
+    ],
+)
+def test_answers_are_read_however_servers_give_them(server, tmp_path, rows, told, caption):
+    """In parts, behind a model's thoughts, with half a character, without the model's name or the reason to stop."""
+    server.behave = lambda asked, before: told
+    (row,) = described(endpoint(server), tmp_path, rows[:1])
+    assert row["caption"] == caption or caption is None
+    assert (row["answer"], row["model"]) == ("first", MODEL)
+
+
+@pytest.mark.parametrize("more", ["/v1", "/v1/", ""])
+def test_an_address_may_end_as_it_likes_where_the_server_is(server, tmp_path, rows, more):
+    """Below /v1 is what most serve; without it the sentence names it."""
+    server.base = "/v1/"
+    captioner = endpoint(server, base_url=f"{server.url}{more}")
+    if more:
+        assert described(captioner, tmp_path, rows[:1])[0]["answer"] == "first"
+    else:
+        with pytest.raises(LabError, match=r"or `caption.base_url`, which usually ends in /v1"):
+            described(captioner, tmp_path, rows[:1])
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:abc/v1", r"nobody can be asked there \(Port could not"),
+        ("http://[::1/v1", "nobody can be asked there"),
+        ("http://127.0.0.1:9/v1", r"cannot be reached \(.*refused\)"),
+        ("http://nowhere.invalid/v1", "cannot be reached"),
+    ],
+)
+def test_an_address_where_nobody_can_be_asked_is_said(server, tmp_path, rows, address, said):
+    with pytest.raises((LabError, ConnectionError), match=said):
+        described(endpoint(server, base_url=address, retries=0), tmp_path, rows[:1])
+
+
+@pytest.mark.parametrize("told", [b'{"error": {"message": "no memory"}}', (200, {"error": {"message": "no memory"}})])
+def test_a_fault_told_as_an_answer_is_quoted(server, tmp_path, rows, told):
+    server.behave = lambda asked, before: told
+    with pytest.raises(LabError, match=r"no chat completion \(.*no memory"):
+        described(endpoint(server, retries=0), tmp_path, rows[:1])
+
+
 BAD = {
     "refusal in words": ({"content": "I'm sorry, but I can't help with that."}, "refusal"),
     "refusal in its field": ({"content": None, "refusal": "No."}, "refusal"),
@@ -200,36 +255,36 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD)
-def test_a_bad_answer_is_sampled_once_more(server, tmp_path, rows, kind):
+def test_a_bad_answer_is_sampled_once_more(server, tmp_path, rows):
     """With a seed that is recorded."""
-    bad, fault = BAD[kind]
-    first = first_of(server, rows, tmp_path)
-    server.behave = lambda asked, before: bad if is_of(first, asked) and "seed" not in asked else None
+    names = named(server, rows, tmp_path)
+    bad = {name: told for name, (told, _) in zip(names, BAD.values(), strict=False)}
+    server.behave = lambda asked, before: None if "seed" in asked else bad.get(image_of(asked))
     captions = described(endpoint(server), tmp_path, rows)
-    assert [row["fault"] for row in captions] == [fault, *[None] * 10, fault]
-    assert [row["answer"] for row in captions] == ["sampled", *["first"] * 10, "sampled"]
-    (again,) = [asked for asked in server.asked if "seed" in asked]
-    assert (again["temperature"], again["seed"]) == (0.7, captions[0]["seed"])
-    assert captions[0]["caption"] == f"A picture of {first}."
-    assert len(server.asked) == 12
+    faults = [fault for _, fault in BAD.values()]
+    assert [row["fault"] for row in captions] == [*faults, *[None] * (11 - len(bad)), faults[0]]
+    assert [row["answer"] for row in captions] == [*["sampled"] * len(bad), *["first"] * (11 - len(bad)), "sampled"]
+    again = {image_of(asked): asked for asked in server.asked if "seed" in asked}
+    assert [again[name]["seed"] for name in bad] == [row["seed"] for row in captions[: len(bad)]]
+    assert {asked["temperature"] for asked in again.values()} == {0.7}
+    assert [row["caption"] for row in captions] == [f"A picture of {name}." for name in (*names, names[0])]
+    assert len(server.asked) == 11 + len(bad)
 
 
-@pytest.mark.parametrize("kind", BAD)
-def test_after_two_bad_answers_the_alt_text_stands_marked_and_counted(server, tmp_path, rows, kind):
-    bad, fault = BAD[kind]
-    first = first_of(server, rows, tmp_path)
-    server.behave = lambda asked, before: bad if is_of(first, asked) else None
+def test_after_two_bad_answers_the_alt_text_stands_marked_and_counted(server, tmp_path, rows):
+    bad = {name: told for name, (told, _) in zip(named(server, rows, tmp_path), BAD.values(), strict=False)}
+    server.behave = lambda asked, before: bad.get(image_of(asked))
     captions = described(endpoint(server), tmp_path, rows)
-    assert (captions[0]["caption"], captions[0]["answer"], captions[0]["fault"]) == ("alt 0", "alt", fault)
+    faults = [fault for _, fault in BAD.values()]
+    stand = [(row["caption"], row["answer"], row["fault"]) for row in (*captions[: len(bad)], captions[11])]
+    assert stand == [(f"alt {number}", "alt", fault) for number, fault in enumerate(faults)] + [
+        ("alt 0", "alt", faults[0])
+    ]
     metrics = metrics_of(captions)
-    assert metrics[f"first_answers/{fault.replace(' ', '_')}"] == metrics["captions/alt"] == 2
+    assert (metrics["captions/alt"], metrics["captions/blank"]) == (len(bad) + 1, 0)
+    assert sum(metrics[f"first_answers/{fault.replace(' ', '_')}"] for fault in set(faults)) == len(bad) + 1
     server.close()
     assert described(endpoint(server), tmp_path, rows) == captions
-
-
-def is_of(image, asked):
-    return image_of(asked) == image
 
 
 def test_the_key_is_sent_and_told_to_nobody(server, tmp_path, rows, monkeypatch, capfd):
@@ -247,10 +302,30 @@ def test_the_key_is_sent_and_told_to_nobody(server, tmp_path, rows, monkeypatch,
     assert b"sk-" not in (tmp_path / "answers.sqlite").read_bytes()
 
 
+@pytest.mark.parametrize("key", [" sk-1\n", "sk\n1", "sch\u00fcssel"])
+def test_a_key_is_taken_without_its_line_end_and_none_is_told(server, tmp_path, rows, monkeypatch, key):
+    monkeypatch.setenv(KEY, key)
+    if key.strip().isprintable() and key.isascii():
+        described(endpoint(server), tmp_path, rows[:1])
+        assert server.keys == ["Bearer sk-1"]
+    else:
+        with pytest.raises(LabError, match=rf"{KEY} holds .* set it to the key alone") as caught:
+            described(endpoint(server), tmp_path, rows[:1])
+        assert key not in str(caught.value)
+
+
 def test_a_store_that_is_none_is_said(server, tmp_path, rows):
     (tmp_path / "answers.sqlite").write_text("what somebody left here " * 100)
     with pytest.raises(LabError, match=r"answers.sqlite does not hold captioners' answers .*: remove it"):
         described(endpoint(server), tmp_path, rows)
+
+
+def test_a_store_in_a_file_is_said(server, tmp_path, rows):
+    (tmp_path / "mine").write_text("no folder")
+    (tmp_path / "folder").mkdir()
+    for store in ("mine/answers.sqlite", "folder"):
+        with pytest.raises(LabError, match=rf"{store} cannot be a file: set TACA_ANSWERS to a folder"):
+            described(endpoint(server), tmp_path, rows, store=store)
 
 
 def test_a_full_disk_is_said_and_what_was_answered_is_kept(server, tmp_path, rows):
