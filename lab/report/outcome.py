@@ -88,7 +88,7 @@ def _differences(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
                 answer.question.arms,
                 f"**{found}**" if answer.shown else found,
                 number(answer.error),
-                f"{answer.p_value:.3f}",
+                "< 0.001" if answer.p_value < 0.001 else f"{answer.p_value:.3f}",
                 number(answer.detectable),
             ]
         )
@@ -110,10 +110,11 @@ def _means(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
     apart = any(cell.diversity is not None for cell in cells.values())
     head = ["Cell", "Sets", *(CATEGORY_NAMES[category] for category in results.categories), "Mean", *more]
     head += ["Fréchet distance"] * near + ["Diversity"] * apart + ["Scores", "Experiment"]
-    rows = []
+    rows, sets = [], [cell.sets.items() for cell in cells.values()]
+    shared = [one for one in sets[0] if all(one in own for own in sets)]  # said above
     for arm in results.arms:
         cell, means = cells[arm.name], [results.of(arm, category).mean.mean for category in results.categories]
-        row = [arm.name, ", ".join(f"{key} {value}" for key, value in cell.sets.items())]
+        row = [arm.name, ", ".join(f"{key} {value}" for key, value in cell.sets.items() if (key, value) not in shared)]
         row += [number(mean) for mean in (*means, sum(means) / len(means))]
         row += [cell.facts.get(name, "") for name in more]
         if near:
