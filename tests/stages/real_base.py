@@ -63,11 +63,12 @@ def answering() -> Iterator[Web]:
 
 
 def run_to_the_report(
-    name: str, hub: HubServer, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: bool
+    name: str, hub: HubServer, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asking: list[str]
 ) -> None:
     """Every stage of `make profile PROFILE=<name>-smoke`; sizes and precision are not what the profile says.
 
-    With `apart` each program that asks the hub runs by itself; it lifts the offline mode before it loads the client.
+    `asking` has the stages that ask the hub, those of one process in a string: the first of each lifts the offline mode
+    by itself, before it loads the hub's client.
     """
     checkpoint = make_checkpoint(name, tmp_path / "checkpoint")
     repository = Repository(tmp_path, name, hub, web.port)
@@ -79,8 +80,7 @@ def run_to_the_report(
     files = [theirs["file"] for theirs in params["published_adapters"].values()]
     hub.add("ldiex/TACA", published_loras(checkpoint, tmp_path / "theirs", files))
     fetches = " ".join(f"fetch:{theirs}" for theirs in params["published_adapters"])
-    asking = ["check base", "sample", "caption", fetches]
-    told = "".join(repository.run(*stages.split()) for stages in (asking if apart else [" ".join(asking)]))
+    told = "".join(repository.run(*stages.replace("fetch", fetches).split()) for stages in asking)
     theirs = [arm for arm, settings in params["arms"].items() if settings["adapter"] in params["published_adapters"]]
     ours = [arm for arm in params["arms"] if arm not in theirs]
     adapters = [f"train:{adapter}" for adapter in params["adapters"]]

@@ -12,4 +12,5 @@ pytestmark = [pytest.mark.first, pytest.mark.usefixtures("warm_recorders"), pyte
 
 def test_flux_dev_from_the_hub_to_the_report(tmp_path, monkeypatch):
     with closing(HubServer()) as hub, answering() as web:
-        run_to_the_report("flux-dev", hub, web, tmp_path, monkeypatch, apart=False)
+        asking = ["check sample base", "caption fetch"]
+        run_to_the_report("flux-dev", hub, web, tmp_path, monkeypatch, asking)

@@ -12,4 +12,5 @@ pytestmark = [pytest.mark.first, pytest.mark.usefixtures("warm_recorders"), pyte
 
 def test_sd35_medium_from_the_hub_to_the_report(tmp_path, monkeypatch):
     with closing(HubServer()) as hub, answering() as web:
-        run_to_the_report("sd35-medium", hub, web, tmp_path, monkeypatch, apart=True)
+        asking = ["check base sample caption", "fetch"]
+        run_to_the_report("sd35-medium", hub, web, tmp_path, monkeypatch, asking)

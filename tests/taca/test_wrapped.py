@@ -44,8 +44,16 @@ WRAPPERS = {
 }
 
 
-@pytest.mark.parametrize("ran_before", [True, False])
-@pytest.mark.parametrize("name", WRAPPERS)
+# Compiling takes seconds, and "compiled" has both cases by itself.
+SLOW = ("ddp of compiled", False)
+CASES_OF_WRAPPERS = [
+    pytest.param(name, ran_before, marks=[pytest.mark.slow] if (name, ran_before) == SLOW else [])
+    for name in WRAPPERS
+    for ran_before in (True, False)
+]
+
+
+@pytest.mark.parametrize(("name", "ran_before"), CASES_OF_WRAPPERS)
 @torch.no_grad()
 def test_a_wrapped_transformer_is_taken(name, ran_before):
     """It computes what the bare one does under TACA, before, inside and after; also where it is already compiled."""

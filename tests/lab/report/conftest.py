@@ -58,35 +58,36 @@ def world_manifest() -> dict:
     )
 
 
-@pytest.fixture
-def experiment(tmp_path) -> Path:
+@pytest.fixture(scope="session")
+def experiment(tmp_path_factory) -> Path:
     """A folder with results/scores, results/thumbnails and models/adapters."""
-    scores = tmp_path / "results" / "scores"
+    folder = tmp_path_factory.mktemp("experiment")
+    scores = folder / "results" / "scores"
     scores.mkdir(parents=True)
     for number, arm in enumerate(GAIN):
         rows = make_rows(arm)
         write_scores(scores / f"{arm}.parquet", rows)
         (scores / f"{arm}.manifest.json").write_text(json.dumps(world_manifest()))
         for row in make_rows(arm, BENCHMARK):
-            path = tmp_path / "results" / "thumbnails" / arm / row.path
+            path = folder / "results" / "thumbnails" / arm / row.path
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 Image.new("RGB", (20, 20), (60 * number, 20 * row.index, 128)).save(path)
-    history = tmp_path / "models" / "adapters" / "taca-r16" / "history.csv"
+    history = folder / "models" / "adapters" / "taca-r16" / "history.csv"
     history.parent.mkdir(parents=True)
     lines = [f"{step},{1 / step},{1.1 / step if step % 5 == 0 else ''}" for step in range(1, 21)]
     history.write_text("\n".join(["step,loss,held_out_loss", *lines]) + "\n")
-    return tmp_path
+    return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def results(experiment) -> Results:
     """The three arms, compared."""
     scores = experiment / "results" / "scores"
     return compare([load_arm(name, SETTINGS, scores / f"{name}.parquet") for name in GAIN], "baseline", 500, 0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def benchmark(results) -> Results:
     """The arms scored in the benchmark's eight categories and for image quality."""
     arms = [
@@ -95,18 +96,18 @@ def benchmark(results) -> Results:
     return compare(arms, "baseline", 200, 0)
 
 
-@pytest.fixture
-def analysed(tmp_path) -> Analysed:
+@pytest.fixture(scope="session")
+def analysed(experiment) -> Analysed:
     """One figure of stage `analyze`, and what one method does."""
-    Image.new("RGB", (4, 4), "red").save(tmp_path / "steps.png")
-    figures = (Figure(tmp_path / "steps.png", "What is predicted", "In every step."),)
+    Image.new("RGB", (4, 4), "red").save(experiment / "steps.png")
+    figures = (Figure(experiment / "steps.png", "What is predicted", "In every step."),)
     return Analysed(figures, "ab12cd34ef.dir", (DOSE,))
 
 
-@pytest.fixture
-def write(experiment, results, analysed):
-    def write(name, results=results, histories=("taca-r16",), grid=8):
-        folder = experiment / name
+@pytest.fixture(scope="session")
+def write(experiment, results, analysed, tmp_path_factory):
+    def write(results=results, histories=("taca-r16",), grid=8):
+        folder = tmp_path_factory.mktemp("written") / "report"
         write_report(
             folder,
             results,
@@ -122,3 +123,9 @@ def write(experiment, results, analysed):
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def report(write) -> Path:
+    """The report of the three arms."""
+    return write()

@@ -103,10 +103,9 @@ def test_equal_arms_differ_by_nothing(results):
     assert not answer.shown
 
 
-def test_what_cannot_be_asked_is_named(results, write):
-    folder = write("report")
-    assert "Not asked, since an arm was not drawn: more training." in (folder / "contrasts.md").read_text()
-    page = (folder / "index.html").read_text()
+def test_what_cannot_be_asked_is_named(results, report):
+    assert "Not asked, since an arm was not drawn: more training." in (report / "contrasts.md").read_text()
+    page = (report / "index.html").read_text()
     assert "training (taca-r16 − baseline) raises the mean score" in page
     assert "Not asked, since an arm was not drawn: more training." in page
 

@@ -33,15 +33,15 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_report_is_the_same_bytes_twice(write):
-    first, second = write("first"), write("second")
+def test_report_is_the_same_bytes_twice(report, write):
+    first, second = report, write()
     assert {path.name for path in first.iterdir()} == FILES
     for path in first.iterdir():
         assert path.read_bytes() == (second / path.name).read_bytes(), path.name
 
 
-def test_page_needs_no_other_file_and_names_no_date_or_folder(write, experiment):
-    page = (write("report") / "index.html").read_text()
+def test_page_needs_no_other_file_and_names_no_date_or_folder(report, experiment):
+    page = (report / "index.html").read_text()
     tags = Tags()
     tags.feed(page)
     assert tags.open == []
@@ -51,9 +51,9 @@ def test_page_needs_no_other_file_and_names_no_date_or_folder(write, experiment)
     assert str(experiment) not in page
 
 
-def test_every_number_carries_the_hash_of_its_score_file(write, results):
+def test_every_number_carries_the_hash_of_its_score_file(report, results):
     """Each measured cell says how to find its run, and each row shows the hash."""
-    page = (write("report") / "index.html").read_text()
+    page = (report / "index.html").read_text()
     cells = re.findall(r'<td[^>]*title="make run HASH=(\w{8})[^"]*">[+−]?\d\.\d{4}<small>', page)
     assert len(cells) == 3 * 6 + 2 * 6 + 3 * 4 + 2  # means, differences, parts of complex, questions
     assert len(re.findall(r"<td[^>]*>[+−]?\d\.\d{4}<small>", page)) == len(cells)
@@ -62,8 +62,8 @@ def test_every_number_carries_the_hash_of_its_score_file(write, results):
         assert arm.md5 in page
 
 
-def test_page_labels_the_papers_numbers_as_the_papers(write):
-    page = (write("report") / "index.html").read_text()
+def test_page_labels_the_papers_numbers_as_the_papers(report):
+    page = (report / "index.html").read_text()
     section = page[page.index('<section class="paper">') : page.index("</section>")]
     assert "the paper's numbers, not this run's" in section.lower()
     assert "arXiv 2506.07986" in section
@@ -71,8 +71,8 @@ def test_page_labels_the_papers_numbers_as_the_papers(write):
     assert "0.7843" not in page.replace(section, "")
 
 
-def test_page_states_the_protocol(write):
-    page = (write("report") / "index.html").read_text()
+def test_page_states_the_protocol(report):
+    page = (report / "index.html").read_text()
     assert "Color 12, Shape 12" in page
     assert "<tr><td>steps</td><td>30</td></tr>" in page
     assert "&lt;builtin&gt;" in page
@@ -80,13 +80,13 @@ def test_page_states_the_protocol(write):
 
 
 def test_report_without_trained_adapters_says_so(write):
-    folder = write("report", histories=())
+    folder = write(histories=())
     assert "No arm uses a trained adapter." in (folder / "index.html").read_text()
     assert not (folder / "loss.svg").exists()
 
 
 def test_report_on_the_baseline_alone_has_scores_and_no_differences(write, results):
-    folder = write("report", results=compare([results.baseline], "baseline", 500, 0))
+    folder = write(results=compare([results.baseline], "baseline", 500, 0))
     page = (folder / "index.html").read_text()
     assert "Differences to" not in page
     assert "<h2>Scores</h2>" in page
@@ -98,7 +98,7 @@ def test_report_on_some_categories_has_those_columns(write, results):
         for arm in results.arms
     }
     some = compare([replace(arm, scores=scores[arm.name]) for arm in results.arms], "baseline", 500, 0)
-    page = (write("report", results=some) / "index.html").read_text()
+    page = (write(results=some) / "index.html").read_text()
     own = page[: page.index('<section class="paper">')]
     assert "<th>Arm</th><th>Color</th><th>Spatial</th>" in own
     assert "What the complex score is made of" not in own
@@ -114,5 +114,5 @@ def test_grid_shows_prompts_of_all_categories_by_rule(results):
 
 def test_grid_has_a_column_for_each_arm(write):
     """Each cell shows its arm's own image."""
-    with Image.open(write("report", grid=2) / "grid.png") as grid:
+    with Image.open(write(grid=2) / "grid.png") as grid:
         assert [grid.getpixel((190 + 168 * arm + 80, 26 + 80))[0] for arm in range(3)] == [0, 60, 120]

@@ -48,7 +48,7 @@ def test_every_table_says_who_scored_in_which_mode_and_with_which_parser(results
         "Scored by the built-in detector (attributes) and the base&#39;s CLIP model (similarity of image and text), in "
         "official mode; parser: rules: not the official parser, world."
     )
-    page = (write("report", results=other) / "index.html").read_text()
+    page = (write(results=other) / "index.html").read_text()
     own = page[: page.index('<section class="paper">')]
     assert own.count(sentence) == own.count("<table>") == 4
     assert "<tr><td>scoring protocol</td><td>not the official protocol</td></tr>" in page
@@ -93,7 +93,7 @@ def test_arms_may_have_other_numbers_of_images(results):
 
 def test_image_quality_has_the_layout_of_the_papers_table_2(benchmark, write):
     """Over all prompts of all categories, with paired differences; the paper's own beside it."""
-    folder = write("report", results=benchmark)
+    folder = write(results=benchmark)
     text = (folder / "table2.md").read_text()
     assert text == quality_markdown(benchmark, paper_table("table2"))
     assert "| Metric | baseline | taca-free | taca-r16 |" in text
@@ -109,12 +109,11 @@ def test_image_quality_has_the_layout_of_the_papers_table_2(benchmark, write):
     assert page.index("Table 2: image quality") > page.index('<section class="paper">')
 
 
-def test_report_without_image_quality_shows_nothing_of_it(results, write):
-    folder = write("report")
-    page = (folder / "index.html").read_text()
+def test_report_without_image_quality_shows_nothing_of_it(results, report):
+    page = (report / "index.html").read_text()
     assert "MUSIQ" not in page
     assert "Table 2" not in page
-    assert not (folder / "table2.md").exists()
+    assert not (report / "table2.md").exists()
 
 
 def test_image_quality_counts_among_the_findings(benchmark):
@@ -123,7 +122,7 @@ def test_image_quality_counts_among_the_findings(benchmark):
 
 
 def test_categories_that_the_paper_lacks_have_columns_here_and_none_there(benchmark, write):
-    page = (write("report", results=benchmark) / "index.html").read_text()
+    page = (write(results=benchmark) / "index.html").read_text()
     at = page.index('<section class="paper">')
     assert '<th colspan="3">Object Relationship</th>' in page[:at]
     assert "<th>Spatial</th><th>3D-Spatial</th><th>Non-Spatial</th><th>Numeracy</th><th>Complex</th>" in page[:at]
@@ -134,7 +133,7 @@ def test_categories_that_the_paper_lacks_have_columns_here_and_none_there(benchm
 
 def test_official_mode_lists_how_many_prompts_can_never_score(results, write):
     never = with_manifest(results, never_score=NEVER)
-    page = (write("report", results=never) / "index.html").read_text()
+    page = (write(results=never) / "index.html").read_text()
     assert "<h2>Prompts that can never score</h2>" in page
     assert "<td>Spatial</td><td>5 of 12</td>" in page
     assert "is &#34;wallet&#34; (3); no label of the detector is &#34;cow&#34; (2)" in page, "the most first"
@@ -144,14 +143,14 @@ def test_official_mode_lists_how_many_prompts_can_never_score(results, write):
 
 def test_corrected_mode_lists_the_corrections_that_reach_a_prompt(results, write):
     corrected = with_manifest(results, mode="corrected", corrections=CORRECTIONS)
-    page = (write("report", results=corrected) / "index.html").read_text()
+    page = (write(results=corrected) / "index.html").read_text()
     assert "<tr><td>spatial: on top of</td><td>25.0 %</td><td>it is scored</td></tr>" in page
     assert "no phrases" not in page
     assert "- spatial: on top of: 25.0 % of the prompts; it is scored" in results_markdown(corrected, None)
 
 
-def test_report_on_modes_without_effect_has_no_section_on_them(write):
-    page = (write("report") / "index.html").read_text()
+def test_report_on_modes_without_effect_has_no_section_on_them(report):
+    page = (report / "index.html").read_text()
     assert "can never score" not in page
     assert "What corrected mode changes" not in page
 

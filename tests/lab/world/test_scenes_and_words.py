@@ -1,5 +1,7 @@
 """Scenes hold what their words say."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -12,9 +14,14 @@ from lab.world.scene import KINDS, sample_scene
 from lab.world.vocabulary import INTERACTIONS, RELATIONS, phrases, token_count, words
 
 
-def scenes(count: int, seed: int = 0):
-    rng = np.random.default_rng(seed)
-    return [sample_scene(rng) for _ in range(count)]
+@cache
+def many_scenes():
+    rng = np.random.default_rng(0)
+    return [sample_scene(rng) for _ in range(2000)]
+
+
+def scenes(count: int):
+    return many_scenes()[:count]
 
 
 def test_objects_lie_inside_the_canvas(true_box):
