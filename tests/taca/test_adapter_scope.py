@@ -119,7 +119,7 @@ def test_an_adapter_that_is_deleted_meanwhile_is_named(case, model):
     model.add_adapter(LORA, adapter_name="mine")
     with taca(model, TacaConfig(adapter="mine")):
         model.delete_adapters("mine")
-        with pytest.raises(ValueError, match="`adapter` is 'mine', and this .* has none: load it first"):
+        with pytest.raises(ValueError, match=r"`adapter` is 'mine', and this .* has none: load it first"):
             predict(model, case.inputs([500.0]))
 
 
