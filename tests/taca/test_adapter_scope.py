@@ -115,6 +115,14 @@ def test_an_adapter_that_is_loaded_again_is_switched_too(case, model):
         assert torch.equal(predict(model, late), base)
 
 
+def test_an_adapter_that_is_deleted_meanwhile_is_named(case, model):
+    model.add_adapter(LORA, adapter_name="mine")
+    with taca(model, TacaConfig(adapter="mine")):
+        model.delete_adapters("mine")
+        with pytest.raises(ValueError, match=r"`adapter` is 'mine', and this .* has none: load it first"):
+            predict(model, case.inputs([500.0]))
+
+
 def test_a_pass_of_mixed_timesteps_is_refused(case, model):
     model.add_adapter(LORA, adapter_name="mine")
     with taca(model, TacaConfig(adapter="mine")), pytest.raises(ValueError, match="mixes timesteps"):

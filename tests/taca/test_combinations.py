@@ -5,6 +5,7 @@ import re
 import pytest
 import tiny_pipelines
 import torch
+from accelerate import dispatch_model
 from diffusers import (
     FirstBlockCacheConfig,
     Flux2KleinKVPipeline,
@@ -21,9 +22,10 @@ from diffusers.models.attention_processor import (
 )
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor, FluxIPAdapterAttnProcessor
 from diffusers.models.transformers.transformer_flux2 import Flux2KVAttnProcessor
+from peft import LoraConfig
 from tiny_families import CASES as FAMILIES
 from tiny_families import TEXT_TOKENS
-from tiny_models import CASES, predict
+from tiny_models import CASES, explicit_taca, predict
 from tiny_sd3 import relative_error
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -112,6 +114,43 @@ def test_group_offloading_computes_the_same(case, level):
         model.enable_group_offload(onload_device=cpu, offload_device=cpu, offload_type=level, **blocks)
         for x, other in zip(arguments, expected, strict=True):
             assert torch.equal(predict(model, x), other)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@torch.no_grad()
+def test_hooks_of_a_device_map_keep_working(case):
+    model, arguments = case.model(), case.inputs([980.0, 980.0])
+    with taca(model, CONFIG):
+        expected = predict(model, arguments)
+        dispatch_model(model, {"": "cpu"}, force_hooks=True)
+        assert torch.equal(predict(model, arguments), expected)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in ("sd3.5", "flux")], ids=lambda case: case.name)
+@torch.no_grad()
+def test_several_adapters_with_weights_and_a_scale_act_as_without(case):
+    """The logits that they make are scaled, and no others."""
+    model, arguments = case.model(), case.inputs([980.0, 980.0], torch.float64)
+    for name in ("one", "other"):
+        model.add_adapter(LoraConfig(r=2, init_lora_weights=False, target_modules=["to_q", "to_k"]), name)
+    model.double().set_adapters(["one", "other"], [0.5, 0.8])
+    scaled = arguments | {"joint_attention_kwargs": {"scale": 0.5}}
+    with explicit_taca(case, 1.2):
+        expected = predict(model, scaled)
+    with taca(model, CONFIG):
+        assert relative_error(predict(model, scaled), expected) <= 1e-12
+        assert relative_error(predict(model, arguments), expected) > 1e-6
+
+
+@torch.no_grad()
+def test_an_applied_model_is_saved_as_the_stock_one(tmp_path):
+    case = next(case for case in CASES if case.name == "flux")
+    model, arguments = case.model(), case.inputs([980.0])
+    stock = predict(model, arguments)
+    with taca(model, CONFIG):
+        predict(model, arguments)
+        model.save_pretrained(tmp_path)
+    assert torch.equal(predict(type(model).from_pretrained(tmp_path), arguments), stock)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
