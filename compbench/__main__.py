@@ -47,7 +47,7 @@ def _score(asked: argparse.Namespace) -> None:
     for line in note_lines(job.manifest, reason):
         print(line, file=sys.stderr)
     measures = build_measures(request.categories, request.choice)
-    rows = score_images(job.root, job.rows, job.prompts, measures, job.work, request.batch_size, REMEDY)
+    rows = list(score_images(job.root, job.rows, job.prompts, measures, job.work, request.batch_size, REMEDY))
     summary = write_results(job.output, rows, job.prompts, job.manifest)
     for category in request.categories:
         folder = job.output / request.choice.mode.value / category

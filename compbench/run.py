@@ -1,6 +1,6 @@
 """Scores images in chunks, each kept as it is finished, so that a killed run goes on where it was.
 
-The images of one chunk are open at a time: memory does not grow with their number.
+The images of one chunk are open at a time, and rows are given as they are found: memory grows with the index alone.
 """
 
 import json
@@ -16,14 +16,14 @@ from compbench.errors import CompbenchError
 from compbench.images import REMEDY, ImageRow, check_folder, open_image, read_index
 from compbench.scorers.interface import SCORE_METRICS, Measure, Prompt
 from compbench.statistics import mean_interval
-from compbench.table import ScoreRow, scores_by_prompt
+from compbench.table import ScoreRow
 
 _PLACE = re.compile(r"image (\d+) of \d+")
 
 
 def score_folder(
     folder: Path, prompts: Sequence[Prompt], measures: Mapping[str, Measure], work: Path, batch_size: int
-) -> list[ScoreRow]:
+) -> Iterator[ScoreRow]:
     """Scores every image of `folder` by the measures of its category.
 
     Args:
@@ -34,12 +34,12 @@ def score_folder(
             images, prompts and measures.
         batch_size: images per chunk. Chunks are a fixed function of the index: a resumed run computes the same ones.
 
-    Returns: one row per image and metric, category by category in the order of the index.
+    Yields: one row per image and metric, category by category in the order of the index.
     Raises: CompbenchError naming the image that is missing, unreadable, out of place, or scored NaN or infinite.
     """
     images = read_index(folder)
     check_folder(folder, images, {prompt.index: prompt for prompt in prompts})
-    return score_images(folder, images, prompts, measures, work, batch_size)
+    yield from score_images(folder, images, prompts, measures, work, batch_size)
 
 
 def score_images(
@@ -50,7 +50,7 @@ def score_images(
     work: Path,
     batch_size: int,
     remedy: str = REMEDY,
-) -> list[ScoreRow]:
+) -> Iterator[ScoreRow]:
     """Scores images that were checked before; the rest as in `score_folder`.
 
     Args:
@@ -59,7 +59,6 @@ def score_images(
     """
     prompts_by_index = {prompt.index: prompt for prompt in prompts}
     work.mkdir(parents=True, exist_ok=True)
-    rows: list[ScoreRow] = []
     # disable=None: a bar on a terminal, nothing in a pipe.
     with tqdm(total=len(images), desc=f"score {folder.name}", unit="image", disable=None) as bar:
         for name, chunk in _chunks(images, batch_size):
@@ -68,14 +67,16 @@ def score_images(
             _check_scores(folder, chunk, scores, measure)
             if not part.exists():
                 _write_whole(part, json.dumps(scores))
-            rows += _rows(chunk, scores)
+            yield from _rows(chunk, scores)
             bar.update(len(chunk))
-    return rows
 
 
-def summarize(rows: Sequence[ScoreRow]) -> dict[str, dict[str, float]]:
-    """{category: {"mean", "low", "high", "n"}} by the metric that stands for the category, to six decimals."""
-    scores = scores_by_prompt(rows)
+def summarize(scores: Mapping[tuple[str, str], Mapping[int, float]]) -> dict[str, dict[str, float]]:
+    """{category: {"mean", "low", "high", "n"}} by the metric that stands for the category, to six decimals.
+
+    Args:
+        scores: those of each prompt by (category, metric), as `Scores.by_prompt` has them.
+    """
     summary = {}
     for category, metric in SCORE_METRICS.items():
         if (category, metric) in scores:

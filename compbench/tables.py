@@ -14,11 +14,16 @@ BATCH = 4096  # rows that are Python objects at a time
 
 
 def write_table(path: Path, rows: Iterable[Mapping], schema: pa.Schema) -> None:
-    """Writes rows (mappings of the schema's names) in their order, without dates or a library's own metadata."""
+    """Writes rows (mappings of the schema's names) in their order, without dates or a library's own metadata.
+
+    They are taken and written in batches: memory does not grow with their number.
+    """
     rows = iter(rows)
-    batches = iter(lambda: list(islice(rows, BATCH)), [])
-    table = pa.concat_tables([schema.empty_table(), *(pa.Table.from_pylist(batch, schema) for batch in batches)])
-    pq.write_table(table, path, compression="zstd", store_schema=False)
+    batch = list(islice(rows, BATCH))
+    with pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(pa.Table.from_pylist(batch, schema))  # of no rows too
+        while batch := list(islice(rows, BATCH)):
+            writer.write_table(pa.Table.from_pylist(batch, schema))
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> list[dict]:

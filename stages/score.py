@@ -26,7 +26,7 @@ def score(run) -> None:
     from compbench.run import score_folder, summarize
     from compbench.scorers.build import build_measures
     from compbench.scorers.interface import read_prompts
-    from compbench.table import write_scores
+    from compbench.table import Scores, write_scores
     from lab.summaries import MEANS, write_summary
     from lab.thumbnails import write_thumbnails
     from lab.world.scorers import world_scorers
@@ -47,9 +47,9 @@ def score(run) -> None:
     base = Path("models/base") / run.params.base.name
     brought = world_scorers(base, choice.mode, choice.device)
     measures = build_measures(found["categories"], choice, brought)
-    rows = score_folder(folder, prompts, measures, chunks(run, found), run.params.score.batch_size)
-    summary = summarize(rows)
-    write_scores(run.fresh(f"results/scores/{arm}.parquet"), rows)
+    table = run.fresh(f"results/scores/{arm}.parquet")
+    write_scores(table, score_folder(folder, prompts, measures, chunks(run, found), run.params.score.batch_size))
+    summary = summarize(Scores.read(table).by_prompt())
     run.fresh(f"results/scores/{arm}.manifest.json").write_text(json.dumps(found, indent=2) + "\n")
     run.fresh(f"results/metrics/{arm}.json").write_text(json.dumps(summary, indent=2) + "\n")
     write_thumbnails(run.fresh(f"results/thumbnails/{arm}"), folder, images)

@@ -10,13 +10,21 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from compbench import run
 from compbench.errors import CompbenchError
-from compbench.run import score_folder, summarize
+from compbench.run import summarize
 from compbench.scorers.build import build_measures
 from compbench.scorers.choice import Choice
 from compbench.scorers.interface import Measure, read_prompts
-from compbench.table import SCHEMA, Scores, write_scores
+from compbench.table import SCHEMA, Scores, scores_by_prompt, write_scores
+from compbench.tables import BATCH, write_table
 from lab.world.scorers import world_scorers
+
+
+def score_folder(*arguments, **options):
+    """All rows, which come one after the other."""
+    return list(run.score_folder(*arguments, **options))
+
 
 DETECTOR = {"attribute": "detector", "spatial": "detector", "clip": "base"}
 
@@ -54,7 +62,7 @@ def test_complex_is_the_mean_of_its_three_parts(arm_folder, prompts, measures, t
 
 
 def test_summary_has_mean_and_interval_of_each_category(arm_folder, prompts, measures, tmp_path):
-    summary = summarize(score_folder(arm_folder, prompts, measures, tmp_path / "work", batch_size=50))
+    summary = summarize(scores_by_prompt(score_folder(arm_folder, prompts, measures, tmp_path / "work", batch_size=50)))
     assert list(summary) == ["color", "shape", "texture", "spatial", "non_spatial", "complex"]
     assert summary["color"]["n"] == 3
     assert summary["color"]["low"] <= summary["color"]["mean"] <= summary["color"]["high"]
@@ -89,7 +97,7 @@ class Killed(WorldAttributeScorer):
 folder, prompts, work = map(Path, sys.argv[1:])
 prompts = read_prompts(prompts)
 measure = Measure((Killed(WorldDetector()),))
-score_folder(folder, prompts, {prompt.category: measure for prompt in prompts}, work, batch_size=2)
+list(score_folder(folder, prompts, {prompt.category: measure for prompt in prompts}, work, batch_size=2))
 """
 
 
@@ -214,3 +222,18 @@ def test_clip_is_loaded_only_for_categories_that_ask_for_it(tmp_path):
     assert set(measured(["color", "spatial"], tmp_path)) == {"color", "spatial"}
     with pytest.raises(CompbenchError, match="holds no open_clip model"):
         measured(["complex"], tmp_path)
+
+
+def test_a_table_is_written_while_its_rows_come(tmp_path):
+    """So that those of 30,000 images need not be in memory together."""
+    path, seen = tmp_path / "table.parquet", []
+
+    def rows():
+        for number in range(3 * BATCH):
+            if number % BATCH == 0:
+                seen.append(path.stat().st_size if path.exists() else 0)
+            yield {"number": number}
+
+    write_table(path, rows(), pa.schema([("number", pa.int64())]))
+    assert 0 == seen[0] < seen[1] < seen[2] < path.stat().st_size
+    assert pq.read_table(path)["number"].to_pylist() == list(range(3 * BATCH))

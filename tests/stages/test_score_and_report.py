@@ -180,7 +180,7 @@ def test_default_scorers_give_their_numbers_with_no_weights(repository):
     prompts = read_prompts(repository.root / "data" / "prompts.parquet")
     measures = build_measures([prompt.category for prompt in prompts], choice, brought)
     folder = repository.root / "results" / "images" / "baseline"
-    expected = score_folder(folder, prompts, measures, repository.root / "work", 50)
+    expected = list(score_folder(folder, prompts, measures, repository.root / "work", 50))
     assert Scores.read(repository.root / "results" / "scores" / "baseline.parquet").rows() == expected
     manifest = json.loads((repository.root / "results" / "scores" / "baseline.manifest.json").read_text())
     assert manifest["weights"] == manifest["never_score"] == {}

@@ -213,7 +213,7 @@ measures = {"non_spatial": Measure((ClipScorer.from_folder(folder / "clip"),))}
 
 def peak(images):
     rows = [ImageRow(i, prompt.prompt, prompt.category, 0, "image.png") for i in range(images)]
-    score_images(folder, rows, [prompt], measures, folder / str(images), batch_size=8)
+    list(score_images(folder, rows, [prompt], measures, folder / str(images), batch_size=8))
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0])
 

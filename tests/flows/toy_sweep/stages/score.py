@@ -8,7 +8,7 @@ from compbench.manifest import build_manifest
 from compbench.run import summarize
 from compbench.scorers.choice import Choice
 from compbench.scorers.interface import SCORE_METRICS, Prompt
-from compbench.table import ScoreRow, write_scores
+from compbench.table import ScoreRow, scores_by_prompt, write_scores
 from compbench.tables import read_table
 from lab.params import load
 from runtime.execution import stage
@@ -27,7 +27,7 @@ def main() -> None:
         choice = Choice(attribute="detector", spatial="detector", clip="base")
         found = build_manifest(choice, prompts, [row.category for row in rows], {"label": "numbers"})
         run.fresh(f"results/scores/{run.key}.manifest.json").write_text(json.dumps(found))
-        run.fresh(f"results/metrics/{run.key}.json").write_text(json.dumps(summarize(rows)) + "\n")
+        run.fresh(f"results/metrics/{run.key}.json").write_text(json.dumps(summarize(scores_by_prompt(rows))) + "\n")
 
 
 if __name__ == "__main__":
