@@ -55,7 +55,7 @@ def test_data_come_from_the_cache_of_the_repository(toy):
 
 def test_cache_and_remotes_are_those_that_the_repository_is_configured_with(toy, tmp_path):
     """Relative addresses too, in either file; passwords do not show up as files to be recorded."""
-    toy.configure("cache.dir", "../elsewhere")
+    toy.run("dvc", "config", "cache.dir", "../elsewhere")
     toy.run("dvc", "remote", "add", "--default", "near", "../near remote")
     toy.run("dvc", "remote", "add", "--local", "far", "s3://bucket/path")
     toy.run("dvc", "remote", "modify", "--local", "far", "secret_access_key", "secret#;= \"'")

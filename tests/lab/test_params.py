@@ -187,7 +187,7 @@ def test_committed_parameters_are_the_defaults():
         ),
         (
             {"arms__baseline": 3},
-            "`arms.baseline` is 3, but must be a mapping with the keys gamma, threshold, guidance, adapter, ",
+            "`arms.baseline` is 3, but must be a mapping with the keys gamma, threshold, ",
         ),
         (
             {"adapters__Bad Name": {"rank": 0}},

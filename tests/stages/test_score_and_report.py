@@ -48,6 +48,7 @@ class Repository:
         (self.root / "models" / "adapters" / "none").mkdir(parents=True)
         (self.root / "results" / "analysis").mkdir(parents=True)
         (self.root / "results" / "analysis" / "figures.json").write_text("[]")
+        (self.root / "results" / "analysis" / "doses.csv").touch()
         self._draw()
 
     def set(self, **sections):
