@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -106,7 +106,8 @@ def serve(line: socket.socket) -> None:
         recorder.main(Connection(connection))
     os.close(connection)
     _, status = os.waitpid(recording, 0)
-    line.sendall(bytes([os.waitstatus_to_exitcode(status) % 256]))
+    with suppress(BrokenPipeError):  # of a stage that was killed, or does not wait
+        line.sendall(bytes([os.waitstatus_to_exitcode(status) % 256]))
     os._exit(0)
 
 

@@ -78,7 +78,8 @@ def test_cells_run_once_and_share_what_they_have_in_common(toy):
     # What a page for docs/results goes by.
     made = Made(toy.root, finished_cells(toy.root / "results" / "sweeps" / "gamma"))
     images = made.images("gamma-1.4")
-    assert [prompt for _, prompt in images] == [1000 * place + number for place in (0, 1) for number in range(20)]
+    prompts = [1000 * place + number for place in (0, 1) for number in range(20)]
+    assert [prompt for _, prompt in images] == [prompt for prompt in prompts for _ in range(3)], "three images each"
     assert all(0 < float(path.read_text()) < 2 for path, _ in images)
     told = history(toy.root, "gamma")
     assert (told["commit"], told["run"]) == (sweep_toy.git(toy, "rev-parse", "HEAD"), runs["sweep gamma"].info.run_id)
