@@ -3,14 +3,13 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mlflow.entities import Run, ViewType
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
+from mlflow.utils import get_results_from_paginated_fn
 
 from flows.garbage import Garbage
 from flows.running.dvc import environment
@@ -19,7 +18,7 @@ from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import is_server, sqlite_file, sqlite_uri
 
 DAY = 24 * 3600 * 1000  # milliseconds
-CALL = 1000  # runs that one command is given
+CALL = 1000  # runs that one command is given, and that one answer lists
 
 
 def live_words(root: Path) -> frozenset[str]:
@@ -71,13 +70,21 @@ def _runs(uri: str, view: int, filter_string: str = "") -> list[Run]:
     if client is None:
         return []
     experiments = [experiment.experiment_id for experiment in client.search_experiments(ViewType.ALL)]
-    return list(_pages(lambda token: client.search_runs(experiments, filter_string, view, page_token=token)))
+    return get_results_from_paginated_fn(
+        lambda size, token: client.search_runs(experiments, filter_string, view, size, page_token=token), CALL
+    )
 
 
 def _versions(uri: str) -> list[ModelVersion]:
     """All registered versions."""
     client = _client(uri)
-    return list(_pages(lambda token: client.search_model_versions(page_token=token))) if client else []
+    return (
+        get_results_from_paginated_fn(
+            lambda size, token: client.search_model_versions(max_results=size, page_token=token), CALL
+        )
+        if client
+        else []
+    )
 
 
 def _client(uri: str) -> MlflowClient | None:
@@ -87,14 +94,6 @@ def _client(uri: str) -> MlflowClient | None:
         return None
     check_answers(uri)
     return MlflowClient(uri)
-
-
-def _pages(page: Callable[[str | None], PagedList]) -> Iterator:
-    token = None
-    while found := page(token):
-        yield from found
-        if not (token := found.token):
-            return
 
 
 def _lines(runs: list[Run]) -> tuple[str, ...]:
