@@ -1,11 +1,10 @@
 """What a Prefect server has to know before flows run on it: a work pool, prefect.yaml, how to notice a dead flow."""
 
-import itertools
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -32,17 +31,18 @@ def deploy(root: Path, env: Mapping[str, str]) -> None:
     with get_client(sync_client=True) as client:
         _make_pool(client)
         _watch_heartbeats(client)
-        active = {_named(deployment, schedule) for deployment, schedule in _schedules(client) if schedule.active}
+        active = [name for name, (_, schedule) in _schedules(client).items() if schedule.active]
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
         # Without TACA_ROOT here, the place of the repository is left to the worker's environment.
         blind = {key: value for key, value in env.items() if key != "TACA_ROOT"}
         done = subprocess.run(command, cwd=root, env=blind, capture_output=True, text=True)
         if done.returncode != 0:
-            said = (done.stdout + done.stderr).strip().splitlines() or ["it said nothing"]
-            raise StageError(f"`prefect deploy --all` failed; correct prefect.yaml: {said[-1].strip()}")
-        for deployment, schedule in _schedules(client):
-            if _named(deployment, schedule) in active:
-                client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+            last = (done.stdout + done.stderr).strip().rpartition("\n")[2]
+            raise StageError(f"`prefect deploy --all` failed; correct prefect.yaml: {last.strip()}")
+        found = _schedules(client)
+        for name in found.keys() & active:
+            deployment, schedule = found[name]
+            client.update_deployment_schedule(deployment.id, schedule.id, active=True)
 
 
 def relink(pages: str) -> None:
@@ -55,19 +55,14 @@ def relink(pages: str) -> None:
     from prefect.client.schemas.actions import ArtifactUpdate
 
     with get_client(sync_client=True) as client:
-        for artifact in _artifacts(client):
-            before = json.dumps(artifact.data)
-            after = RUNS_PAGE.sub(f"{pages}/#/experiments/", before)
-            if after != before:
-                client.update_artifact(artifact.id, ArtifactUpdate(data=json.loads(after)))
-
-
-def _artifacts(client) -> Iterator:
-    for offset in itertools.count(step=PAGE):
-        found = client.read_artifacts(sort="ID_DESC", limit=PAGE, offset=offset)
-        yield from found
-        if len(found) < PAGE:
-            return
+        offset = 0
+        while artifacts := client.read_artifacts(sort="ID_DESC", limit=PAGE, offset=offset):
+            for artifact in artifacts:
+                before = json.dumps(artifact.data)
+                after = RUNS_PAGE.sub(f"{pages}/#/experiments/", before)
+                if after != before:
+                    client.update_artifact(artifact.id, ArtifactUpdate(data=json.loads(after)))
+            offset += PAGE
 
 
 def _make_pool(client) -> None:
@@ -106,10 +101,7 @@ def _watch_heartbeats(client) -> None:
     client.create_automation(AutomationCore(name=ZOMBIES, trigger=trigger, actions=[crash]))
 
 
-def _schedules(client) -> list[tuple]:
-    return [(deployment, schedule) for deployment in client.read_deployments() for schedule in deployment.schedules]
-
-
-def _named(deployment, schedule) -> tuple[str, str]:
-    """What a schedule is called, since deploying gives it a new id."""
-    return deployment.name, schedule.schedule.model_dump_json()
+def _schedules(client) -> dict[tuple[str, str], tuple]:
+    """Deployment and schedule by what these say, since deploying gives a schedule a new id."""
+    found = [(deployment, schedule) for deployment in client.read_deployments() for schedule in deployment.schedules]
+    return {(pair[0].name, pair[1].schedule.model_dump_json()): pair for pair in found}

@@ -133,9 +133,8 @@ def service(module: Sequence[str], root: Path, env: Mapping[str, str], note: Pat
     log = root / HOME / f"{note.stem}.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("w") as output:
-        said = {"stdout": output, "stderr": subprocess.STDOUT}
-        command = [sys.executable, "-m", *module]
-        process = subprocess.Popen(command, cwd=root, env=env, start_new_session=True, **said)
+        command, words = [sys.executable, "-m", *module], {"stdout": output, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(command, cwd=root, env=env, start_new_session=True, **words)
     try:
         leave_note(note, process.pid, *more, str(os.getpid()), str(psutil.Process().create_time()))
         yield Service(process, log)
