@@ -22,6 +22,7 @@ from runtime.execution.lock import if_free
 from runtime.tracking import tracking_uri
 from runtime.tracking.place import is_server, shown
 
+NOTES = Path(".work") / "serve"  # a file for each service: its process group
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PARTING = 22.0  # seconds that flows have to stop their stages: two more than they give these
 LOOK = 0.5  # seconds between looks
@@ -38,9 +39,9 @@ def main() -> None:
     # SIGTERM and a terminal that closes do what Ctrl-C does. So does SIGINT itself: what a shell starts in the
     # background ignores it, and so would the worker, which ends by it.
     for number in SIGNALS:
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, _stop)
     try:
-        with told(), _only_one(root), ExitStack() as services, _undisturbed_end():
+        with told(), _only_one(root), ExitStack() as services:
             _watch(_started(root, options.port, options.prefect_port, services))
     except KeyboardInterrupt:
         print("Stopped.")
@@ -52,20 +53,17 @@ def _only_one(root: Path) -> Iterator[None]:
     with if_free(root / ".work" / "locks" / "serve.lock") as free:
         if not free:
             raise StageError(f"`make serve` runs already in {root}: use that one, or stop it first.")
-        for note in _note(root, "").parent.glob("*.txt"):
+        for note in (root / NOTES).glob("*.txt"):
             if end_noted(note):
                 print(f"Ended the {note.stem} of a `make serve` that was killed.")
         yield
 
 
-@contextmanager
-def _undisturbed_end() -> Iterator[None]:
-    """Has the end that follows the block not interrupted by another signal."""
-    try:
-        yield
-    finally:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+def _stop(signum: int, frame: object) -> None:
+    """Ends this process as Ctrl-C does; what follows is not interrupted by another signal."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _started(root: Path, port: int, prefect_port: int, services: ExitStack) -> Mapping[str, Service]:
@@ -84,25 +82,22 @@ def _started(root: Path, port: int, prefect_port: int, services: ExitStack) -> M
     env = environment(root, **{PAGES: pages}, TACA_ROOT=str(root))
     running = {}
     if local:
-        running["mlflow"] = services.enter_context(mlflow_server(root, uri, port, _note(root, "mlflow")))
-    running["server"] = services.enter_context(start_server(root, prefect_port, _note(root, "server")))
+        running["mlflow"] = services.enter_context(mlflow_server(root, uri, port, root / NOTES / "mlflow.txt"))
+    running["server"] = services.enter_context(start_server(root, prefect_port, root / NOTES / "server.txt"))
     deploy(root, env)
     if local:
         relink(pages)
         # The worker only then: a stage that finds no database makes one, which MLflow does too.
         running["mlflow"].wait_for(f"{pages}/health", "MLflow")
     worker = ["prefect", "worker", "start", "--pool", POOL, "--name", socket.gethostname()]
-    running["worker"] = services.enter_context(service(worker, root, env, _note(root, "worker")))
+    running["worker"] = services.enter_context(service(worker, root, env, root / NOTES / "worker.txt"))
     services.callback(_end_flows, running["worker"].process.pid)
-    print(f"Prefect  {url}")
-    print(f"MLflow   {pages}")
-    print(f"Worker   {url}/work-pools/work-pool/{POOL}")
-    print("Schedules are inactive until you switch them on in Prefect. Ctrl-C ends all three.", flush=True)
+    print(
+        f"Prefect  {url}\nMLflow   {pages}\nWorker   {url}/work-pools/work-pool/{POOL}\n"
+        "Schedules are inactive until you switch them on in Prefect. Ctrl-C ends all three.",
+        flush=True,
+    )
     return running
-
-
-def _note(root: Path, name: str) -> Path:
-    return root / ".work" / "serve" / f"{name}.txt"
 
 
 def _watch(running: Mapping[str, Service]) -> None:

@@ -1,8 +1,8 @@
 """What killed flows and stages have left under `.work` and `.dvc/tmp`, and nobody works in any more."""
 
-import json
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from flows.garbage import Garbage
@@ -10,7 +10,7 @@ from flows.running.housekeeping import drop_temporary
 from flows.running.workspace import remove_workspace
 from runtime.execution.graph import read_recorded
 from runtime.execution.lock import if_free
-from runtime.execution.work import DONE, LOCK
+from runtime.execution.work import LOCK, Work
 
 DAY = 24 * 3600.0  # seconds
 WORK = "*-" + "[0-9a-f]" * 12  # a stage's, for certain inputs
@@ -31,7 +31,10 @@ def left_workspaces(root: Path, days: float) -> Garbage:
     worktrees = [*(root / ".work" / "cells").glob("*"), *idle]
     temporary = [*(root / ".dvc" / "tmp" / "exps" / "standalone").glob("tmp*")]
     # What is called "gone" was being removed when its stage was killed.
-    work = [*_left_work(root, time.time() - days * DAY), *(root / ".work").glob("gone-*")]
+    work = [
+        *_left_work(root / ".work", read_recorded(root), time.time() - days * DAY),
+        *(root / ".work").glob("gone-*"),
+    ]
 
     def remove() -> None:
         for folder in worktrees:
@@ -46,25 +49,17 @@ def left_workspaces(root: Path, days: float) -> Garbage:
     return Garbage("workspaces", f"{len(items)} that killed flows and stages have left", items, size, remove)
 
 
-def _left_work(root: Path, before: float) -> list[Path]:
+def _left_work(work: Path, recorded: Mapping[str, tuple[str, Mapping[str, str]]], before: float) -> list[Path]:
     """Folders that no stage works in: finished and recorded, or unchanged since `before`, in seconds of the epoch."""
-    stages = read_recorded(root).items()
-    recorded = {f"{name.replace('@', '-')}-{inputs}": hashes for name, (inputs, hashes) in stages}
-    return [
-        folder
-        for folder in (root / ".work").glob(WORK)
-        if _is_free(folder / LOCK) and (_done(folder) == recorded.get(folder.name, {}) or _changed(folder) < before)
-    ]
+    stages = [(Work(work, name, inputs), hashes) for name, (inputs, hashes) in recorded.items()]
+    done = [stage.folder for stage, hashes in stages if stage.finished() == hashes]
+    left = {*done, *(folder for folder in work.glob(WORK) if _changed(folder) < before)}
+    return [folder for folder in sorted(left) if _is_free(folder / LOCK)]
 
 
 def _is_free(lock: Path) -> bool:
     with if_free(lock) as free:
         return free
-
-
-def _done(folder: Path) -> dict[str, str] | None:
-    """The hashes of finished outputs."""
-    return json.loads((folder / DONE).read_text()) if (folder / DONE).exists() else None
 
 
 def _changed(folder: Path) -> float:

@@ -45,12 +45,17 @@ class StageRun:
         }
         return {name: {point.step: point.value for point in points[name]} for name in names}
 
-    def run_again_since(self, start_ms: int) -> "StageRun | None":
-        """The newest run of the same stage below this one, if one began after `start_ms`."""
-        below = f"tags.`mlflow.parentRunId` = '{self.id}' and attributes.start_time >= {start_ms}"
-        again = f"{below} and tags.stage = '{self.stage}'"
-        found = self.client.search_runs([self._run.info.experiment_id], again, order_by=["start_time DESC"])
-        return StageRun(self.client, found[0]) if found else None
+    def again(self, start_ms: int) -> "StageRun":
+        """The newest run of the same stage below this one, which began after `start_ms`.
+
+        Raises:
+            StageError: there is none.
+        """
+        below = f"tags.`mlflow.parentRunId` = '{self.id}' and tags.stage = '{self.stage}'"
+        asked = f"{below} and attributes.start_time >= {start_ms}"
+        for run in self.client.search_runs([self._run.info.experiment_id], asked, order_by=["start_time DESC"]):
+            return StageRun(self.client, run)
+        raise StageError("The stage ran, but recorded no run below this one: its code is older than that of rebuilds.")
 
 
 def changed_surroundings(run: StageRun, fresh: StageRun, kept: Path) -> dict[str, tuple[str, str]]:

@@ -5,15 +5,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import timedelta
+from contextlib import suppress
 from pathlib import Path
 
 from runtime.errors import StageError
+from runtime.params import read_yaml
 
 POOL = "taca"  # as in prefect.yaml
-ZOMBIES = "crash flow runs without heartbeat"
-# Of a flow that lives a heartbeat comes every 180 s; one that is late is no death.
-SILENCE = timedelta(minutes=10)
 PAGE = 200  # artifacts that the server gives at once
 RUNS_PAGE = re.compile(r"http://127\.0\.0\.1:\d+/#/experiments/")
 
@@ -67,38 +65,23 @@ def relink(pages: str) -> None:
 
 def _make_pool(client) -> None:
     from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.exceptions import ObjectNotFound
+    from prefect.exceptions import ObjectAlreadyExists
     from prefect.workers.process import ProcessWorker
 
-    try:
-        client.read_work_pool(POOL)
-    except ObjectNotFound:
-        template = ProcessWorker.get_default_base_job_template()
+    template = ProcessWorker.get_default_base_job_template()
+    with suppress(ObjectAlreadyExists):
         # One at a time: a workspace takes one flow, and the others wait their turn.
-        pool = WorkPoolCreate(name=POOL, type="process", base_job_template=template, concurrency_limit=1)
-        client.create_work_pool(pool)
+        client.create_work_pool(
+            WorkPoolCreate(name=POOL, type="process", base_job_template=template, concurrency_limit=1)
+        )
 
 
 def _watch_heartbeats(client) -> None:
-    """A flow whose machine went down cannot say so; Prefect's own detection is for its cloud alone."""
-    from prefect.client.schemas.objects import StateType
-    from prefect.events.actions import ChangeFlowRunState
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+    from prefect.events.schemas.automations import AutomationCore
 
-    if client.read_automations_by_name(ZOMBIES):
-        return
-    ends = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
-    trigger = EventTrigger(
-        after={"prefect.flow-run.heartbeat"},
-        expect={"prefect.flow-run.heartbeat", *ends},
-        match={"prefect.resource.id": ["prefect.flow-run.*"]},
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        threshold=1,
-        within=SILENCE,
-    )
-    crash = ChangeFlowRunState(state=StateType.CRASHED, message="Its heartbeat has stopped.")
-    client.create_automation(AutomationCore(name=ZOMBIES, trigger=trigger, actions=[crash]))
+    automation = AutomationCore.model_validate(read_yaml(Path(__file__).with_name("heartbeats.yaml")))
+    if not client.read_automations_by_name(automation.name):
+        client.create_automation(automation)
 
 
 def _schedules(client) -> dict[tuple[str, str], tuple]:
