@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from flows.garbage import Garbage
@@ -32,7 +31,7 @@ def left_workspaces(root: Path, days: float) -> Garbage:
     temporary = [*(root / ".dvc" / "tmp" / "exps" / "standalone").glob("tmp*")]
     # What is called "gone" was being removed when its stage was killed.
     work = [
-        *_left_work(root / ".work", read_recorded(root), time.time() - days * DAY),
+        *_left_work(root, time.time() - days * DAY),
         *(root / ".work").glob("gone-*"),
     ]
 
@@ -49,11 +48,11 @@ def left_workspaces(root: Path, days: float) -> Garbage:
     return Garbage("workspaces", f"{len(items)} that killed flows and stages have left", items, size, remove)
 
 
-def _left_work(work: Path, recorded: Mapping[str, tuple[str, Mapping[str, str]]], before: float) -> list[Path]:
+def _left_work(root: Path, before: float) -> list[Path]:
     """Folders that no stage works in: finished and recorded, or unchanged since `before`, in seconds of the epoch."""
-    stages = [(Work(work, name, inputs), hashes) for name, (inputs, hashes) in recorded.items()]
-    done = [stage.folder for stage, hashes in stages if stage.finished() == hashes]
-    left = {*done, *(folder for folder in work.glob(WORK) if _changed(folder) < before)}
+    recorded = [(Work(root / ".work", name, of), hashes) for name, (of, hashes) in read_recorded(root).items()]
+    done = {work.folder for work, hashes in recorded if work.finished() == hashes}
+    left = done.union(folder for folder in (root / ".work").glob(WORK) if _changed(folder) < before)
     return [folder for folder in sorted(left) if _is_free(folder / LOCK)]
 
 
