@@ -91,7 +91,7 @@ def _started(root: Path, port: int, prefect_port: int, services: ExitStack) -> M
         running["mlflow"].wait_for(f"{pages}/health", "MLflow")
     worker = ["prefect", "worker", "start", "--pool", POOL, "--name", socket.gethostname()]
     running["worker"] = services.enter_context(service(worker, root, env, root / NOTES / "worker.txt"))
-    services.callback(_end_flows, running["worker"].process.pid)
+    services.callback(_part, running)
     print(
         f"Prefect  {url}\nMLflow   {pages}\nWorker   {url}/work-pools/work-pool/{POOL}\n"
         "Schedules are inactive until you switch them on in Prefect. Ctrl-C ends all three.",
@@ -113,13 +113,15 @@ def _watch(running: Mapping[str, Service]) -> None:
         time.sleep(LOOK)
 
 
-def _end_flows(worker: int) -> None:
+def _part(running: Mapping[str, Service]) -> None:
     """Asks flows to stop while their worker lives: with it they would be killed at once, and their stages left."""
     with suppress(psutil.NoSuchProcess):
-        flows = psutil.Process(worker).children()
+        flows = psutil.Process(running["worker"].process.pid).children()
         for flow in flows:
             flow.terminate()
         psutil.wait_procs(flows, timeout=PARTING)
+    for one in running.values():  # all at once: each takes a second or two, and is then waited for by itself
+        one.process.terminate()
 
 
 if __name__ == "__main__":

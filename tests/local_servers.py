@@ -41,5 +41,5 @@ def prefect_server(root: Path) -> Iterator[str]:
     from flows.services.server import start_server
 
     port = free_port()
-    with start_server(root, port, root / "server.txt"):
+    with start_server(root, port, root / ".work" / "server.txt"):
         yield f"http://127.0.0.1:{port}/api"

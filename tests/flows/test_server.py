@@ -63,7 +63,7 @@ def test_a_flow_whose_server_dies_goes_on_and_says_so(toy, fault, status, said):
     """Within half a minute of its last stage, in one line, with the status and the record that its stages deserve."""
     port = free_port()
     env = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "TOY_SECONDS": "2", "TOY_FAULT": fault}
-    with start_server(toy.root, port, toy.root / "server.txt"):
+    with start_server(toy.root, port, toy.root / ".work" / "server.txt"):
         flow = toy.start(sys.executable, "-m", "flows.pipeline", **env)
         toy.until(toy.made)
     assert len(toy.made()) < 6, "the flow was faster"
