@@ -61,7 +61,7 @@ def analyze(run) -> None:
 def clip(params, base: Path):
     """The CLIP model that `score.clip` names, where the base computes; a hub's base is the consent to download it."""
     from compbench.scorers.clip import ClipScorer
-    from compbench.weights.fetch import fetch
+    from compbench.weights.fetch import fetch_missing
     from compbench.weights.registry import files_of
     from compbench.weights.web import Web
     from lab.models.load import device_of
@@ -69,9 +69,9 @@ def clip(params, base: Path):
     device = device_of(base)
     if params.score.clip == "base":
         return ClipScorer.from_folder(base / "clip", device)
-    weights, files = Path(params.score.weights), files_of(["non_spatial"])
-    if params.base.source == "hub" and not all((weights / file.path).is_file() for file in files):
-        fetch(files, weights, Web(), wait=True)
+    weights = Path(params.score.weights)
+    if params.base.source == "hub":
+        fetch_missing(files_of(["non_spatial"]), weights, Web())
     return ClipScorer.from_weights(weights, device)
 
 

@@ -55,6 +55,7 @@ def draw(run, planned, work, folder: Path) -> None:
     from lab.generation.generate import generate as make_images
     from lab.generation.guiders import guided
     from lab.generation.methods import method_of
+    from lab.generation.threshold import threshold_for
 
     arm, settings = run.params.arms[run.key], run.params.generate
     base, lora = Path("models/base") / run.params.base.name, adapter_of(arm)
@@ -71,7 +72,7 @@ def draw(run, planned, work, folder: Path) -> None:
     )
     with attention_order(settings.attention):
         embeddings = embed(run, family, base, planned, work)
-        threshold = threshold_of(arm, family, base, settings)
+        threshold = threshold_for(base, arm.threshold, arm.threshold_tokens, settings.height, settings.width)
         acting = arm.adapter_scope, method_of(arm), arm.until
         with ExitStack() as drawing:
             pipes = []
@@ -80,16 +81,6 @@ def draw(run, planned, work, folder: Path) -> None:
                 drawing.enter_context(guided(pipe, arm.guider, arm.guidance))
                 pipes.append(pipe)
             make_images(pipes, embeddings, work, sampling, folder)
-
-
-def threshold_of(arm, family, base: Path, settings) -> float:
-    """The arm's threshold, taken to the size of its images if it was chosen at another."""
-    from lab.generation.load import vae_scale_of
-    from lab.models.load import part_config
-    from lab.models.thresholds import threshold_at, tokens_of
-
-    tokens = tokens_of(family, vae_scale_of(part_config(base, "vae")), settings.height, settings.width)
-    return threshold_at(arm.threshold, arm.threshold_tokens, part_config(base, "scheduler"), tokens)
 
 
 def adapter_of(arm) -> Path | None:
@@ -123,17 +114,12 @@ def check(settings, base: Path, lora: Path | None):
 
 def embed(run, family, base: Path, planned, work):
     """Embeddings of the prompts of `work`, made by text encoders that are gone afterwards."""
-    import gc
-
-    import torch
-
-    from lab.generation.embeddings import embed_prompts
-    from lab.generation.load import load_text
+    from lab.generation.embeddings import embed_by_base
 
     settings = run.params.generate
-    pipe = load_text(base, settings.dtype)
-    embeddings = embed_prompts(
-        pipe,
+    return embed_by_base(
+        base,
+        settings.dtype,
         family,
         list(dict.fromkeys(image.prompt for image in planned)),
         {image.prompt for batch in work for image in batch},
@@ -142,10 +128,6 @@ def embed(run, family, base: Path, planned, work):
         batch_size=settings.batch_size,
         folder=run.work / "embeddings",
     )
-    del pipe
-    gc.collect()
-    torch.cuda.empty_cache()
-    return embeddings
 
 
 if __name__ == "__main__":

@@ -87,13 +87,11 @@ def chosen(params):
 def fetch_weights(choice, categories) -> None:
     """Brings the scorers' weights that are missing: a base from the hub is the consent to download what judges it."""
     from compbench.manifest import weights_needed
-    from compbench.weights.fetch import fetch
+    from compbench.weights.fetch import fetch_missing
     from compbench.weights.registry import files_of
     from compbench.weights.web import Web
 
-    files = files_of(weights_needed(choice, categories))
-    if not all((choice.weights / file.path).is_file() for file in files):
-        fetch(files, choice.weights, Web(), wait=True)
+    fetch_missing(files_of(weights_needed(choice, categories)), choice.weights, Web())
 
 
 def manifest(params, choice, prompts, images) -> dict:

@@ -33,12 +33,12 @@ def joint_attention(
     joint: Joint = {}
     while True:
         passes = (arguments, other_prompt, other_latents, other_drawn or other_latents)
-        seen = zip(*(_seen(predict, given, joint) for given in passes), strict=True)
+        seen = zip(*(attention_calls(predict, given, joint) for given in passes), strict=True)
         for number, ((query, key), (_, prompt_key), (_, image_key), (drawn_query, _)) in enumerate(seen):
-            image = _changed(key, image_key)
-            text = _changed(key, prompt_key) & ~image
+            image = changed_tokens(key, image_key)
+            text = changed_tokens(key, prompt_key) & ~image
             if number not in joint and text.any() and image.any():
-                joint[number] = (text, _changed(query, drawn_query))
+                joint[number] = (text, changed_tokens(query, drawn_query))
                 break
         else:
             return joint
@@ -79,15 +79,15 @@ def _explicit(query, key, value, mask, image_to_text, gamma, scale=None, enable_
     return logits.softmax(dim=-1).nan_to_num() @ value
 
 
-def _seen(predict: Predict, arguments: dict, joint: Joint) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def attention_calls(predict: Predict, arguments: dict, joint: Joint) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Queries and keys of each call."""
     seen = []
 
-    def attention(query, key, value, **options):
+    def attention(query, key, value, *more, **options):
         seen.append((query.clone(), key.clone()))
         if len(seen) - 1 in joint:
             return query.new_zeros(*query.shape[:-1], value.shape[-1])
-        return _STOCK(query, key, value, **options)
+        return _STOCK(query, key, value, *more, **options)
 
     with _attention(attention):
         predict(arguments)
@@ -101,6 +101,6 @@ def _attention(function):
         yield
 
 
-def _changed(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def changed_tokens(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Which tokens of (B, H, L, D) differ, (B, L)."""
     return (one != other).any(dim=-1).any(dim=1)

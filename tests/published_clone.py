@@ -88,6 +88,7 @@ class Clone:
         params["sample"]["size"] = 12
         params["encode"] |= {"dtype": "bfloat16", "max_sequence_length": 16, "resolution": 64}
         params["train"] |= {"steps": 2, "precision": "bf16", "mixed_precision": "bf16"}
+        params["analyze"] |= {"dtype": "bfloat16", "adapter": "small"}
         params["generate"] |= {"height": 64, "width": 64, "max_sequence_length": 16, "dtype": "bfloat16"}
         params["generate"]["other_precision"] = False
         params["adapters"] = {"small": {"rank": 4, "alpha": 4, "gamma": 1.2, "threshold": 970.0}}

@@ -34,6 +34,13 @@ def fetch(
         _fetch(tuple(files), weights, origin, dry_run)
 
 
+def fetch_missing(files: Iterable[WeightFile], weights: Path, origin: Origin) -> None:
+    """As `fetch` for whoever needs the files, without a word where none is missing."""
+    files = tuple(files)
+    if not all((weights / file.path).is_file() for file in files):
+        fetch(files, weights, origin, wait=True)
+
+
 def _fetch(files: tuple[WeightFile, ...], weights: Path, origin: Origin, dry_run: bool) -> None:
     offers = {file: origin.offer(file) for file in files if not (weights / file.path).is_file()}
     needed, free = _needed(weights, offers), _free(weights)

@@ -1,6 +1,5 @@
 """Draws the images that are analysed, each as the arms draw the first one of its prompt."""
 
-import gc
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -13,9 +12,9 @@ from PIL import Image
 from lab.analysis.predictions import decoded, predicted
 from lab.generation.acceleration import offload_groups
 from lab.generation.arm import Setup, arm_pipeline
-from lab.generation.embeddings import PromptEmbeddings, embed_prompts
+from lab.generation.embeddings import PromptEmbeddings, embed_by_base
 from lab.generation.generate import Sampling
-from lab.generation.load import load_drawing, load_text
+from lab.generation.load import load_drawing
 from lab.generation.plan import PlannedImage
 from lab.models.family import Family, family_of
 
@@ -36,9 +35,9 @@ def embedded(
 ) -> PromptEmbeddings:
     """Embeddings of the images' prompts, by text encoders that are gone afterwards; they lie in `folder` meanwhile."""
     prompts = list(dict.fromkeys(image.prompt for image in images))
-    pipe = load_text(base, dtype)
-    embeddings = embed_prompts(
-        pipe,
+    return embed_by_base(
+        base,
+        dtype,
         family,
         prompts,
         set(prompts),
@@ -47,15 +46,6 @@ def embedded(
         batch_size=len(prompts),
         folder=folder,
     )
-    del pipe
-    free_memory()
-    return embeddings
-
-
-def free_memory() -> None:
-    """Gives back what a pipeline held of which no name is left: a GPU has no room for the next one beside it."""
-    gc.collect()
-    torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True)

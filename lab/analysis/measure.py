@@ -11,7 +11,8 @@ from PIL import Image
 from compbench.scorers.clip import ClipScorer
 from compbench.scorers.interface import Prompt
 from lab.analysis.attention import Observed
-from lab.analysis.drawing import Images, Studio, free_memory
+from lab.analysis.drawing import Images, Studio
+from lab.generation.load import free_memory
 from taca.hooks import TacaConfig, by_method, taca
 from taca.steps import active_steps
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from lab.generation.load import free_memory, load_text
 from lab.models.family import Family
 
 Tensors = dict[str, torch.Tensor]
@@ -34,6 +35,15 @@ class PromptEmbeddings:
             for key, tensor in self.negative.items()
         }
         return positive | negative
+
+
+def embed_by_base(base: Path, dtype: str, *args, **options) -> PromptEmbeddings:
+    """As `embed_prompts`, by the text encoders of the base in `base`, which are gone afterwards."""
+    pipe = load_text(base, dtype)
+    embeddings = embed_prompts(pipe, *args, **options)
+    del pipe
+    free_memory()
+    return embeddings
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Loads a base in two halves, so that text encoders and transformer need not fit on a GPU together."""
 
+import gc
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from lab.models.load import device_of, load_base, load_transformer, load_without
 def load_text(folder: Path, dtype: str) -> DiffusionPipeline:
     """The base without transformer and autoencoder: what encodes prompts."""
     return load_base(folder, dtype, transformer=None, vae=None)
+
+
+def free_memory() -> None:
+    """Gives back what a pipeline held of which no name is left: a GPU has no room for the next one beside it."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def load_drawing(folder: Path, dtype: str, quantization: str, offload: str = "none") -> DiffusionPipeline:

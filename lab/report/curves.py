@@ -89,14 +89,9 @@ def write_curves(results: Results, settings: Settings, marked: Callable[[], floa
 
 def papers_threshold(base: Path, height: int | None, width: int | None) -> float:
     """What 970 at 4,096 tokens is for a base's pictures of this size in pixels; None is its own."""
-    from lab.generation.load import vae_scale_of
-    from lab.models.family import family_named
-    from lab.models.load import part_config, transformer_class
-    from lab.models.thresholds import threshold_at, tokens_of
+    from lab.generation.threshold import threshold_for
 
-    family = family_named(transformer_class(base), part_config(base, "transformer"))
-    tokens = tokens_of(family, vae_scale_of(part_config(base, "vae")), height, width)
-    return threshold_at(970.0, 4096, part_config(base, "scheduler"), tokens)
+    return threshold_for(base, 970.0, 4096, height, width)
 
 
 def _is_plain(settings: Mapping[str, object]) -> bool:

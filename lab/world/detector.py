@@ -25,7 +25,9 @@ MIN_CONFIDENCE = 0.3
 OVERLAP_RANGE = (0.70, 0.90)
 # Mean distance from the colour's own range (dark to light), of 255, at which it is certain and at which it is not it.
 COLOR_RANGE = (36, 72)
-BETWEEN = 0.5  # of the way from halfway between two colours' hues to either: nearer to the middle is a hue of its own
+# Hues are placed from -1 at one colour to 1 at the next, 0 halfway: connected pixels nearer to 0 than this, in the
+# median, are of a hue between two colours.
+BETWEEN = 0.5
 GROUND = 170  # of 255: a background pixel is at least this bright
 # Share of an object's surroundings that is ground or another clean colour at which it stands apart: not at all, surely.
 APART_RANGE = (0.35, 0.6)

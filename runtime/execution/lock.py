@@ -51,9 +51,10 @@ def if_free(path: Path) -> Iterator[bool]:
 
 def _taken(path: Path) -> TextIO | None:
     """The open lock file, or None while somebody holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Whoever held it may remove the folder at any moment; then the lock is that of a file which nobody will find.
-    with suppress(BlockingIOError, FileNotFoundError), ExitStack() as opened:
+    # Whoever held it may remove the folder at any moment, also between two looks of `mkdir`; then the lock is that of a
+    # file which nobody will find.
+    with suppress(BlockingIOError, FileNotFoundError, FileExistsError), ExitStack() as opened:
+        path.parent.mkdir(parents=True, exist_ok=True)
         file = opened.enter_context(path.open("a+"))
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(file.fileno()), path.stat()):

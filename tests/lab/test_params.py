@@ -37,6 +37,7 @@ PUBLISHED = {
     "encode__dtype": "bfloat16",
     "generate__dtype": "bfloat16",
     "generate__workers": 1,
+    "analyze__dtype": "bfloat16",
 }
 
 

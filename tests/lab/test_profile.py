@@ -153,7 +153,8 @@ SCORE = "score: {attribute: blip-vqa, spatial: unidet, clip: openai, weights: we
 
 def test_another_source_of_the_base_brings_its_whole_section(repository, monkeypatch):
     """What the built-in base is trained with means nothing to a published one; the other sections stay."""
-    overlay(repository, f"base: {{{HUB}}}\nencode: {{dtype: bfloat16}}\ngenerate: {{dtype: bfloat16}}\n{SCORE}\n")
+    sixteen = "".join(f"{section}: {{dtype: bfloat16}}\n" for section in ("encode", "generate", "analyze"))
+    overlay(repository, f"base: {{{HUB}}}\n{sixteen}{SCORE}\n")
     switch(monkeypatch, "mine")
     assert load(repository / "params.yaml").base.repo == "some/base"
     text = (repository / "params.yaml").read_text()

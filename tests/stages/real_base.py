@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
+from safetensors.torch import load_file, save_file
 
 from compbench.tables import read_table
 from lab.errors import LabError
@@ -32,6 +33,7 @@ from tests.published import make_checkpoint
 from tests.tiny_llava import save_tiny_llava
 
 ROOT = Path(__file__).parents[2]
+CLIP_TOKENS = 77
 COPIED = ("compbench", "lab", "runtime", "stages", "taca", "dvc.yaml", "dvc.lock", "experiments/contrasts.yaml")
 # What a machine without a GPU, and a checkpoint that takes 64 pixels, cannot have of the profile (a layer is 16 wide).
 TINY = """
@@ -127,7 +129,9 @@ class Repository:
         overlays = experiments / "profiles" / f"{name}.yaml", experiments / "overlays" / "smoke.yaml", tiny
         (self.root / "params.yaml").write_text(profile.compose(*overlays))
         self.params = read_yaml(self.root / "params.yaml")
-        write_weights(self.root / self.params["score"]["weights"], ROOT / "models/base/builtin/clip")
+        weights = self.root / self.params["score"]["weights"]
+        write_weights(weights, ROOT / "models/base/builtin/clip")
+        lengthen_clip(weights / "clip")
         shutil.copy2(ROOT / ".gitignore", self.root / ".gitignore")
         # Committed, since a stage keeps all that git does not know with its run.
         author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
@@ -148,6 +152,17 @@ class Repository:
         done = subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def lengthen_clip(folder: Path) -> None:
+    """As many tokens as the published model reads: the benchmark's prompts are longer than the world's."""
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["text_cfg"]["context_length"] = CLIP_TOKENS
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    tensors = load_file(folder / "open_clip_model.safetensors")
+    positions = tensors["positional_embedding"]
+    tensors["positional_embedding"] = positions.repeat(CLIP_TOKENS // len(positions) + 1, 1)[:CLIP_TOKENS].contiguous()
+    save_file(tensors, folder / "open_clip_model.safetensors")
 
 
 def drawn(arms: list[str]) -> list[str]:

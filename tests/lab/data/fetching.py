@@ -46,9 +46,7 @@ def names() -> Names:
 def main() -> None:
     store, port, wanted = sys.argv[1:]
     candidates = (Candidate(**json.loads(line)) for line in sys.stdin)
-    # Bounds that a busy machine does not meet by itself.
-    patient = settings(int(port), seconds=6, read_seconds=4)
-    for outcome in fetch(candidates, int(wanted), patient, Path(store), names()):
+    for outcome in fetch(candidates, int(wanted), settings(int(port)), Path(store), names()):
         kind = "kept" if isinstance(outcome, Kept) else "refused"
         print(json.dumps({"kind": kind} | outcome.row()), flush=True)
     print(json.dumps({"kind": "peak", "kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))

@@ -122,6 +122,10 @@ def test_train(checkpoint, tmp_path, every):
     assert usage.parameters == sum(parameter.numel() for parameter in parameters)
 
 
+@pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+    reason="without bfloat16 instructions, a processor's convolutions make copies in float32",
+)
 def test_previews(checkpoint, tmp_path):
     base, settings = in_folder(checkpoint), Preview(every=1, images=1, num_inference_steps=2, guidance=3.0)
     _, encoded = work.encode(base, ENCODE)

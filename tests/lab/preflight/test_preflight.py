@@ -329,6 +329,7 @@ def test_of_a_profile_all_stages_are_looked_at_whatever_has_run(clone):
     profile = {key: value for key, value in yaml.safe_load(wanted).items() if key in kept}
     profile["score"] = yaml.safe_load(wanted)["score"]
     profile["prompts"] = yaml.safe_load(wanted)["prompts"]
+    profile["analyze"] = {"dtype": "bfloat16"}
     (clone.root / "experiments/profiles/gone.yaml").write_text(yaml.safe_dump(profile))
     said = clone.status("--profile", "gone")
     assert said.startswith("Nothing was run, since one thing is missing:\n- base: `base.revision` is 'gone'")
