@@ -7,8 +7,7 @@ from pathlib import Path
 
 from flows.checks import Finding
 from flows.checks.checkout import check_files, check_git, check_killed, check_locks, check_runs, check_untracked
-from flows.checks.links import check_links
-from flows.checks.machine import check_disk, check_gpus, check_packages, check_telemetry
+from flows.checks.machine import check_disk, check_gpus, check_links, check_packages, check_telemetry
 from flows.checks.remote import check_mlflow, check_prefect, check_remote
 from flows.errors import TOLD, told
 from runtime.execution.faults import named

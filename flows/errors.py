@@ -26,3 +26,8 @@ def told() -> Iterator[None]:
         if not is_known(cause, TOLD):
             raise
         sys.exit(str(cause))
+
+
+def said(error: Exception) -> str:
+    """The first line of what an error says, or else its name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

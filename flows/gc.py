@@ -14,6 +14,9 @@ from pathlib import Path
 
 from flows.errors import told
 from flows.garbage import Garbage
+from flows.running.dvc import repository
+from flows.running.housekeeping import NOTES, only_flow
+from flows.running.process import lives
 from runtime.errors import StageError
 
 SHOWN = 20  # items of a store that are listed
@@ -61,9 +64,6 @@ def _alone(root: Path) -> Iterator[None]:
     """
     from dvc.lock import LockError
 
-    from flows.running.dvc import repository
-    from flows.running.housekeeping import only_flow
-
     with only_flow(root), repository(root) as repo:
         if _flow_lives(root):
             raise StageError(f"A flow runs in {root}: wait until it has ended, or stop it.")
@@ -76,9 +76,6 @@ def _alone(root: Path) -> Iterator[None]:
 
 def _flow_lives(root: Path) -> bool:
     """Whether a flow works here, one that a worker has started too."""
-    from flows.checks.checkout import lives
-    from flows.running.housekeeping import NOTES
-
     return any(lives(note) for note in (root / NOTES).glob("*.txt"))
 
 

@@ -8,6 +8,7 @@ import argparse
 import math
 import os
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,8 +72,10 @@ def rebuild(root: Path, run_id: str, tolerance: float) -> Verdict:
         if not free:
             raise StageError(f"Run {run_id} is being rebuilt already: wait for that, or stop it.")
         verdict = _verdict(root, original, tolerance)
-    documents = {"rebuild/verdict.json": verdict.as_json(), "rebuild/verdict.md": verdict.as_markdown()}
-    original.mark(verdict.tags(), documents)
+    original.client.log_dict(run_id, asdict(verdict), "rebuild/verdict.json")
+    original.client.log_text(run_id, verdict.as_markdown(), "rebuild/verdict.md")
+    for key, value in verdict.tags().items():
+        original.client.set_tag(run_id, key, value)
     return verdict
 
 
@@ -90,7 +93,7 @@ def _verdict(root: Path, original: StageRun, tolerance: float) -> Verdict:
     folder = root / ".work" / "rebuild" / original.id
     try:
         with TemporaryDirectory() as kept:
-            original.download(Path(kept))
+            original.client.download_artifacts(original.id, "", kept)
             with prepared(root, original, folder, Path(kept)):
                 fresh = run_again(root, original, folder)
                 found = all_differences(original, fresh, folder, Path(kept))
@@ -99,7 +102,7 @@ def _verdict(root: Path, original: StageRun, tolerance: float) -> Verdict:
         lost = original.tags.get(SKIPPED)
         hint = f" Untracked files that the run did not keep: {lost}." if lost else ""
         return Verdict(kind=Kind.CANNOT, why=f"{error}{hint}", **of)
-    fresh.mark({"rebuild.of": original.id}, {})
+    fresh.client.set_tag(fresh.id, "rebuild.of", original.id)
     kind, why = judged(found, tolerance)
     return Verdict(kind=kind, why=why, rebuild_id=fresh.id, differences=found, environment=around, **of)
 

@@ -4,22 +4,19 @@ import argparse
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from flows.errors import told
 from flows.running.dvc import environment
-from flows.running.process import end_group, end_noted, leave_note
+from flows.running.process import end_noted
 from flows.running.record import PAGES
 from flows.services.deploy import POOL, deploy, relink
-from flows.services.server import QUIET, check_port, mlflow_server, start_server, start_service, wait_for
+from flows.services.server import HOME, HOST, QUIET, Service, free_port, mlflow_server, service, start_server
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
 from runtime.tracking import tracking_uri
@@ -29,6 +26,7 @@ NOTES = Path(".work") / "serve"  # a file for each service: its process group
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PARTING = 22.0  # seconds that flows have to stop their stages: two more than they give these
 LOOK = 0.5  # seconds between looks
+ANOTHER = "`make serve PORT=...` for MLflow, `python -m flows.serve --prefect-port ...` for Prefect"
 
 
 def main() -> None:
@@ -41,12 +39,10 @@ def main() -> None:
     # SIGTERM and a terminal that closes do what Ctrl-C does. So does SIGINT itself: what a shell starts in the
     # background ignores it, and so would the worker, which ends by it.
     for number in SIGNALS:
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, _stop)
     try:
-        with told(), _only_one(root):
-            _check_ports(root, options.port, options.prefect_port)
-            with _services(root, options.port, options.prefect_port) as running:
-                _watch(root, running)
+        with told(), _only_one(root), ExitStack() as services:
+            _watch(_started(root, options.port, options.prefect_port, services))
     except KeyboardInterrupt:
         print("Stopped.")
 
@@ -63,88 +59,69 @@ def _only_one(root: Path) -> Iterator[None]:
         yield
 
 
-def _check_ports(root: Path, port: int, prefect_port: int) -> None:
-    if os.environ.get("PREFECT_API_URL"):
-        raise StageError("PREFECT_API_URL names a Prefect server already: unset it to have one here.")
-    for number in (prefect_port, *([] if is_server(tracking_uri(root)) else [port])):
-        check_port(number, "`make serve PORT=...` for MLflow, `python -m flows.serve --prefect-port ...` for Prefect")
+def _stop(signum: int, frame: object) -> None:
+    """Ends this process as Ctrl-C does; what follows is not interrupted by another signal."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
-@contextmanager
-def _services(root: Path, mlflow_port: int, prefect_port: int) -> Iterator[Mapping[str, subprocess.Popen]]:
-    """Starts all of them and says where they are; after the block nothing that they have started runs any more.
+def _started(root: Path, port: int, prefect_port: int, services: ExitStack) -> Mapping[str, Service]:
+    """Starts all services by name and says where they are; `services` ends them, the last one first.
 
     Raises:
         StageError: one does not start.
     """
-    running: dict[str, subprocess.Popen] = {}
-    try:
-        for name, process in _started(root, mlflow_port, prefect_port):
-            leave_note(root / NOTES / f"{name}.txt", process.pid)
-            running[name] = process
-        yield running
-    finally:
-        for number in SIGNALS:  # the end that follows is not interrupted by another one
-            signal.signal(number, signal.SIG_IGN)
-        if "worker" in running:
-            _end_flows(running["worker"].pid)
-        # Each is the leader of a group; one whose start was interrupted is not noted yet.
-        groups = [process.pid for process in psutil.Process().children()]
-        with ThreadPoolExecutor(len(groups) + 1) as pool:
-            list(pool.map(end_group, groups))
-        for name in running:
-            (root / NOTES / f"{name}.txt").unlink()
+    if os.environ.get("PREFECT_API_URL"):
+        raise StageError("PREFECT_API_URL names a Prefect server already: unset it to have one here.")
+    uri, url = tracking_uri(root), f"http://{HOST}:{free_port(prefect_port, ANOTHER)}"
+    local = not is_server(uri)
+    pages = f"http://{HOST}:{free_port(port, ANOTHER)}" if local else shown(uri)
+    # Of this process, whose Prefect client reads them, and so of those that it starts.
+    os.environ.update(QUIET, PREFECT_API_URL=f"{url}/api", PREFECT_HOME=str(root / HOME))
+    env = environment(root, **{PAGES: pages}, TACA_ROOT=str(root))
+    running = {}
+    if local:
+        running["mlflow"] = services.enter_context(mlflow_server(root, uri, port, root / NOTES / "mlflow.txt"))
+    running["server"] = services.enter_context(start_server(root, prefect_port, root / NOTES / "server.txt"))
+    deploy(root, env)
+    if local:
+        relink(pages)
+        # The worker only then: a stage that finds no database makes one, which MLflow does too.
+        running["mlflow"].wait_for(f"{pages}/health", "MLflow")
+    worker = ["prefect", "worker", "start", "--pool", POOL, "--name", socket.gethostname()]
+    running["worker"] = services.enter_context(service(worker, root, env, root / NOTES / "worker.txt"))
+    services.callback(_part, running)
+    print(
+        f"Prefect  {url}\nMLflow   {pages}\nWorker   {url}/work-pools/work-pool/{POOL}\n"
+        "Schedules are inactive until you switch them on in Prefect. Ctrl-C ends all three.",
+        flush=True,
+    )
+    return running
 
 
-def _watch(root: Path, running: Mapping[str, subprocess.Popen]) -> None:
+def _watch(running: Mapping[str, Service]) -> None:
     """Never returns.
 
     Raises:
         StageError: a service has ended by itself.
     """
     while True:
-        for name, process in running.items():
-            if process.poll() is not None:
-                raise StageError(f"The {name} has ended: its own words are in {_log(root, name)}.")
+        for name, one in running.items():
+            if one.process.poll() is not None:
+                raise StageError(f"The {name} has ended: its own words are in {one.log}.")
         time.sleep(LOOK)
 
 
-def _started(root: Path, mlflow_port: int, prefect_port: int) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Each service by name, as soon as it has been started."""
-    uri, url = tracking_uri(root), f"http://127.0.0.1:{prefect_port}"
-    pages = shown(uri) if is_server(uri) else f"http://127.0.0.1:{mlflow_port}"
-    _log(root, "").parent.mkdir(exist_ok=True)
-    # Of this process, whose Prefect client reads them, and so of those that it starts.
-    os.environ.update(QUIET, PREFECT_API_URL=f"{url}/api", PREFECT_HOME=str(root / ".prefect"))
-    env = environment(root, **{PAGES: pages}, TACA_ROOT=str(root), MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
-    if not is_server(uri):
-        mlflow = start_service(mlflow_server(root, uri, mlflow_port), root, env, _log(root, "mlflow"))
-        yield "mlflow", mlflow
-    yield "server", start_server(root, prefect_port, _log(root, "server"))
-    deploy(root, env)
-    if not is_server(uri):
-        relink(pages)
-        # The worker only then: a stage that finds no database makes one, which MLflow does too.
-        wait_for(mlflow, f"{pages}/health", "MLflow", _log(root, "mlflow"))
-    worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--name", socket.gethostname()]
-    yield "worker", start_service(worker, root, env, _log(root, "worker"))
-    print(f"Prefect  {url}")
-    print(f"MLflow   {pages}")
-    print(f"Worker   {url}/work-pools/work-pool/{POOL}")
-    print("Schedules are inactive until you switch them on in Prefect. Ctrl-C ends all three.", flush=True)
-
-
-def _log(root: Path, name: str) -> Path:
-    return root / ".prefect" / f"{name}.log"
-
-
-def _end_flows(worker: int) -> None:
+def _part(running: Mapping[str, Service]) -> None:
     """Asks flows to stop while their worker lives: with it they would be killed at once, and their stages left."""
     with suppress(psutil.NoSuchProcess):
-        flows = psutil.Process(worker).children()
+        flows = psutil.Process(running["worker"].process.pid).children()
         for flow in flows:
             flow.terminate()
         psutil.wait_procs(flows, timeout=PARTING)
+    for one in running.values():  # all at once: each takes a second or two, and is then waited for by itself
+        one.process.terminate()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Shows the runs in MLflow's own pages until Ctrl-C, or says where they are: the view that compares results, if any."""
 
 import argparse
-import os
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -9,8 +8,8 @@ from pathlib import Path
 import httpx
 
 from flows.errors import told
-from flows.running.process import end_group
-from flows.services.server import check_port, mlflow_server, start_service, wait_for
+from flows.running.process import end_left
+from flows.services.server import HOST, NOTES, free_port, mlflow_server
 from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import TIMEOUT, is_server, password, shown
 
@@ -32,7 +31,6 @@ def main() -> None:
         if is_server(uri):
             print(f"The runs are at {address(uri)}")
         else:
-            check_port(port, "make ui PORT=...")
             _serve(root, uri, port)
 
 
@@ -48,16 +46,13 @@ def address(server: str) -> str:
 
 
 def _serve(root: Path, uri: str, port: int) -> None:
-    server, log = f"http://127.0.0.1:{port}", root / ".work" / "ui.log"
-    log.parent.mkdir(exist_ok=True)
-    env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = start_service(mlflow_server(root, uri, port), root, env, log)
-    try:
-        wait_for(process, f"{server}/health", "MLflow", log)
+    note = root / NOTES / f"ui-{port}.txt"
+    end_left(note)  # of one that was killed
+    server = f"http://{HOST}:{free_port(port, 'make ui PORT=...')}"
+    with mlflow_server(root, uri, port, note) as pages:
+        pages.wait_for(f"{server}/health", "MLflow")
         print(f"The runs are at {address(server)} (Ctrl-C ends it)", flush=True)
-        process.wait()
-    finally:
-        end_group(process.pid)
+        pages.process.wait()
 
 
 if __name__ == "__main__":

@@ -38,12 +38,8 @@ def answering(status: int) -> Iterator[str]:
 @contextmanager
 def prefect_server(root: Path) -> Iterator[str]:
     """A Prefect server with its database in `root/.prefect`; its API's address."""
-    from flows.running.process import end_group
     from flows.services.server import start_server
 
     port = free_port()
-    process = start_server(root, port, root / "server.log")
-    try:
+    with start_server(root, port, root / ".work" / "server.txt"):
         yield f"http://127.0.0.1:{port}/api"
-    finally:
-        end_group(process.pid)

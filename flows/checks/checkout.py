@@ -67,11 +67,9 @@ def check_runs(root: Path) -> Finding:
         return Finding("MLflow runs", "none yet")
     if check_mlflow(root).remedy:
         return Finding("MLflow runs", "cannot be read", "see MLflow")
-    from mlflow.tracking import MlflowClient
+    from flows.garbage.runs import all_runs
 
-    client = MlflowClient(uri)
-    experiments = [found.experiment_id for found in client.search_experiments()]
-    runs = client.search_runs(experiments, "attributes.status = 'RUNNING'")
+    runs = all_runs(uri, "attributes.status = 'RUNNING'")
     dead = [run for run in runs if has_ended(run.data.tags)]
     if dead:
         names = ", ".join(f"{run.info.run_name} {run.info.run_id}" for run in dead)

@@ -4,11 +4,14 @@ import importlib.util
 import os
 from pathlib import Path
 
+import httpx
+
 from flows.checks import Finding
-from flows.errors import TOLD
+from flows.errors import TOLD, said
 from flows.running.dvc import repository
+from flows.services.server import FAULTS, ask
 from runtime.tracking import check_answers, tracking_uri
-from runtime.tracking.place import is_server, shown, sqlite_file
+from runtime.tracking.place import TIMEOUT, is_server, password, shown, sqlite_file
 
 
 def check_mlflow(root: Path) -> Finding:
@@ -29,23 +32,14 @@ def check_prefect(root: Path) -> Finding:
     url = os.environ.get("PREFECT_API_URL")
     if not url:
         return Finding("Prefect", "PREFECT_API_URL is not set; a flow uses `make serve`, or a server of its own")
-    import httpx
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    remedy = "start that server, correct PREFECT_API_URL or PREFECT_API_AUTH_STRING, or unset both"
     try:
-        with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
-            client.read_work_pools(limit=1)  # which needs the password, where there is one
-            if client.request("GET", "/admin/settings").json()["server"]["analytics_enabled"]:
-                return Finding(
-                    "Prefect",
-                    f"{shown(url)} answers and phones home",
-                    "set PREFECT_SERVER_ANALYTICS_ENABLED=false where that server is started",
-                )
-    except httpx.HTTPError as error:
-        said = str(error).splitlines() or [type(error).__name__]
-        return Finding("Prefect", f"{shown(url)} refuses ({said[0]})", remedy)
+        settings = ask(url, "settings").json()
+    except FAULTS as error:
+        remedy = "start that server, correct PREFECT_API_URL or PREFECT_API_AUTH_STRING, or unset both"
+        return Finding("Prefect", f"{shown(url)} refuses ({said(error)})", remedy)
+    if settings["server"]["analytics_enabled"]:
+        remedy = "set PREFECT_SERVER_ANALYTICS_ENABLED=false where that server is started"
+        return Finding("Prefect", f"{shown(url)} answers and phones home", remedy)
     return Finding("Prefect", f"{shown(url)} answers")
 
 
@@ -61,21 +55,16 @@ def check_remote(root: Path) -> Finding:
             if not there:
                 _check_above(remote.fs, remote.path)
         except Exception as error:  # each kind of remote has errors of its own
-            said = str(error).splitlines()[0]
-            return Finding("DVC remote", f"{name} does not answer ({said})", "mend it, or `make remote URL=...`")
+            return Finding("DVC remote", f"{name} does not answer ({said(error)})", "mend it, or `make remote URL=...`")
     return Finding("DVC remote", f"{name} at {remote.path}" + ("" if there else ", empty yet"))
 
 
 def _server(uri: str) -> Finding:
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
-
-    os.environ.update(MLFLOW_HTTP_REQUEST_TIMEOUT="5", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    page = f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1"
     try:
-        MlflowClient(uri).search_experiments(max_results=1)
-    except MlflowException as error:
-        said = str(error).splitlines()[0]
-        return Finding("MLflow", f"{shown(uri)} refuses ({said})", "correct its address, user or password")
+        httpx.get(page, timeout=TIMEOUT, **password()).raise_for_status()
+    except httpx.HTTPError as error:
+        return Finding("MLflow", f"{shown(uri)} refuses ({said(error)})", "correct its address, user or password")
     return Finding("MLflow", f"{shown(uri)} answers")
 
 
@@ -91,8 +80,8 @@ def _database(uri: str) -> Finding:
         with sqlalchemy.create_engine(uri).connect() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
     except sqlalchemy.exc.SQLAlchemyError as error:
-        said = str(error).splitlines()[0]
-        return Finding("MLflow", f"{shown(uri)} is no database of MLflow ({said})", "correct MLFLOW_TRACKING_URI")
+        text = f"{shown(uri)} is no database of MLflow ({said(error)})"
+        return Finding("MLflow", text, "correct MLFLOW_TRACKING_URI")
     if found != head:
         text = f"{shown(uri)} has tables of version {found}, and this MLflow those of {head}"
         return Finding("MLflow", text, f"keep a copy, then `mlflow db upgrade {shown(uri)}`")

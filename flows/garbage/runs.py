@@ -3,7 +3,8 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +12,7 @@ from mlflow.entities import Run, ViewType
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
+from mlflow.utils import get_results_from_paginated_fn
 
 from flows.garbage import Garbage
 from flows.running.dvc import environment
@@ -19,7 +21,7 @@ from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import is_server, sqlite_file, sqlite_uri
 
 DAY = 24 * 3600 * 1000  # milliseconds
-CALL = 1000  # runs that one command is given
+CALL = 1000  # runs that one command is given, and that one answer lists
 
 
 def live_words(root: Path) -> frozenset[str]:
@@ -32,15 +34,15 @@ def live_words(root: Path) -> frozenset[str]:
         ConnectionError: a store does not answer, so that nobody knows what its runs refer to.
     """
     stores = {tracking_uri(root), sqlite_uri(root.resolve() / "mlflow.db")}
-    values = [value for uri in stores for run in _runs(uri, ViewType.ACTIVE_ONLY) for value in run.data.tags.values()]
-    registered = [version.run_id for uri in stores for version in _versions(uri) if version.run_id]
+    values = [value for uri in stores for run in all_runs(uri) for value in run.data.tags.values()]
+    registered = [version.run_id for uri in stores for version in _all(uri, _versions) if version.run_id]
     return frozenset([*registered, *(word for value in values for word in value.split())])
 
 
 def deleted_runs(root: Path, words: frozenset[str]) -> Garbage:
     """Runs in MLflow's bin with their artifacts, but for those that a live run names, as its parent say."""
     uri = tracking_uri(root)
-    deleted = _runs(uri, ViewType.DELETED_ONLY)
+    deleted = all_runs(uri, view=ViewType.DELETED_ONLY)
     unused = [run for run in deleted if run.info.run_id not in words]
     text = f"{len(unused)} deleted runs"
     items = _lines(unused)
@@ -60,41 +62,35 @@ def old_failures(root: Path, days: float) -> Garbage:
     """Runs that failed or were killed long ago: shown and never removed, since only their user knows their worth."""
     ended = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
     long_ago = f"attributes.start_time < {int(time.time() * 1000 - days * DAY)}"
-    runs = _runs(tracking_uri(root), ViewType.ACTIVE_ONLY, f"{ended} and {long_ago}")
+    runs = all_runs(tracking_uri(root), f"{ended} and {long_ago}")
     text = f"{len(runs)} runs that failed more than {days:g} days ago are kept until you delete them in MLflow"
     return Garbage("MLflow", text, _lines(runs))
 
 
-def _runs(uri: str, view: int, filter_string: str = "") -> list[Run]:
-    """Runs of all experiments, deleted ones too; none where there is no database yet."""
-    client = _client(uri)
-    if client is None:
-        return []
-    experiments = [experiment.experiment_id for experiment in client.search_experiments(ViewType.ALL)]
-    return list(_pages(lambda token: client.search_runs(experiments, filter_string, view, page_token=token)))
+def all_runs(uri: str, filter_string: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+    """Runs of all experiments, deleted ones too; none where there is no database yet.
+
+    Raises:
+        ConnectionError: the store does not answer.
+    """
+
+    def page(client: MlflowClient, size: int, token: str | None) -> PagedList[Run]:
+        experiments = [experiment.experiment_id for experiment in client.search_experiments(ViewType.ALL)]
+        return client.search_runs(experiments, filter_string, view, size, page_token=token)
+
+    return _all(uri, page)
 
 
-def _versions(uri: str) -> list[ModelVersion]:
-    """All registered versions."""
-    client = _client(uri)
-    return list(_pages(lambda token: client.search_model_versions(page_token=token))) if client else []
+def _versions(client: MlflowClient, size: int, token: str | None) -> PagedList[ModelVersion]:
+    return client.search_model_versions(max_results=size, page_token=token)
 
 
-def _client(uri: str) -> MlflowClient | None:
-    """Of a store that answers; None where there is no database yet."""
+def _all(uri: str, page: Callable[[MlflowClient, int, str | None], PagedList]) -> list:
     database = sqlite_file(uri)
     if database and not database.exists():
-        return None
+        return []
     check_answers(uri)
-    return MlflowClient(uri)
-
-
-def _pages(page: Callable[[str | None], PagedList]) -> Iterator:
-    token = None
-    while found := page(token):
-        yield from found
-        if not (token := found.token):
-            return
+    return get_results_from_paginated_fn(partial(page, MlflowClient(uri)), CALL)
 
 
 def _lines(runs: list[Run]) -> tuple[str, ...]:
@@ -115,5 +111,5 @@ def _remove(root: Path, ids: list[str]) -> None:
         chunk = ",".join(ids[start : start + CALL])
         done = subprocess.run([*command, chunk], cwd=root, env=env, capture_output=True, text=True)
         if done.returncode != 0:
-            said = done.stderr.strip().splitlines() or ["it said nothing"]
-            raise StageError(f"`mlflow gc` failed: {said[-1]}")
+            last = done.stderr.strip().rpartition("\n")[2]
+            raise StageError(f"`mlflow gc` failed: {last}")

@@ -1,6 +1,5 @@
 """What killed flows and stages have left under `.work` and `.dvc/tmp`, and nobody works in any more."""
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from flows.running.housekeeping import drop_temporary
 from flows.running.workspace import remove_workspace
 from runtime.execution.graph import read_recorded
 from runtime.execution.lock import if_free
-from runtime.execution.work import DONE, LOCK
+from runtime.execution.work import LOCK, Work
 
 DAY = 24 * 3600.0  # seconds
 WORK = "*-" + "[0-9a-f]" * 12  # a stage's, for certain inputs
@@ -31,7 +30,10 @@ def left_workspaces(root: Path, days: float) -> Garbage:
     worktrees = [*(root / ".work" / "cells").glob("*"), *idle]
     temporary = [*(root / ".dvc" / "tmp" / "exps" / "standalone").glob("tmp*")]
     # What is called "gone" was being removed when its stage was killed.
-    work = [*_left_work(root, time.time() - days * DAY), *(root / ".work").glob("gone-*")]
+    work = [
+        *_left_work(root, time.time() - days * DAY),
+        *(root / ".work").glob("gone-*"),
+    ]
 
     def remove() -> None:
         for folder in worktrees:
@@ -48,23 +50,15 @@ def left_workspaces(root: Path, days: float) -> Garbage:
 
 def _left_work(root: Path, before: float) -> list[Path]:
     """Folders that no stage works in: finished and recorded, or unchanged since `before`, in seconds of the epoch."""
-    stages = read_recorded(root).items()
-    recorded = {f"{name.replace('@', '-')}-{inputs}": hashes for name, (inputs, hashes) in stages}
-    return [
-        folder
-        for folder in (root / ".work").glob(WORK)
-        if _is_free(folder / LOCK) and (_done(folder) == recorded.get(folder.name, {}) or _changed(folder) < before)
-    ]
+    recorded = [(Work(root / ".work", name, of), hashes) for name, (of, hashes) in read_recorded(root).items()]
+    done = {work.folder for work, hashes in recorded if work.finished() == hashes}
+    left = done.union(folder for folder in (root / ".work").glob(WORK) if _changed(folder) < before)
+    return [folder for folder in sorted(left) if _is_free(folder / LOCK)]
 
 
 def _is_free(lock: Path) -> bool:
     with if_free(lock) as free:
         return free
-
-
-def _done(folder: Path) -> dict[str, str] | None:
-    """The hashes of finished outputs."""
-    return json.loads((folder / DONE).read_text()) if (folder / DONE).exists() else None
 
 
 def _changed(folder: Path) -> float:

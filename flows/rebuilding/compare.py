@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from numbers import Real
+from contextlib import suppress
 from pathlib import Path
 
 import pandas
@@ -15,7 +15,6 @@ from runtime.execution.hashes import Hasher
 from runtime.params import read_yaml
 
 NAMED = 3  # files of a folder that are named
-OTHER = [(None, "other bytes")]
 TABLES: Mapping[str, Callable[[Path], object]] = {
     ".json": lambda path: json.loads(path.read_text()),
     ".csv": lambda path: pandas.read_csv(path).to_dict("list"),
@@ -69,7 +68,7 @@ def differences(recorded: object, fresh: object, where: str = "") -> Iterator[tu
             yield from differences(recorded[key], fresh[key], f"{where}/{key}".lstrip("/"))
     elif isinstance(recorded, list) and isinstance(fresh, list) and len(recorded) == len(fresh):
         yield from differences(dict(enumerate(recorded)), dict(enumerate(fresh)), where)
-    elif _is_number(recorded) and _is_number(fresh):
+    elif {type(recorded), type(fresh)} <= {int, float}:
         size = _size(recorded, fresh)
         if size != 0:
             yield size, where
@@ -93,13 +92,11 @@ def _in_files(before: Mapping[str, Path], after: Mapping[str, Path]) -> Iterator
 def _in_file(recorded: Path, fresh: Path) -> list[tuple[float | None, str]]:
     if recorded.read_bytes() == fresh.read_bytes():
         return []
-    read = TABLES.get(recorded.suffix)
-    try:
-        found = list(differences(read(recorded), read(fresh))) if read else OTHER
-    except ValueError:  # one is not what its name says
-        found = OTHER
-    # A table whose bytes differ counts as changed, also where its numbers do not.
-    return found or [(0.0, "other bytes, the same numbers")]
+    with suppress(KeyError, ValueError):  # it is no table, or not what its name says
+        read = TABLES[recorded.suffix]
+        # A table whose bytes differ counts as changed, also where its numbers do not.
+        return list(differences(read(recorded), read(fresh))) or [(0.0, "other bytes, the same numbers")]
+    return [(None, "other bytes")]
 
 
 def _by_hashes(*listings: Iterable[tuple[str, str, int]]) -> str:
@@ -115,11 +112,7 @@ def _worst(what: str, found: Iterable[tuple[float | None, str]]) -> Difference:
     return Difference(what, size, where)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _size(one: Real, other: Real) -> float | None:
+def _size(one: float, other: float) -> float | None:
     if one == other or (math.isnan(one) and math.isnan(other)):
         return 0.0
     # A count or a seed is equal or not.

@@ -58,10 +58,7 @@ def run_again(root: Path, original: StageRun, folder: Path) -> StageRun:
     outcome = reproduce(original.stage, root=folder, env=env, stop=threading.Event(), on_line=print, options=FOR_REAL)
     if outcome.state is State.FAILED:
         raise StageError(f"The stage failed: {outcome.message}")
-    fresh = original.run_again_since(began)
-    if fresh is None:
-        raise StageError("The stage ran, but recorded no run below this one: its code is older than that of rebuilds.")
-    return fresh
+    return original.again(began)
 
 
 def bring_data(root: Path, folder: Path, stages: Mapping[str, Stage], data: Mapping[str, str]) -> None:

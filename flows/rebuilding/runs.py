@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class StageRun:
         self.tags: Mapping[str, str] = run.data.tags
         self.stage = self.tags["stage"]
         self.commit = self.tags["git.commit"]
-        self._client = client
+        self.client = client
         self._run = run
 
     def recorded(self, kind: str, path: str) -> str | None:
@@ -36,29 +37,25 @@ class StageRun:
         tags = [{tag.key: tag.value for tag in found.tags} for found in self._run.inputs.dataset_inputs]
         return {found["dvc.path"]: found["dvc.md5"] for found in tags if "dvc.path" in found}
 
-    def download(self, folder: Path) -> None:
-        """Copies all artifacts."""
-        self._client.download_artifacts(self.id, "", str(folder))
-
     def curves(self) -> dict[str, dict[int, float]]:
         """The value of each metric of what it computed at each step, the last one where there are several."""
         names = sorted(name for name in self._run.data.metrics if not name.startswith(OF_THE_EXECUTION))
-        points = {name: self._client.get_metric_history(self.id, name) for name in names}
-        return {name: _curve(points[name]) for name in names}
+        points = {
+            name: sorted(self.client.get_metric_history(self.id, name), key=attrgetter("timestamp")) for name in names
+        }
+        return {name: {point.step: point.value for point in points[name]} for name in names}
 
-    def run_again_since(self, start_ms: int) -> "StageRun | None":
-        """The newest run of the same stage below this one, if one began after `start_ms`."""
-        below = f"tags.`mlflow.parentRunId` = '{self.id}' and attributes.start_time >= {start_ms}"
-        again = f"{below} and tags.stage = '{self.stage}'"
-        found = self._client.search_runs([self._run.info.experiment_id], again, order_by=["start_time DESC"])
-        return StageRun(self._client, found[0]) if found else None
+    def again(self, start_ms: int) -> "StageRun":
+        """The newest run of the same stage below this one, which began after `start_ms`.
 
-    def mark(self, tags: Mapping[str, str], texts: Mapping[str, str]) -> None:
-        """Adds tags, and texts as artifacts, replacing those of the same name."""
-        for path, text in texts.items():
-            self._client.log_text(self.id, text, path)
-        for key, value in tags.items():
-            self._client.set_tag(self.id, key, value)
+        Raises:
+            StageError: there is none.
+        """
+        below = f"tags.`mlflow.parentRunId` = '{self.id}' and tags.stage = '{self.stage}'"
+        asked = f"{below} and attributes.start_time >= {start_ms}"
+        for run in self.client.search_runs([self._run.info.experiment_id], asked, order_by=["start_time DESC"]):
+            return StageRun(self.client, run)
+        raise StageError("The stage ran, but recorded no run below this one: its code is older than that of rebuilds.")
 
 
 def changed_surroundings(run: StageRun, fresh: StageRun, kept: Path) -> dict[str, tuple[str, str]]:
@@ -134,7 +131,3 @@ def _surroundings(run: StageRun, packages: str) -> dict[str, str]:
     versions = (line.partition("==") for line in packages.splitlines())
     facts = {name: run.tags.get(name, "unknown") for name in FACTS}
     return {**facts, **{f"package {name}": version for name, _, version in versions}}
-
-
-def _curve(points: list[Any]) -> dict[int, float]:
-    return {point.step: point.value for point in sorted(points, key=lambda point: point.timestamp)}

@@ -1,8 +1,7 @@
 """What a rebuild found, in words: for the terminal, for the run's tags, and as documents in the run."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 SHOWN = 5  # differences of the environment in the terminal
@@ -64,10 +63,6 @@ class Verdict:
             "rebuild.time": self.time,
             "rebuild.run_id": self.rebuild_id or "none",
         }
-
-    def as_json(self) -> str:
-        """All of it."""
-        return json.dumps(asdict(self), indent=2) + "\n"
 
     def as_text(self) -> str:
         """A few lines."""

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -38,6 +38,7 @@ class Shared:
         self.folder = folder
         s3, mlflow, prefect = free_port(), free_port(), free_port()
         self._groups: list[int] = []
+        self._prefect = ExitStack()
         programs = [sys.executable, "-m"]
         self.start("s3", [*programs, "moto.server", "-H", "127.0.0.1", "-p", str(s3)], {})
         store = ["--backend-store-uri", f"sqlite:///{folder}/runs.db", "--artifacts-destination", str(folder / "runs")]
@@ -47,7 +48,7 @@ class Shared:
             [*programs, "mlflow", "server", *serving, *store],
             {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         )
-        self._groups.append(start_server(folder, prefect, folder / "prefect.log").pid)
+        self._prefect.enter_context(start_server(folder, prefect, folder / "prefect.txt"))
         self.env = {
             **KEYS,
             **QUIET,
@@ -78,6 +79,7 @@ class Shared:
 
     def close(self) -> None:
         """Ends all of it."""
+        self._prefect.close()
         for group in reversed(self._groups):
             end_group(group)
 

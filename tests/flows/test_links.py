@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from flows.checks.links import check_links
+from flows.checks.machine import check_links
 from tests.conftest import ROOT
 
 OWN = re.search(r'type = "(.+)"', (ROOT / ".dvc" / "config").read_text())[1]

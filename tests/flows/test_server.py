@@ -9,7 +9,6 @@ import urllib.request
 import pytest
 from local_servers import free_port
 
-from flows.running.process import end_group
 from flows.services.server import QUIET, start_server
 
 # Uses a server until its input ends, and says where that is.
@@ -63,11 +62,10 @@ def test_a_second_user_has_the_server_that_runs_and_leaves_it(toy):
 def test_a_flow_whose_server_dies_goes_on_and_says_so(toy, fault, status, said):
     """Within half a minute of its last stage, in one line, with the status and the record that its stages deserve."""
     port = free_port()
-    server = start_server(toy.root, port, toy.root / "server.log")
     env = {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "TOY_SECONDS": "2", "TOY_FAULT": fault}
-    flow = toy.start(sys.executable, "-m", "flows.pipeline", **env)
-    toy.until(toy.made)
-    end_group(server.pid)
+    with start_server(toy.root, port, toy.root / ".work" / "server.txt"):
+        flow = toy.start(sys.executable, "-m", "flows.pipeline", **env)
+        toy.until(toy.made)
     assert len(toy.made()) < 6, "the flow was faster"
     toy.until(lambda: any(run.info.run_name == "pipeline" and run.info.end_time for run in toy.runs()), 250)
     assert flow.wait(30) == status
