@@ -23,7 +23,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # In a container a user may have a number alone, and DVC asks for a name.
 export USER ?= $(shell id -u)
 
-.PHONY: help repro base test test-all test-older check ui run publish profile study study-report estimate remote plan flow serve doctor gc rebuild gpu-check quality
+.PHONY: help repro base test test-long test-all test-older check ui run publish profile study study-report estimate remote plan flow serve doctor gc rebuild gpu-check quality
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,7 +39,10 @@ base: $(READY)  ## train the built-in base (40 minutes on two cores); nothing el
 PYTEST := python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test: $(READY)  ## fast tests on all cores: no network, no GPU
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not long and not slow and not gpu"
+
+test-long: $(READY)  ## tests that take some seconds each, and the published profiles from hub to report
+	$(PYTEST) -m "long and not slow and not gpu"
 
 test-all: $(READY)  ## all tests, the slow ones too
 	$(PYTEST)

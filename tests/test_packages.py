@@ -22,6 +22,7 @@ def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
+@pytest.mark.long
 def test_the_method_needs_torch_and_diffusers_alone():
     code = (
         "import importlib, sys\n"

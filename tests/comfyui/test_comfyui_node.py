@@ -234,6 +234,7 @@ def test_the_model_that_comes_in_is_left_alone():
     assert after.model is before.model
 
 
+@pytest.mark.long
 def test_the_folder_works_where_it_is_copied_to(tmp_path):
     """Without this repository and its packages; ComfyUI imports it by its path."""
     shutil.copytree(ROOT / "comfyui_taca", tmp_path / "custom_nodes" / "comfyui_taca")

@@ -101,6 +101,7 @@ list(score_folder(folder, prompts, {prompt.category: measure for prompt in promp
 """
 
 
+@pytest.mark.long
 def test_a_killed_run_resumes_and_ends_with_the_same_bytes(arm_folder, prompts, tmp_path):
     """SIGKILL in the third chunk: the two finished ones are taken over, not scored again."""
     table = [{**vars(prompt), "phrases": list(prompt.phrases), "objects": list(prompt.objects)} for prompt in prompts]

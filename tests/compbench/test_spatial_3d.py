@@ -83,6 +83,7 @@ def plain_position(box1, box2, relation, depth) -> float:
     return 0
 
 
+@pytest.mark.long
 def test_official_rule_is_exactly_the_plain_one():
     """On twenty thousand random images; the position counts in many of them."""
     rng, depths = random.Random(0), np.random.default_rng(0).integers(0, 256, (50, HEIGHT, WIDTH)) / 255

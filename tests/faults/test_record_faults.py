@@ -70,6 +70,7 @@ def as_nobody(toy, *command):
     return toy.run(*AS_NOBODY, *command)
 
 
+@pytest.mark.long
 def test_a_user_without_a_name_is_recorded_by_number(toy):
     done = as_nobody(toy, sys.executable, "-m", "stages.write", "b")
     assert done.returncode == 0, done.stderr
@@ -78,6 +79,7 @@ def test_a_user_without_a_name_is_recorded_by_number(toy):
     assert run.data.tags["git.commit"] != "none"
 
 
+@pytest.mark.long
 def test_outputs_have_the_rights_that_the_user_gives_files(toy):
     """Others read weights too, and a mask that forbids that is heeded."""
     for mask, rights in (("022", 0o644), ("077", 0o600)):

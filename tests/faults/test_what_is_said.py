@@ -11,6 +11,7 @@ from tests.faults.table import PAGE, page
 CASES = [pytest.param(fault, id=fault.name, marks=[] if fault.quick else [pytest.mark.slow]) for fault in FAULTS]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", CASES)
 def test_fault_is_one_sentence_and_changes_nothing(places, fault):
     if fault.nobody and subprocess.run([*NOBODY, "true"], capture_output=True).returncode != 0:

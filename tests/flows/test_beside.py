@@ -58,6 +58,7 @@ def test_what_runs_keep_is_in_the_checkout_and_not_in_the_workspace(toy, monkeyp
             assert artifact_location(told, at.root) == (toy.root / "mlartifacts").as_uri()
 
 
+@pytest.mark.long
 def test_parameters_are_a_commit_that_is_always_the_same(toy, tmp_path):
     commits = set()
     for _ in range(2):
@@ -93,6 +94,7 @@ def test_what_cannot_be_is_one_sentence_before_work(toy, branch, profile, overri
     assert git(toy, "worktree", "list").count("\n") == 0
 
 
+@pytest.mark.long
 def test_second_flow_of_the_same_is_refused_and_another_is_not(toy):
     with place(toy.root, "pipeline", "HEAD", None, None) as at:
         with pytest.raises(StageError, match="runs already on HEAD"), place(toy.root, "pipeline", "HEAD", None, None):

@@ -177,6 +177,7 @@ def test_mlflow_server_that_refuses_is_seen(tmp_path, monkeypatch, status, words
     assert found.remedy
 
 
+@pytest.mark.long
 def test_folders_as_remotes(toy, tmp_path):
     """No remote, one for the first push, one with data, one that is no folder."""
     assert check_remote(toy.root) == Finding("DVC remote", "none; `make remote URL=...` sets one")

@@ -234,6 +234,7 @@ def begun(toy, name, **tags):
     return run
 
 
+@pytest.mark.long
 def test_only_deleted_runs_go_and_not_those_that_live_ones_name(toy, gc):
     """With their artifacts. Failed runs are shown and stay."""
     deleted, parent = begun(toy, "deleted"), begun(toy, "parent")
@@ -300,6 +301,7 @@ def test_nothing_goes_while_a_flow_runs(toy, gc):
     assert shown == ""
 
 
+@pytest.mark.long
 def test_nothing_goes_while_dvc_works(toy):
     """Another process's lock, which this command asks for as its user does."""
     from dvc.repo import Repo

@@ -41,6 +41,7 @@ def test_a_number_that_another_process_has_got_since_holds_nothing(toy):
     assert holders(read_locks(toy.root)) == []
 
 
+@pytest.mark.long
 def test_a_file_that_is_cut_off_becomes_a_whole_one(toy):
     """With it every command of DVC fails."""
     (toy.root / DVC_LOCKS).write_text('{"write": {"a"')

@@ -180,6 +180,7 @@ def test_every_sweep_has_a_deployment():
     assert sweeps == {path.stem for path in (ROOT / "experiments" / "sweeps").glob("*.yaml")}
 
 
+@pytest.mark.long
 def test_taken_port_is_one_sentence(toy):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -189,6 +190,7 @@ def test_taken_port_is_one_sentence(toy):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.long
 def test_second_prefect_server_is_refused(toy):
     done = toy.run(*COMMAND, PREFECT_API_URL="http://127.0.0.1:9/api")
     assert done.returncode == 1

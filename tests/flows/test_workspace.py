@@ -53,6 +53,7 @@ def test_data_come_from_the_cache_of_the_repository(toy):
         assert "there" not in dvc(toy, toy.root, "status")
 
 
+@pytest.mark.long
 def test_cache_and_remotes_are_those_that_the_repository_is_configured_with(toy, tmp_path):
     """Relative addresses too, in either file; passwords do not show up as files to be recorded."""
     toy.run("dvc", "config", "cache.dir", "../elsewhere")

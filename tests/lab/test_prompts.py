@@ -164,6 +164,7 @@ def test_editions_differ_in_five_colour_prompts():
     assert len(set(before[:300])) == 295
 
 
+@pytest.mark.long
 def test_the_shipped_parse_has_every_prompt_and_says_that_it_is_not_the_official_one():
     rows = read_benchmark("train+val", 1000, parser=SHIPPED) + read_benchmark("val", 300, parser=SHIPPED, before=True)
     assert {row["parser"] for row in rows} == {"spacy 3.6.1 en_core_web_sm 3.6.0"}

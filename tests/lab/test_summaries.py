@@ -32,6 +32,7 @@ def dvc(folder, *arguments):
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.long
 def test_metrics_are_shown_in_80_columns(pipeline):
     arms = list(read_yaml(pipeline / "params.yaml")["arms"])
     lines = dvc(pipeline, "metrics", "show").rstrip().splitlines()

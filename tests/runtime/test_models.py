@@ -78,6 +78,7 @@ def test_weights_are_stored_once_however_often_they_are_made(store, adapter):  #
     assert models[0][0].model_id == models[1][0].model_id
 
 
+@pytest.mark.long
 def test_gc_keeps_the_run_that_a_version_names(store, adapter, monkeypatch):  # noqa: F811
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
     kept, other = trained(store, adapter), RunLog(begin(store, name="other"))

@@ -23,6 +23,7 @@ def test_what_the_user_has_set_stays(monkeypatch, name, left):
     assert set(quiet_waiting()) == left
 
 
+@pytest.mark.long
 def test_stage_sets_it_before_openmp_is_loaded(toy):
     """The runtimes read it when they are loaded, and a stage's program loads none before it enters `stage`."""
     program = toy.root / "stages" / "write.py"

@@ -110,6 +110,7 @@ def clip_weights(repository, monkeypatch):
     return folder
 
 
+@pytest.mark.long
 def test_score_and_report_say_what_the_scores_rest_on(repository, clip_weights):
     """By a published scorer beside the built-in ones, in a manifest, in MLflow, and in every table of the report."""
     repository.set(score={"clip": "openai", "weights": "weights", "batch_size": 2})
@@ -157,6 +158,7 @@ def test_score_and_report_say_what_the_scores_rest_on(repository, clip_weights):
     assert not (report / "table2.md").exists()
 
 
+@pytest.mark.long
 def test_a_report_with_another_seed_needs_no_image(repository):
     """At full size an arm is tens of gigabytes: `score` leaves thumbnails."""
     repository.run("stages/score.py", "baseline")
@@ -168,6 +170,7 @@ def test_a_report_with_another_seed_needs_no_image(repository):
     assert (repository.root / "results" / "report" / "grid.png").read_bytes() == grid
 
 
+@pytest.mark.long
 def test_default_scorers_give_their_numbers_with_no_weights(repository):
     """The manifest is beside the scores, not in them."""
     from compbench.run import score_folder
@@ -187,6 +190,7 @@ def test_default_scorers_give_their_numbers_with_no_weights(repository):
     assert manifest["weights"] == manifest["never_score"] == {}
 
 
+@pytest.mark.long
 def test_missing_weights_stop_the_stage_with_the_command_that_fetches_them(repository, capsys):
     repository.set(score={"clip": "openai", "weights": "weights"})
     with pytest.raises(SystemExit) as caught:
@@ -198,6 +202,7 @@ def test_missing_weights_stop_the_stage_with_the_command_that_fetches_them(repos
     assert not (repository.root / "results" / "scores").exists()
 
 
+@pytest.mark.long
 def test_a_prompt_without_the_parse_that_its_scorer_needs_stops_the_stage_before_any_model(repository, capsys):
     table = repository.root / "data" / "prompts.parquet"
     rows = [

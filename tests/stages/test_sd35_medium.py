@@ -10,6 +10,7 @@ from tests.stages.real_base import answering, run_to_the_report
 pytestmark = [pytest.mark.first, pytest.mark.usefixtures("warm_recorders"), pytest.mark.timeout(900)]
 
 
+@pytest.mark.long
 def test_sd35_medium_from_the_hub_to_the_report(tmp_path, monkeypatch):
     with closing(HubServer()) as hub, answering() as web:
         asking = ["check base sample caption", "fetch"]

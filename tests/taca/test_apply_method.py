@@ -118,6 +118,7 @@ def test_a_pipeline_draws_by_a_method_and_is_the_stock_one_afterwards():
     assert torch.equal(draw(pipe, steps=6), stock)
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_compiled_blocks_take_a_method():
     case = KNOWN[2]

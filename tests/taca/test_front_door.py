@@ -337,6 +337,7 @@ def test_active_steps_of_a_pipeline_that_draws_from_an_image_are_refused():
         active_steps(tiny_pipelines.flux(FluxKontextPipeline), 7, 64, 64)
 
 
+@pytest.mark.long
 def test_a_transformer_compiled_with_a_full_graph_is_taken():
     bare = transformer(num_layers=1)
     with taca(bare, gamma=2.0):

@@ -168,6 +168,7 @@ class TestOneBatch:
             draw(pipe, 4, **options)
         assert told == [NEGATIVE_FIRST] + [NEGATIVE_FIRST, [True]] * 3
 
+    @pytest.mark.long
     def test_a_compiled_transformer(self):
         pipe = pipeline(transformer(num_layers=1))
         with taca(pipe, CONDITIONAL):

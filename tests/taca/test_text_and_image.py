@@ -194,6 +194,7 @@ ROWS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("row", ROWS)
 def test_the_tokens_are_those_of_the_table(row, monkeypatch):
     """Another such input changes keys of that kind, and none of the other, before the first block has mixed them."""

@@ -53,6 +53,7 @@ CASES_OF_WRAPPERS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "ran_before"), CASES_OF_WRAPPERS)
 @torch.no_grad()
 def test_a_wrapped_transformer_is_taken(name, ran_before):

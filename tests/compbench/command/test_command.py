@@ -174,6 +174,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.long
 def test_a_run_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(command, monkeypatch):
     """SIGKILL in the third of three chunks: two are kept, and none of them is scored again."""
     output = command.root / "out"
@@ -221,6 +222,7 @@ print(peak(16), peak(96))
 """
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_number_of_images(base_folder, tmp_path):
     """80 more images of 1.4 MB would be 112 MB."""
     from PIL import Image

@@ -243,6 +243,7 @@ def test_numbers_below_one_are_refused(command):
     assert Image.open(command.images[0]).size == (300, 50)
 
 
+@pytest.mark.long
 def test_a_checkpoint_with_extra_tensors_is_taken_when_that_is_said(command, tmp_path, caplog):
     """Of every published scorer that reads one; the scores are those without the extra."""
     expected = scores_of(command.run(category="complex", images=write_complex(command)), "complex")

@@ -88,6 +88,7 @@ def test_missing_spacy_is_named_with_the_one_command(monkeypatch):
         tagger.tag([TEXT])
 
 
+@pytest.mark.long
 def test_make_parses_writes_what_the_tagger_says(site, tmp_path):
     """The program imports nothing of this project, and its file gives the same parses as the tagger here."""
     assert "from taca" not in Path(make_parses.__file__).read_text()

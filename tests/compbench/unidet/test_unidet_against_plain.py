@@ -42,6 +42,7 @@ def test_cascade_is_the_mean_of_three_stages_on_boxes_refined_and_clipped(model,
     assert not torch.allclose(found[0], torch.tensor(boxes), atol=1.0), "a cascade that moves no box proves nothing"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(90, 70), (64, 64)])
 def test_detections_are_within_half_a_pixel_and_a_thousandth(model, variant, size):
     pixels = image(*size, seed=1)

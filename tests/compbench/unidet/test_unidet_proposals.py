@@ -73,6 +73,7 @@ def features() -> list[torch.Tensor]:
     ]
 
 
+@pytest.mark.long
 def test_both_limits_and_both_orders_are_those_of_plain_loops(generator, features):
     """There are 15840 anchors on the first level alone, and more than 1000 boxes survive."""
     expected = plain.proposals(

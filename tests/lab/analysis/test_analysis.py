@@ -78,6 +78,7 @@ def test_images_of_different_prompts_come_category_by_category_in_turn():
     assert [image.seed for image in planned()] == [5, 9, 7], "those of the arms"
 
 
+@pytest.mark.long
 def test_the_last_prediction_is_what_an_arm_draws(case):
     """To rounding: batch and dtype are the arm's own."""
     studio, _, _, analysis = case
@@ -157,6 +158,7 @@ def test_predictions_are_compared_with_their_prompts_in_every_step_by_every_arm(
     assert first[0] != first[1] != first[2]
 
 
+@pytest.mark.long
 def test_files_are_the_same_each_time_and_named_in_order(case, tmp_path):
     studio, choice, clip, analysis = case
     write_analysis(tmp_path / "one", analysis, choice)

@@ -63,6 +63,7 @@ def kept(outcomes):
     return [outcome for outcome in outcomes if isinstance(outcome, Kept)]
 
 
+@pytest.mark.long
 def test_every_kind_of_bad_answer_gets_its_reason(web, tmp_path):
     """All at once, among the reasons that the table of reasons explains."""
     expected = bad_urls(web, 7)
@@ -89,6 +90,7 @@ def test_original_bytes_are_kept(web, tmp_path):
     assert outcome.path.name == outcome.sha256
 
 
+@pytest.mark.long
 def test_a_rerun_with_the_server_off_gives_the_same(web, tmp_path):
     """Refusals too, so that a link which failed once does not change the set of images the next time."""
     good = [f"{web.url}/good/{n}" for n in range(20)]
@@ -106,6 +108,7 @@ def test_an_edit_fetches_only_what_is_new(web, tmp_path):
     assert web.asked - before == Counter({f"/good/{n}": 1 for n in range(10, 15)})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "tight", "loose"),
     [

@@ -57,6 +57,7 @@ def drawn(hub, tmp_path: Path, folder: str, repo: str, wanted: int = 1000, revis
     return json.loads(done.stdout)
 
 
+@pytest.mark.long
 def test_a_hosted_draw_is_that_of_local_files_and_reads_what_it_needs(hub, tmp_path):
     here = drawn(hub, tmp_path, str(tmp_path / "tables"), "")
     there = drawn(hub, tmp_path, "lab/hosted", "some/table")
@@ -73,12 +74,14 @@ def needed(path: Path) -> int:
     return sum(column.total_compressed_size for column in columns if column.path_in_schema in wanted)
 
 
+@pytest.mark.long
 def test_a_data_set_that_is_not_there_and_a_hub_that_is_gone_are_told(hub, tmp_path):
     assert drawn(hub, tmp_path, "lab/hosted", "no/such").startswith("LabError: `sample.repo` is 'no/such', but the hub")
     hub.close()
     assert drawn(hub, tmp_path, "lab/hosted", "some/table").startswith("ConnectionError: The hub cannot be reached")
 
 
+@pytest.mark.long
 def test_without_the_hub_a_commit_is_drawn_from_again_and_a_branch_names_it(hub, tmp_path):
     """Nothing is asked of what was read before; a longer draw asks for what it reads beyond."""
     first = drawn(hub, tmp_path, "lab/hosted", "some/table", 400)
@@ -105,6 +108,7 @@ def sampled(hub, place: Path, **settings) -> list[dict] | str:
     return json.loads(done.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("made", [image_tables, shards])
 def test_images_of_hosted_tables_and_shards_are_fetched_once(tmp_path, made):
     """The same images from here and from the hub; again with the hub off; and after an edit only what is new."""

@@ -78,6 +78,7 @@ def test_an_image_whose_header_is_cut_short_is_named(tmp_path):
             read(path, "draw it again")
 
 
+@pytest.mark.long
 def test_the_detectors_captions_name_what_is_drawn(tmp_path):
     """Short captions from pixels alone, naming shapes that the scenes hold; the same twice."""
     rows = of_world(tmp_path, 40)

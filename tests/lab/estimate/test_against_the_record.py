@@ -91,6 +91,7 @@ def test_encode(checkpoint, tmp_path):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("every", [0, 1])
 def test_train(checkpoint, tmp_path, every):
     base = in_folder(checkpoint)
@@ -196,6 +197,7 @@ def test_blocks_of_the_real_size_on_a_gpu(name, backward, way):
     assert meter.peak - before == pytest.approx(row["figures"][way]["peak_bytes"], rel=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("precision", "gib"), [("bf16", 22.64), ("nf4", 6.72)])
 def test_a_forward_pass_of_flux_as_diffusers_publish_it(precision, gib):
     """Their benchmark's peak memory on an L40, weights included (the hub's data set diffusers/benchmarks)."""

@@ -28,6 +28,7 @@ def estimate(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.long
 def test_params_yaml_is_estimated_without_a_profile_and_left_alone(estimate):
     before = (ROOT / "params.yaml").read_bytes()
     shown = estimate()

@@ -105,6 +105,7 @@ def test_the_last_batch_is_padded():
     assert [len(batch) for batch in batches(PLANNED, 2)] == [2, 2]
 
 
+@pytest.mark.long
 def test_a_killed_generation_ends_with_the_same_bytes_and_redoes_nothing(pipe, embedded, tmp_path):
     """Images that are there stay untouched; the missing ones come out as in an unbroken run."""
     draw(pipe, embedded, PLANNED, tmp_path / "whole")
@@ -247,6 +248,7 @@ def _backends(*names):
     return [members[name] for name in names]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="bitsandbytes is installed on Linux alone")
 @pytest.mark.parametrize("base", [tiny_base, tiny_flux])
 def test_a_base_in_four_bits_draws_nearly_what_the_whole_one_draws(base, tmp_path, monkeypatch):

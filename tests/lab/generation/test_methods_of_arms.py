@@ -56,6 +56,7 @@ def test_the_report_names_methods_where_there_are_others(params):
     assert "method" not in reported(plain, "baseline")
 
 
+@pytest.mark.long
 def test_an_arm_draws_by_its_method(params):
     """Each draws something of its own, and the pipeline is the stock one afterwards."""
     pipe = load_drawing(tiny_base(), "float32", "none")

@@ -19,11 +19,13 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.long
 def test_training_twice_gives_the_same_bytes(tmp_path):
     """Two trainings from the same config write the same files."""
     assert files(train_tiny(tmp_path)) == files(tiny_base())
 
 
+@pytest.mark.long
 def test_tokenizers_are_the_same_in_every_process():
     """A learned vocabulary must not depend on the order in which a process happens to meet the words."""
     program = (
@@ -132,6 +134,7 @@ def test_the_committed_base_is_an_sd35_type_transformer_of_the_stated_size():
     assert sum(path.stat().st_size for path in COMMITTED.rglob("*") if path.is_file()) <= 10e6
 
 
+@pytest.mark.long
 def test_the_committed_base_draws_what_it_is_asked_for():
     """Loaded by plain diffusers, it draws the asked colour and shape in most of sixteen pictures."""
     from diffusers import StableDiffusion3Pipeline

@@ -58,6 +58,7 @@ def nvidia_smi(folder, driver, free):
     return f"{folder}:{os.environ['PATH']}"
 
 
+@pytest.mark.long
 def test_with_all_in_place_nothing_is_missing_and_nothing_is_made(clone):
     before = made(clone.root)
     assert clone.missing() == []
@@ -65,6 +66,7 @@ def test_with_all_in_place_nothing_is_missing_and_nothing_is_made(clone):
     assert [name for name in clone.hub.asked if not name.endswith((".json", "lora.safetensors"))] == []
 
 
+@pytest.mark.long
 def test_a_gate_without_a_token_is_said_of_base_and_adapter(clone):
     clone.hub.gated = True
     base, adapter = clone.missing()
@@ -82,6 +84,7 @@ def test_a_revision_that_is_gone_is_named(clone):
     )
 
 
+@pytest.mark.long
 def test_an_adapters_file_that_is_gone_is_named_beside_those_that_are_there(clone):
     theirs = clone.params["published_adapters"]["theirs"] | {"file": "other.safetensors"}
     assert the_one(clone.missing(changes={"published_adapters": {"theirs": theirs}})) == (
@@ -114,6 +117,7 @@ def test_an_adapter_for_another_base_family_or_precision_is_refused_by_its_heade
         clone.publish(clone.checkpoints["sd35-medium"], {})
 
 
+@pytest.mark.long
 def test_adapters_trained_here_are_drawn_in_their_precision(clone):
     assert the_one(clone.missing("base", "generate", changes={"train": {"precision": "float32"}})).startswith(
         "generate: The adapter small was trained on a base in float32, but is drawn with one in bf16: set "
@@ -152,6 +156,7 @@ def test_a_world_only_scorer_is_refused_on_a_published_base(clone):
     )
 
 
+@pytest.mark.long
 def test_a_disk_that_is_too_small_is_said_with_all_that_needs_it(clone):
     clone.hub.sizes[WEIGHTS] = 10**15
     clone.params["generate"]["images_per_prompt"], kept = 10**4, clone.params["generate"]["images_per_prompt"]
@@ -165,6 +170,7 @@ def test_a_disk_that_is_too_small_is_said_with_all_that_needs_it(clone):
     assert "set HF_HOME to a larger disk for what is downloaded" in said
 
 
+@pytest.mark.long
 @no_gpu
 def test_a_large_base_on_a_cpu_has_to_be_asked_for(clone):
     clone.hub.sizes[WEIGHTS] = 2 * 10**9
@@ -175,6 +181,7 @@ def test_a_large_base_on_a_cpu_has_to_be_asked_for(clone):
     assert clone.missing("base", "encode", TACA_ALLOW_CPU="1") == []
 
 
+@pytest.mark.long
 @no_gpu
 def test_an_old_driver_is_named_with_the_one_that_is_needed(clone, tmp_path):
     path = nvidia_smi(tmp_path / "old", driver="535.104.05", free=80000)
@@ -188,6 +195,7 @@ def test_an_old_driver_is_named_with_the_one_that_is_needed(clone, tmp_path):
     assert clone.missing("base", "encode", PATH=path, CUDA_VISIBLE_DEVICES="1") == []
 
 
+@pytest.mark.long
 @no_gpu
 def test_too_little_memory_on_the_gpu_is_said_before_anything_is_loaded(clone, tmp_path):
     new = nvidia_smi(tmp_path / "new", driver="580.65.06", free=0)
@@ -256,6 +264,7 @@ def test_what_is_wrong_with_a_table_is_said_before_anything_runs(clone, table, c
     assert the_one(clone.missing("sample", changes={"sample": ADDRESSES | change})).startswith(f"sample: {said}")
 
 
+@pytest.mark.long
 def test_a_gated_table_wants_a_token_and_a_hub_that_is_down_a_network(clone, tmp_path):
     write_tables(tmp_path / "table", 1, 30)
     clone.hub.add("some/gated", tmp_path / "table")
@@ -345,11 +354,13 @@ def captioner(whole, tmp_path_factory):
     return {"captioner": "llava"} | asked
 
 
+@pytest.mark.long
 def test_a_captioner_that_can_be_had_lacks_nothing_and_none_of_its_weights_are_fetched(clone, captioner):
     assert clone.missing(changes={"caption": captioner}) == []
     assert not any(name.startswith("model-") for name in clone.hub.asked)
 
 
+@pytest.mark.long
 def test_a_captioner_that_is_not_there_is_named_by_its_key(clone, captioner):
     said = the_one(clone.missing(changes={"caption": captioner | {"repo": "some/none"}}))
     assert said.startswith("caption: `caption.repo` is 'some/none', but the hub has none of that name")
@@ -357,6 +368,7 @@ def test_a_captioner_that_is_not_there_is_named_by_its_key(clone, captioner):
     assert said.startswith(f"caption: `caption.revision` is '{'f' * 40}', but some/llava has no such branch, tag or")
 
 
+@pytest.mark.long
 @no_gpu
 def test_a_captioner_of_gigabytes_is_not_computed_on_a_cpu_unasked(clone, captioner):
     clone.hub.sizes["model.safetensors.index.json"] = 14 * 10**9

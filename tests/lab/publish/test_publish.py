@@ -51,6 +51,7 @@ def store(toy_template, repository) -> None:
     shutil.copy(toy_template / "mlflow.db", repository)
 
 
+@pytest.mark.long
 def test_the_cards_own_lines_draw_the_images_of_the_arm(repository, monkeypatch):
     """The usage in the card, run as it stands in the published folder, against the arm that stage `generate` draws."""
     command, environment = [sys.executable, "-m", "lab.publish", "mine", "out"], {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -70,6 +70,7 @@ def gradients(found: Trainer) -> list[torch.Tensor]:
     return [parameter.grad for parameter in found.parameters if parameter.grad is not None]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("every", "twice"), [(0, ()), (1, (0, 1, 2, 3)), (2, (0, 2)), (3, (0, 3))])
 def test_the_blocks_that_are_computed_twice_are_every_nth(tmp_path, base, every, twice):
     """Under TACA, whose own wrapper hands each block on; the gradients are the same bits."""
@@ -156,6 +157,7 @@ def test_four_bits_on_a_cpu_are_refused(monkeypatch):
         check_precision("nf4")
 
 
+@pytest.mark.long
 @on_linux
 def test_a_base_in_four_bits_is_trained_on(tmp_path, base, monkeypatch):
     """Ten steps on a CPU, with diffusers' question for a GPU left out: weights are packed, and the loss goes down."""

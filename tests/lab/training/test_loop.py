@@ -121,6 +121,7 @@ def test_too_few_samples_to_hold_any_out_are_refused(data):
         Batches(data, 20)
 
 
+@pytest.mark.long
 def test_flux_goes_on_from_a_checkpoint_as_well(tmp_path):
     """With every setting on: schedule with warm-up, clipping, accumulation, dropped captions, two sizes of image."""
     config = replace(

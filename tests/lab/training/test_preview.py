@@ -49,6 +49,7 @@ def samples(folder, widths, dtype=torch.float32):
     return encoded(encoded(folder, 12, widths, dtype=dtype), 12, widths, (12, 16), dtype, first=2)
 
 
+@pytest.mark.long
 @BASES
 @pytest.mark.parametrize(("mixed", "images"), [("bf16", 1), ("no", 3)])
 def test_a_training_with_previews_is_the_one_without(base, widths, mixed, images, tmp_path):
@@ -113,6 +114,7 @@ def test_a_preview_is_what_an_arm_draws_of_the_same_caption_and_seed(base, width
     assert len(sizes) == 1  # the first held-out samples are of the first size
 
 
+@pytest.mark.long
 @BASES
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_embeddings_in_16_bits_are_drawn_from(base, widths, dtype, tmp_path):

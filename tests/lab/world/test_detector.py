@@ -41,6 +41,7 @@ def recall_and_false_rate(scenes: int, seed: int, true_box) -> tuple[float, floa
     return hits / drawn, false / (hits + false)
 
 
+@pytest.mark.long
 def test_recall_and_false_objects_on_drawn_scenes(true_box):
     """At least 97 % of objects are found with colour, shape, texture and box right; at most 3 % are invented."""
     recall, false_rate = recall_and_false_rate(150, 1, true_box)
@@ -86,6 +87,7 @@ def test_an_object_between_two_colours_is_one_object_of_either(monkeypatch, shar
         monkeypatch.delitem(COLORS, "between")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sigma", [0, 1, 2, 4])
 def test_noise_holds_nothing(sigma):
     """White noise and its smoothed forms give no objects, or hardly any."""
@@ -111,6 +113,7 @@ def test_boxes_are_in_the_images_own_pixels(true_box):
     assert overlap(tuple(4 * edge for edge in small.box), large.box) > 0.95
 
 
+@pytest.mark.long
 def test_unseen_combinations_are_never_drawn():
     """No training scene shows a held-out colour and shape."""
     rng = np.random.default_rng(3)

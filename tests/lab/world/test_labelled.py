@@ -20,6 +20,7 @@ from lab.world.detector import Detection, detect
 from lab.world.vocabulary import COLORS, SHAPES, TEXTURES
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("subset", ["worked on", "held out", "held out, other prompts", "held out, without `inside`"])
 def test_at_most_3_percent_are_missed_and_3_percent_wrong(subset):
     """Of objects labelled by eye, the third held out included; shape, colour and texture agree far beyond chance."""

@@ -26,6 +26,7 @@ def looks(scene: Scene) -> list[tuple[str, str, str]]:
     return [(item.shape, item.color, item.texture) for item in scene.objects]
 
 
+@pytest.mark.long
 def test_what_the_picture_tells_is_read_as_it_was_drawn(read):
     """Singles, triples, counts and interactions, with the objects in their order."""
     for drawn, found in read:

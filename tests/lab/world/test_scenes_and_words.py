@@ -24,6 +24,7 @@ def scenes(count: int):
     return many_scenes()[:count]
 
 
+@pytest.mark.long
 def test_objects_lie_inside_the_canvas(true_box):
     """No object is cut by the picture's edge."""
     for scene in scenes(500):
@@ -40,6 +41,7 @@ def test_every_kind_of_scene_is_drawn():
     assert {len(scene.objects) for scene in drawn} == {1, 2, 3, 4}
 
 
+@pytest.mark.long
 def test_drawn_relations_hold_by_the_benchmarks_rule(true_box):
     """Every scene made for a spatial relation fulfils it as the benchmark judges it."""
     related = [scene for scene in scenes(2000) if scene.relation in RELATIONS]
@@ -108,6 +110,7 @@ def test_too_many_prompts_are_refused_with_the_number_there_is():
         world_prompts("val", 5000, 7)
 
 
+@pytest.mark.long
 def test_no_prompt_asks_for_one_object_in_another():
     """The base draws a smear for it; pictures and their captions keep the relation."""
     prompts = [prompt for split in ("val", "train") for prompt in world_prompts(split, 150, 7)]

@@ -28,6 +28,7 @@ def costs_of(run):
     return [run.data.metrics[f"cost/{name}"] for name in ("device_seconds", "gpu_hours", "price")]
 
 
+@pytest.mark.long
 def test_finished_and_failed_stages_log_what_they_cost(toy):
     assert toy.run("python", "-m", "stages.write", "a", TOY_SECONDS="0.2", TOY_FAULT="known").returncode == 1
     assert toy.run("python", "-m", "stages.write", "a", TOY_SECONDS="0.2").returncode == 0
@@ -40,6 +41,7 @@ def test_finished_and_failed_stages_log_what_they_cost(toy):
     assert rest == [0.0, 0.0]
 
 
+@pytest.mark.long
 def test_stopped_stage_logs_what_it_cost(toy):
     process = toy.start("python", "-m", "stages.write", "a", TOY_SECONDS="0.5")
     toy.until(lambda: len(toy.made()) >= 2)

@@ -60,6 +60,7 @@ def repository(tmp_path_factory):
     return root
 
 
+@pytest.mark.long
 def test_stages_are_resolved_as_dvc_resolves_them(repository):
     stages = read_stages(repository)
     assert list(stages) == ["all", "each@x-1", "each@y"]

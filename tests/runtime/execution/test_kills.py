@@ -35,6 +35,7 @@ def lives(pid):
     return True
 
 
+@pytest.mark.long
 def test_kill_of_dvc_alone_stops_the_stage(toy):
     """The stage notices, publishes nothing, is KILLED in MLflow, and goes on at the next repro."""
     dvc = start_and_wait_for_two_pieces(toy)
@@ -91,6 +92,7 @@ def test_interrupt_ends_dvc_and_stage(toy):
     assert pieces_made(toy) == PIECES
 
 
+@pytest.mark.long
 def test_kill_before_dvc_has_recorded_redoes_nothing(toy):
     """DVC deletes the published outputs and runs the stage again, which has them still."""
     assert toy.run("python", "-m", "stages.write", "a").returncode == 0

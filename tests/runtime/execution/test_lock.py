@@ -64,6 +64,7 @@ def orphaned(processes):
     return holder
 
 
+@pytest.mark.long
 def test_writer_whose_dvc_lives_is_waited_for(path, held, capsys):
     _, holder = held("polite")
     threading.Timer(2.0, holder.kill).start()
@@ -74,6 +75,7 @@ def test_writer_whose_dvc_lives_is_waited_for(path, held, capsys):
     assert said[0] == "write runs on the same inputs elsewhere: waiting for what that makes."
 
 
+@pytest.mark.long
 def test_writer_that_has_outlived_its_dvc_is_asked_to_stop(path, held, capsys):
     holder = orphaned(held("polite"))
     with sole_writer(path, "write"):
@@ -81,6 +83,7 @@ def test_writer_that_has_outlived_its_dvc_is_asked_to_stop(path, held, capsys):
     assert capsys.readouterr().err == "Another process still runs write: stopping it first.\n"
 
 
+@pytest.mark.long
 def test_such_a_writer_that_does_not_stop_is_killed(path, held, monkeypatch):
     monkeypatch.setattr(lock, "GRACE", 0.5)
     holder = orphaned(held("stubborn"))
@@ -122,6 +125,7 @@ def test_lock_of_a_removed_folder_is_not_taken_for_the_lock(path):
     assert not path.parent.exists()
 
 
+@pytest.mark.long
 def test_if_free_does_not_disturb_a_writer(path, held):
     _, holder = held("polite")
     with if_free(path) as free:

@@ -98,6 +98,7 @@ def test_orphan_in_another_workspace_is_stopped(toy, cells):
     assert pieces(one, two) == {f"write@a {piece}": 1 for piece in range(4)}
 
 
+@pytest.mark.long
 def test_failure_is_noted_where_the_environment_says(toy, tmp_path):
     note = tmp_path / "notes" / "failure.json"
     done = toy.run("python", "-m", "stages.write", "a", TOY_FAULT="known", TACA_FAILURE_FILE=str(note))

@@ -8,6 +8,7 @@ def lock_of(toy):
     return YAML(typ="safe").load(toy.root / "dvc.lock")["stages"]
 
 
+@pytest.mark.long
 def test_outputs_hashes_and_record_agree(toy):
     """What DVC records is what MLflow records; the work folder ends empty; a second repro runs nothing."""
     toy.repro()
@@ -25,6 +26,7 @@ def test_outputs_hashes_and_record_agree(toy):
     assert len(toy.runs()) == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
@@ -85,6 +87,7 @@ def test_help_answers_without_a_run(toy):
     assert toy.runs() == []
 
 
+@pytest.mark.long
 def test_a_stage_of_several_processes_is_refused_before_it_takes_its_work_folder(toy):
     """A launcher would start it several times; each would do the whole of it."""
     done = toy.run("python", "-m", "stages.write", "a", WORLD_SIZE="2")

@@ -2,6 +2,7 @@
 
 import signal
 
+import pytest
 from mlflow.tracking import MlflowClient
 
 from tests.conftest import STORE
@@ -17,6 +18,7 @@ def ended(toy, number):
     ]
 
 
+@pytest.mark.long
 def test_repro_is_one_run_above_its_stages_and_one_that_runs_nothing_is_none(toy):
     """It says what was asked for, sums the costs, and ends with DVC."""
     toy.repro()
@@ -30,6 +32,7 @@ def test_repro_is_one_run_above_its_stages_and_one_that_runs_nothing_is_none(toy
     assert len(toy.repros()) == 1
 
 
+@pytest.mark.long
 def test_repro_with_a_stage_that_fails_is_failed(toy):
     done = toy.run("dvc", "repro", "-q", "--keep-going", TOY_FAULT="known")
     assert done.returncode != 0
@@ -39,6 +42,7 @@ def test_repro_with_a_stage_that_fails_is_failed(toy):
     assert run.data.tags["error"] == "write@a, write@b failed or could not be saved"
 
 
+@pytest.mark.long
 def test_repro_whose_dvc_is_killed_is_killed(toy):
     dvc = toy.start("dvc", "repro", "-q", TOY_SECONDS="0.7")
     toy.until(lambda: len(toy.made()) >= 2)
@@ -48,6 +52,7 @@ def test_repro_whose_dvc_is_killed_is_killed(toy):
     assert (run.info.status, run.data.tags["error"]) == ("KILLED", "dvc was killed")
 
 
+@pytest.mark.long
 def test_repro_whose_stage_is_killed_is_failed(toy):
     """DVC itself ends by its own will then."""
     dvc = toy.start("dvc", "repro", "-q", "write@a", TOY_SECONDS="0.7")
@@ -60,6 +65,7 @@ def test_repro_whose_stage_is_killed_is_failed(toy):
     assert [one.info.status for one in toy.runs()] == ["KILLED"]
 
 
+@pytest.mark.long
 def test_two_worktrees_at_once_are_two_runs(toy):
     """In one store, each with its own stages below it."""
     other = toy.root.parent / "worktree"
@@ -73,6 +79,7 @@ def test_two_worktrees_at_once_are_two_runs(toy):
     assert len({run.data.tags["dvc.process"] for run, _ in found}) == 2
 
 
+@pytest.mark.long
 def test_stage_without_dvc_has_no_run_above(toy):
     assert toy.run("python", "-m", "stages.write", "a").returncode == 0
     (run,) = MlflowClient(STORE.format(root=toy.root)).search_runs(["1"])

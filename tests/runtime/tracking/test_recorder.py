@@ -26,6 +26,7 @@ def begin(toy):
     }
 
 
+@pytest.mark.long
 def test_stage_killed_before_mlflow_is_imported_is_on_record(toy):
     """What it had said by then is kept, a message that the kill has cut is not."""
     recorder = Recorder(toy.root)
@@ -37,6 +38,7 @@ def test_stage_killed_before_mlflow_is_imported_is_on_record(toy):
     assert toy.runs()[0].data.metrics["loss"] == 0.5
 
 
+@pytest.mark.long
 def test_store_that_cannot_be_opened_is_a_failure_that_can_be_asked_for(toy):
     (toy.root / "mlflow.db").write_bytes(b"this is no database" * 100)
     recorder = Recorder(toy.root)

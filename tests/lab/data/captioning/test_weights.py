@@ -79,6 +79,7 @@ def test_what_is_missing_is_fetched_again_and_what_has_changed_is_said(hub, fold
     assert "is not what the hub says it is: remove" in said["says"]
 
 
+@pytest.mark.long
 def test_what_the_hub_refuses_names_the_captioners_key(hub):
     assert "`caption.repo` is 'some/none', but the hub has none" in hub.fetch(repo="some/none")["says"]
     assert "`caption.revision` is 'ffff'" in hub.fetch(revision="ffff")["says"]

@@ -67,6 +67,7 @@ def hub(folder, tmp_path):
     server.close()
 
 
+@pytest.mark.long
 def test_what_the_pipeline_loads_is_downloaded_once_and_nothing_else(hub, folder):
     said = hub.download()
     assert said["commit"] == hub.base.commit
