@@ -34,11 +34,12 @@ def git_bytes(folder: Path, *arguments: str, content: bytes | None = None, fault
         StageError: it failed.
     """
     done = _run([*COMMAND, "-C", str(folder), *arguments], content)
-    if done.returncode not in (0, nothing) or (nothing and done.stderr):
-        said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    lines = done.stderr.decode(errors="replace").splitlines()
+    said = [line for line in lines if line and not line.startswith(("warning:", "hint:"))]  # which say no fault
+    if done.returncode not in (0, nothing) or (done.returncode and said):
         wanted = f"see that this folder is a git repository with a commit; {WANTED}"
         fault = fault or f"`git {arguments[0]}` failed in {folder}: {wanted}"
-        raise StageError(f"{fault} ({said[0]}).")
+        raise StageError(f"{fault} ({next(iter([*said, *lines]), 'it said nothing')}).")
     return done.stdout
 
 

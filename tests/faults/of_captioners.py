@@ -81,11 +81,10 @@ OF_CAPTIONERS = [
         "a table of captions of another kind",
         CAPTION,
         (
-            "caption: `caption.table` is 'mine/captions.txt', but must be a file that ends in .csv, .jsonl, .parquet. "
-            "(`caption.table` in params.yaml)"
+            "caption: params.yaml: `caption.table` is 'mine/captions.txt', but must be a file that exists and ends in "
+            ".csv, .jsonl, .parquet, since `caption.captioner` is table."
         ),
         table(rows(12), "captions.txt"),
-        recorded=True,
     ),
     Fault(
         "an endpoint that nobody serves",

@@ -423,7 +423,10 @@ FAULTS = [
     Fault(
         "an input that is not there",
         "python -m stages.caption",
-        "caption: data/sample is missing; run `dvc repro`, which makes what a stage reads before the stage.",
+        (
+            "caption: data/sample/index.parquet is missing; run `dvc repro`, which makes what a stage reads before "
+            "the stage."
+        ),
         removed("data/sample"),
     ),
 ]

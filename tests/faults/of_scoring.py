@@ -21,7 +21,7 @@ FAULTS = [
         "an image that is gone",
         SCORE,
         (
-            "score@taca-r16: The image results/images/taca-r16/shape/samples/yellow cross and star_000001.png "
+            "score@taca-r16: The image results/images/taca-r16/shape/samples/….png "
             "does not exist: delete the folder and generate its images again."
         ),
         lambda place: (place.root / image(place)).unlink(),
@@ -31,7 +31,7 @@ FAULTS = [
         "an image that is cut off",
         SCORE,
         (
-            "score@taca-r16: The image results/images/taca-r16/shape/samples/yellow cross and star_000001.png is "
+            "score@taca-r16: The image results/images/taca-r16/shape/samples/….png is "
             "damaged or cut short, or of a kind that Pillow cannot read: delete the folder and generate its "
             "images again."
         ),
@@ -49,8 +49,8 @@ FAULTS = [
         "prompts of another table than the images'",
         SCORE,
         (
-            "score@taca-r16: results/images/taca-r16/shape/samples/yellow cross and star_000001.png was made for "
-            'prompt 3, "yellow cross and star" (shape), which is not in the prompts table: delete the folder and '
+            "score@taca-r16: results/images/taca-r16/shape/samples/….png was made for "
+            'prompt …, "…" (shape), which is not in the prompts table: delete the folder and '
             "generate its images again."
         ),
         lambda place: other_prompts(place),
@@ -77,7 +77,7 @@ FAULTS = [
         "one prompt of a category",
         SCORE,
         (
-            "score@taca-r16: results/images/taca-r16/color/samples/red star and cyan heart_000001.png is not "
+            "score@taca-r16: results/images/taca-r16/color/samples/….png is not "
             "listed in the folder's index.parquet: move it out of the folder."
         ),
         lambda place: one_prompt(place),

@@ -58,6 +58,8 @@ def second(toy, tmp_path):
     """Another clone, of another person, with a cache of its own that is empty."""
     root = tmp_path / "second"
     run(toy, "git", "clone", "-q", str(tmp_path / "origin.git"), str(root))
+    for own in ("machine.yaml", ".git/info/exclude"):  # of that person's machine
+        shutil.copy2(toy.root / own, root / own)
     other = Toy(root)
     other.env = dict(toy.env)
     return other
@@ -128,6 +130,8 @@ def test_cells_run_as_flow_runs_of_a_work_pool(toy, shared, tmp_path):
     make(toy, shared, "pool", runner="kubernetes", work_pool="cells")
     for package in ("flows", "lab", "runtime", "compbench", "taca"):  # the job's code comes with the clone
         shutil.copytree(ROOT / package, toy.root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (toy.root / "tests").mkdir()
+    shutil.copy2(ROOT / "tests" / "recorders.py", toy.root / "tests")  # which the toy's stages use
     sweep_toy.commit_all(toy)
     run(toy, "git", "push", "-q", "origin", "HEAD")
     missing = sweep(toy, "gamma")
