@@ -189,8 +189,8 @@ FAULTS = [
         "compbench with fewer images than its protocol has",
         f"python -m compbench {IMAGES} --category color --prompts data/prompts.parquet",
         (
-            '18 of 20 images of color are missing (10 for each of 2 prompts), the first of them image 2 of "pink '
-            'circle and purple diamond": make them, or score what is there with --partial, or with '
+            '18 of 20 images of color are missing (10 for each of 2 prompts), the first of them image 2 of "…": '
+            "make them, or score what is there with --partial, or with "
             "--images-per-prompt N if there are N of each; results then say that this is not the official "
             "protocol."
         ),

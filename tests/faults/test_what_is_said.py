@@ -24,7 +24,9 @@ def test_fault_is_one_sentence_and_changes_nothing(places, fault):
     assert "Traceback" not in done.stdout + done.stderr
     lines = [line for line in done.stderr.splitlines() if not OF_DVC.fullmatch(line)]
     if fault.among:
-        assert [line for line in lines + done.stdout.splitlines() if fault.pattern.fullmatch(line)]
+        assert [line for line in lines + done.stdout.splitlines() if fault.pattern.fullmatch(line)], (
+            done.stdout + done.stderr
+        )
     else:
         said = "\n".join(lines)
         assert fault.pattern.fullmatch(said), said
