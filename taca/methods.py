@@ -199,9 +199,7 @@ class LogCountBias:
 def check_seed(seed: int | None) -> None:
     """Raises: TacaError: it is no whole number."""
     if not isinstance(seed, int) or isinstance(seed, bool):
-        raise TacaError(
-            f"A control that draws needs a `seed`, a whole number that is named in the report; got {seed!r}."
-        )
+        raise TacaError(f"A random control needs a `seed`, a whole number that the report names; got {seed!r}.")
 
 
 def _constant(value: float, query: torch.Tensor) -> torch.Tensor:
