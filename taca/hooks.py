@@ -274,14 +274,14 @@ def apply_method(
 
     Args:
         model, scheduler: as in `apply_taca`.
-        method: what happens to the text side of attention, or `taca.text_states.TextStates`.
+        method: one of `taca.methods`, or `taca.text_states.TextStates`.
         threshold: the method acts at noise levels of at least this.
-        until: and below this; None: up to pure noise.
-        adapter: as in `TacaConfig`; it works in that window alone.
+        until: and below this; None: no upper limit.
+        adapter: as in `TacaConfig`; it is enabled only in that window.
 
     Raises:
-        TacaError: what `apply_taca` raises, something that is not a method, a family that methods are not written
-            for, or an empty window of noise levels.
+        TacaError: as `apply_taca`, or for an object that is not a method, a family that methods do not support, or an
+            empty window of noise levels.
     """
     transformer = transformer_of(model)
     family = family_of(transformer)
