@@ -5,11 +5,11 @@ import statistics
 from benchmarks.markdown import line
 
 TEXT = """\
-{images} images ({megabytes:.0f} MB) and {missing} addresses that give 404, from a server on the same machine of
-{processors} processors that answers after {latency:.0f} ms; {concurrency} at once, files written; times are those of
-whole programs, in turn. img2dataset {version} `checked` decodes each image and keeps its bytes, which is what ours
-does, besides comparing what images show; `unchecked` stores what comes. The ratio is the median of img2dataset / ours
-in the same turn."""
+{images} images ({megabytes:.0f} MB) and {missing} addresses with status 404, from a server on the same machine of
+{processors} processors that responds after {latency:.0f} ms. Programs have {concurrency} requests in parallel and write
+files; times are those of whole programs, run in turn. img2dataset {version} `checked` decodes each image and keeps its
+bytes, as ours does; ours also detects near-duplicates. `unchecked` stores the bytes without decoding. The ratio is the
+median of img2dataset / ours in the same turn."""
 
 
 def downloading_lines(report: dict) -> list[str]:

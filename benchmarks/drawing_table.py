@@ -3,13 +3,12 @@
 from benchmarks.markdown import line
 
 TEXT = """\
-{tables} parquet tables of {rows} rows on a hub of this machine ({megabytes:.0f} MB), of whose rows 2 % pass the
-filters: {drawn} are drawn after {rows_read} rows are read. The row groups that were visited hold {needed:.1f} MB of
-the columns that are needed, and {sent:.1f} MB were sent, {ratio:.2f} times as much; the same draw again asked for
-{again:.1f} MB. The rows are {same} with no file here, with a quarter of them in the hub client's cache, and with all in
-a folder.
+{tables} parquet tables of {rows} rows on a hub on this machine ({megabytes:.0f} MB); 2 % of the rows pass the filters.
+{drawn} rows are drawn after {rows_read} are read. The row groups that were read have {needed:.1f} MB in the needed
+columns; {sent:.1f} MB were sent, {ratio:.2f} times as much. Repeating the draw sent {again:.1f} MB. The rows are {same}
+with no file here, with a quarter of the files in the hub client's cache, and with all files in a folder.
 
-One local table of {million:.0f} million rows ({gigabytes:.1f} GB), its sha256 included:"""
+One local table of {million:.0f} million rows ({gigabytes:.1f} GB), including the time of its sha256:"""
 
 
 def drawing_lines(report: dict) -> list[str]:

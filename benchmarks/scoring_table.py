@@ -15,18 +15,18 @@ MULTIPLY_ADDS = {
 STAGES = {"ours": 3, "plain": 1}
 
 BLIP = """\
-Seconds of the processor in one thread, which other programs on the machine do not change. `plain` is the benchmark's
-own procedure, written from its description: eight passes, each of which loads the model, encodes every image and asks
-also where there is no question. `ours` loads once, encodes an image once and asks what there is to ask. Random weights
-of the published size; the ratio is `plain` / `ours`."""
+CPU seconds in one thread, which do not depend on other programs on the machine. `plain` is the benchmark's own
+procedure, written from its description: eight passes, each of which loads the model, encodes every image and asks even
+where there is no question. `ours` loads once, encodes an image once and asks only the existing questions. Random
+weights of the published size; the ratio is `plain` / `ours`."""
 
 UNIDET = """\
-Seconds of the processor in one thread for an image of 480 x 480 pixels, the median; random weights of the published
-size. `plain` is torchvision's Faster R-CNN around the same backbone, with the same anchors, 1000 proposals and number
-of classes. As a whole, UniDet takes longer: `plain` has one head, UniDet a cascade of three. These three stages, and
-RS200's four convolutions in each, are arithmetic of the published weights, which nothing that gives the published boxes
-can leave out. So beside the whole stands what one stage takes: of what is left without the backbone, a third for UniDet
-and all of it for torchvision, in seconds and in seconds for 10^9 multiply-adds of the head."""
+Median CPU seconds in one thread for an image of 480 x 480 pixels; random weights of the published size. `plain` is
+torchvision's Faster R-CNN with the same backbone, anchors, 1000 proposals and number of classes. UniDet takes longer as
+a whole: `plain` has one head, UniDet a cascade of three. These three stages, and RS200's four convolutions in each,
+cannot be left out if the boxes are to be those of the published weights. The table therefore also has the time of one
+stage: of the time without the backbone, a third for UniDet and all of it for torchvision, in seconds and in seconds for
+10^9 multiply-adds of the head."""
 
 WHAT = {
     "load": "loading",

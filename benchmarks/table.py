@@ -16,37 +16,38 @@ PAGE = Path("docs/benchmarks.md")
 VARIANTS = ("plain again", "ours", "ours below the threshold", "recomposed", "explicit", "flex", "flex, compiled alone")
 
 INTRODUCTION = """\
-# What TACA and its scorers cost
+# Benchmarks
 
-Written by `python -m benchmarks.table` from `benchmarks/results/`; `python -m benchmarks.attention`, `.steps`,
-`.blip_vqa`, `.unidet`, `.downloading` and `.drawing` measure; `make gpu-check` tests and measures on an NVIDIA GPU.
+The time and memory of TACA, of the scorers and of downloading. `python -m benchmarks.attention`, `.steps`, `.blip_vqa`,
+`.unidet`, `.downloading` and `.drawing` measure; `make gpu-check` tests and measures on an NVIDIA GPU.
+`python -m benchmarks.table` writes this page from `benchmarks/results/`.
 
-For TACA, a figure is a median: of seconds for `plain`, the attention or the model without TACA, and of ratios to
-`plain`, each to the call of the same turn, for all others; the quartiles of the ratio are in brackets. All variants are
-called in turn in one run. `plain again` is `plain` a second time: what it differs from 1 by is the spread.
+Figures for TACA are medians. For `plain`, the attention or the model without TACA, they are seconds; for all other
+variants they are ratios to `plain` in the same turn, with quartiles in brackets. All variants are called in turn in one
+run. `plain again` calls `plain` a second time; its distance from 1 is the noise.
 
 | variant | what it does |
 |---|---|
-| ours | two calls, image queries over scaled text keys and text queries over plain ones |
+| ours | two calls: image queries over scaled text keys, text queries over unscaled ones |
 | ours below the threshold | a step in which TACA does not act |
 | recomposed | two full-length calls, of which each token keeps one (the paper's Listing 2) |
 | explicit | every logit in memory |
 | flex | PyTorch's flex attention with gamma in its `score_mod`; `compiled alone` where the rest is eager |
 
-Compiled means `torch.compile`: of the function for one attention, of each block in a full graph for a whole model.
+Compiled means `torch.compile`: of the attention function alone, or of each block in a full graph for a whole model.
 """
 
 SCHEDULE = "A whole schedule of 30 steps, TACA acting in the first three, eager:"
 ERROR = """\
-Relative error of one attention at 1024 x 1024 pixels, or of the worst of its three gradients, against the same random
-numbers in float64 with every logit written out; `plain` against plain attention in float64. Backends are PyTorch's
-kernels, `default` the one that it chooses."""
+Relative error of one attention at 1024 x 1024 pixels, or of the worst of its three gradients, on random inputs, against
+an explicit computation in float64; `plain` is compared with plain attention in float64. Backends are PyTorch's kernels;
+`default` is the one that PyTorch chooses."""
 TRAINING = """\
 Training is measured with flash attention. With PyTorch 2.11 and cuDNN 9.19, PyTorch's own choice on an H200, cuDNN,
-gave wrong gradients of these FLUX blocks without TACA: in two calls on the same numbers their norms added up to 109915
-and 20401, where flash and memory-efficient attention gave 2.185 each time (with TACA 2.185 too); a third call ended in
-an illegal memory access. To train there, call `torch.backends.cuda.enable_cudnn_sdp(False)` first."""
-MEMORY = "Peak memory beyond what there was before the call (weights, inputs), in MiB:"
+gave wrong gradients of these FLUX blocks without TACA: in two calls on the same inputs their norms summed to 109915 and
+20401, where flash and memory-efficient attention gave 2.185 each time (with TACA 2.185 too). A third call ended in an
+illegal memory access. To train there, call `torch.backends.cuda.enable_cudnn_sdp(False)` first."""
+MEMORY = "Peak memory in addition to what was allocated before the call (weights, inputs), in MiB:"
 
 
 def page(reports: list[dict]) -> str:
@@ -85,7 +86,7 @@ def _gpu_lines(report: dict) -> list[str]:
         *(*_table(report["step"], ("model", "backend")), "", TRAINING, "", f"{SCHEDULE[:-1]}, all blocks:", ""),
         *(*_table(report["schedule"], ("model", "turns")), "", MEMORY, ""),
         *_table(report["attention"], attention, "plain, MiB", _mebibytes, _mebibytes),
-        *("", "The same of the blocks and of all blocks' schedule:", ""),
+        *("", "The same for the blocks, and for the schedule of all blocks:", ""),
         *_table(report["step"], ("model", "backend"), "plain, MiB", _mebibytes, _mebibytes),
         *("", *_table(report["schedule"], ("model", "turns"), "plain, MiB", _mebibytes, _mebibytes)),
     ]
@@ -130,7 +131,7 @@ def _counted(count: int, what: str) -> str:
 
 def _title(report: dict) -> str:
     if "guiders" in report:
-        return "Methods beside gamma, and guiders"
+        return "Other methods than gamma, and guiders"
     if "hosted" in report:
         return "Drawing from tables of addresses"
     if "img2dataset" in report:

@@ -1,7 +1,7 @@
 """`python -m compbench IMAGES --category color`: scores a folder of images as T2I-CompBench does.
 
-The folder has the benchmark's layout, samples/{prompt}_{index:06d}.png; with more categories than one, each has its own
-<category>/samples. Everything is checked before a model is loaded, and a run that was killed goes on where it was.
+The folder has the benchmark's layout, samples/{prompt}_{index:06d}.png; with several categories, each has its own
+<category>/samples. Everything is checked before a model is loaded, and a run that was killed resumes where it stopped.
 """
 
 import argparse
@@ -25,9 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CompbenchError as error:
         sys.exit(f"{error} (--{error.argument.replace('_', '-')})" if error.argument else str(error))
     except OSError as fault:  # a full disk, a folder that may not be written
-        sys.exit(f"The scores could not be kept ({fault}): mend that and run the command again, it goes on from here.")
+        sys.exit(
+            f"The scores could not be saved ({fault}): fix that and run the command again, which resumes from here."
+        )
     except KeyboardInterrupt:
-        sys.exit("Interrupted; the same command goes on from here.")
+        sys.exit("Interrupted; run the same command again to resume.")
 
 
 def _score(asked: argparse.Namespace) -> None:
@@ -97,14 +99,14 @@ def _parser() -> argparse.ArgumentParser:
     number.add_argument(
         "--images-per-prompt", type=_positive, default=10, metavar="N", help="default: 10, the protocol's"
     )
-    number.add_argument("--partial", action="store_true", help="score what is there, off the official protocol")
+    number.add_argument("--partial", action="store_true", help="score what is there, without the official protocol")
     add(
         "--weights",
         type=Path,
         default=Path("weights"),
-        help="what python -m compbench.weights fills (default: weights)",
+        help="the folder that python -m compbench.weights fills (default: weights)",
     )
-    add("--extra-tensors", action="store_true", help="take checkpoints with tensors that the model has no part for")
+    add("--extra-tensors", action="store_true", help="accept checkpoints with tensors that the model does not have")
     add("--device", help="default: cuda if there is a GPU, else cpu")
     add("--dtype", choices=("float32", "float16"), default="float32", help="float16: as the benchmark on a GPU")
     add(
@@ -112,10 +114,16 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=("musiq", "maniqa"),
         default=(),
-        help="image quality beside the category's score",
+        help="image quality in addition to the category's score",
     )
     add("--output", type=Path, help="default: <folder of samples>-scores-<mode>, beside that folder")
-    add("--batch-size", type=_positive, default=32, metavar="N", help="images held and kept at a time (default: 32)")
+    add(
+        "--batch-size",
+        type=_positive,
+        default=32,
+        metavar="N",
+        help="images in memory and saved at a time (default: 32)",
+    )
     return parser
 
 

@@ -70,7 +70,7 @@ def open_image(path: Path, remedy: str = REMEDY) -> Image.Image:
     image = read_image(path, remedy)
     if min(frame_size(*image.size)) < 1:
         raise CompbenchError(
-            f"The image {path} has {image.width} x {image.height} pixels, of which nothing is left in the benchmark's "
+            f"The image {path} has {image.width} x {image.height} pixels, and vanishes when scaled to the benchmark's "
             f"frame of {LONG_SIDE} pixels at most: {remedy}."
         )
     return image

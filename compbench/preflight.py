@@ -84,7 +84,7 @@ def _output(request: Request, root: Path, samples: Sequence[Path]) -> Path:
     default = root.parent / f"{root.name}-scores-{request.choice.mode.value}"
     output = Path(os.path.abspath(request.output or default))
     if any(output.is_relative_to(folder) for folder in samples):
-        raise CompbenchError(f"The results may not lie among the images, as {output} does: give another --output.")
+        raise CompbenchError(f"The results must not be among the images, as {output} would: give another --output.")
     return output
 
 

@@ -83,7 +83,9 @@ def _from_benchmark(categories: Sequence[str], parser: str) -> list[Prompt]:
 
 def _from_table(path: Path, parser: str | None) -> list[Prompt]:
     if parser is not None:
-        raise CompbenchError(f"{path} brings its prompts' parses: leave --parser out, or make the table again with it.")
+        raise CompbenchError(
+            f"{path} already has its prompts' parses: leave --parser out, or make the table again with it."
+        )
     return read_prompts(path)
 
 
@@ -108,6 +110,6 @@ def _check_texts(source: str, category: str, prompts: Sequence[Prompt]) -> None:
     text, times = Counter(prompt.prompt for prompt in prompts).most_common(1)[0]
     if times > 1:
         raise CompbenchError(
-            f'{source} holds the {category} prompt "{text}" {times} times, but images are told apart by their prompts: '
-            "remove it where it stands again."
+            f'{source} holds the {category} prompt "{text}" {times} times, but images are identified by their prompts: '
+            "remove the duplicate."
         )

@@ -63,7 +63,7 @@ def paired_difference(
     if scores.keys() != baseline.keys():
         odd = min(scores.keys() ^ baseline.keys())
         raise CompbenchError(
-            f"Arms can only be compared on the same prompts, but prompt {odd} was scored in one of the two alone: "
+            f"Arms can only be compared on the same prompts, but prompt {odd} was scored in only one of the two: "
             "score both again."
         )
     return mean_interval({prompt: scores[prompt] - baseline[prompt] for prompt in scores}, resamples, seed)

@@ -1,6 +1,6 @@
 """Temperature-Adjusted Cross-modal Attention (TACA, arXiv 2506.07986) for the MM-DiTs of diffusers.
 
-Importing this package loads neither torch nor diffusers; the names below do on first use, but for `TacaConfig`.
+Importing this package loads neither torch nor diffusers. The names below load them on first use, except `TacaConfig`.
 """
 
 from importlib import import_module, metadata
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from taca.hooks import apply_taca, is_applied, remove_taca, taca
     from taca.steps import active_steps
 
-_OTHER = "Another tool called taca is installed, whose files and this package's overwrite each other"
+_OTHER = "Another tool called taca is installed, and the two packages overwrite each other's files"
 
 try:
     _about = metadata.metadata("taca")

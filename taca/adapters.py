@@ -44,7 +44,7 @@ class ScopedAdapter:
         # A layer with any fused adapter would be unfused for good when it is switched off.
         if any(layer.merged for layer in layers):
             raise TacaError(
-                f"An adapter is fused into the weights, so {self.name!r} cannot be left out of later steps: "
+                f"An adapter is fused into the weights, so {self.name!r} cannot be disabled in later steps: "
                 "call `pipe.unfuse_lora()` first."
             )
         return layers

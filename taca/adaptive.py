@@ -36,13 +36,13 @@ class RatioRule:
 
 @dataclass(frozen=True)
 class MassRule:
-    """TACA with a gamma for each sample, layer, head and step, by which the text gets the attention that is due to it.
+    """TACA with a gamma for each sample, layer, head and step that gives the text a target share of the attention.
 
-    That is as much as ln(N_vis / N_txt) / 2 added to its logits would give it, on average over up to `QUERIES` image
-    queries. A head in which no gamma from 1 to 4 does so keeps 1.
+    The target is the share that adding ln(N_vis / N_txt) / 2 to the text logits would give, on average over up to
+    `QUERIES` image queries. A head for which no gamma from 1 to 4 reaches it keeps 1.
 
     Attributes:
-        seed: of the queries that are looked at.
+        seed: of the choice of queries.
         heads: how many heads had a solution and how many had none, so far: "solved" and "unsolved".
 
     Raises: TacaError: a seed that is no whole number.

@@ -58,7 +58,7 @@ class Branches:
             return [branch] * batch
         raise TacaError(
             "`branches` is conditional, and this forward pass does not say which branch of classifier-free guidance it "
-            "belongs to: draw with one of diffusers' own pipelines, or use both."
+            "belongs to: call one of diffusers' own pipelines, or set `branches` to both."
         )
 
     def close(self, transformer: nn.Module) -> None:

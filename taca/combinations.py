@@ -39,13 +39,13 @@ def check_combinations(transformer: nn.Module) -> None:
     cache = _cache(transformer)
     if cache is not None:
         raise TacaError(
-            f"{cache} keeps parts of one step for another, also across the step at which TACA ends: "
+            f"{cache} keeps parts of one step for later steps, also for those in which TACA no longer acts: "
             "call `disable_cache()`, or remove its hooks, first."
         )
     if _skips_scores(transformer):
         raise TacaError(
-            "A layer's attention scores are skipped, as perturbed-attention guidance does, and diffusers skips none "
-            "where queries are fewer than keys, as they are under TACA: use another guider, or skip whole layers."
+            "A layer's attention scores are skipped, as perturbed-attention guidance does, which diffusers cannot do "
+            "with fewer queries than keys, as under TACA: use another guider, or skip whole layers."
         )
     context = context_parallel(transformer)
     if context is not None and context.ring_degree > 1 and _backend(transformer) == AttentionBackendName.NATIVE:
@@ -65,12 +65,12 @@ def check_gradients(transformer: nn.Module, hidden_states: torch.Tensor) -> None
         return
     if hidden_states.device.type == "cpu" and _computed_in(hidden_states) == torch.float16:
         raise TacaError(
-            "Gradients are recorded in float16 on a CPU, where small ones vanish and nothing is gained: train in "
-            "bfloat16 or float32, or run the pass under `torch.no_grad()`."
+            "Gradients are recorded in float16 on a CPU, where small ones underflow without any gain in speed: train "
+            "in bfloat16 or float32, or run the pass under `torch.no_grad()`."
         )
     if context_parallel(transformer) is not None:
         raise TacaError(
-            "diffusers' context parallelism has no backward pass for queries fewer than the keys, which TACA has: "
+            "diffusers' context parallelism has no backward pass for fewer queries than keys, which TACA needs: "
             "run the pass under `torch.no_grad()`, or train without context parallelism."
         )
 

@@ -19,11 +19,11 @@ class TacaConfig:
         threshold: TACA acts at timesteps t >= threshold, on the scheduler's 0..1000 scale (1000 is pure noise). A
             threshold belongs to a resolution: `for_pipeline` converts it to another.
         adapter: name of a loaded LoRA adapter that is enabled at those timesteps and disabled at all others.
-        branches: "both" scales both branches of classifier-free guidance, as the paper does; "conditional" scales that
-            of the prompt alone, for which the pipeline must be passed, not its transformer.
-        threshold_of: "noise" compares noise levels. Where a scheduler's timesteps are indices of training steps instead
-            (CogVideoX), it converts them, for which it needs the pipeline or the scheduler. "index" compares timesteps
-            as they are. For flow-matching schedulers both are the same.
+        branches: "both" scales both branches of classifier-free guidance, as the paper does. "conditional" scales only
+            the branch of the prompt; it needs the pipeline, not just its transformer.
+        threshold_of: "noise" compares noise levels. Timesteps that are indices of training steps (CogVideoX) are
+            converted, which needs the pipeline or the scheduler. "index" compares timesteps unconverted. For
+            flow-matching schedulers the two are the same.
 
     Raises:
         TacaError: gamma is not a finite number above 0, threshold is not a number from 0 to 1000, adapter is not a
@@ -59,7 +59,7 @@ class TacaConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TacaConfig":
-        """What `to_dict` gave; fields that are left out have their defaults.
+        """The configuration with the given fields, such as those of `to_dict`. Missing fields have their defaults.
 
         Raises:
             TacaError: not a mapping, an unknown field, or a value that the field does not take.
@@ -83,16 +83,16 @@ class TacaConfig:
         token: str | bool | None = None,
         local_files_only: bool = False,
     ) -> "TacaConfig":
-        """The configuration that an adapter was trained with, from the header of its file; no weight is read.
+        """The configuration that an adapter was trained with, read from the header of its file without its weights.
 
         Args:
             repo_or_path: a repository of the Hugging Face Hub, a folder, or a safetensors file.
-            adapter: the name that `load_lora_weights` gives the adapter, as `adapter_name`.
+            adapter: the `adapter_name` with which `load_lora_weights` loads the adapter.
             weight_name: the file inside a repository or folder, `pytorch_lora_weights.safetensors` if None.
             revision, token, local_files_only: as in `load_lora_weights`; a local path needs none.
 
         Raises:
-            TacaError: there is no such file, or it does not say gamma and threshold, as files trained elsewhere do not.
+            TacaError: there is no such file, or it does not record gamma and threshold, as files trained elsewhere.
         """
         from taca.adapter_files import trained_with
 
@@ -110,14 +110,14 @@ class TacaConfig:
             >>> TacaConfig.for_pipeline(pipe, 1440, 1440, gamma=1.3, threshold=950.0)
 
         Args:
-            pipe: a pipeline that draws from a prompt alone, as `active_steps` takes.
-            height, width: in pixels, as the pipeline will be called with. Of a video, the tokens of one frame count,
-                which assumes that each frame is decided at its own resolution.
-            num_inference_steps: where the schedule's shift depends on them, as FLUX.2's does.
-            **values: the fields; `threshold` is that of 1024 x 1024 pixels, 4,096 tokens.
+            pipe: a text-to-image or text-to-video pipeline, as for `active_steps`.
+            height, width: those of the pipeline's call, in pixels. Of a video, only the tokens of one latent frame
+                count, which assumes that the layout of each frame is decided at the frame's resolution.
+            num_inference_steps: needed if the schedule's shift depends on it, as FLUX.2's does.
+            **values: the fields; `threshold` is the threshold at 1024 x 1024 pixels, 4,096 tokens.
 
         Raises:
-            TacaError: another pipeline, a picture smaller than a token, or steps missing.
+            TacaError: another kind of pipeline, an image smaller than one token, or missing steps.
         """
         from taca.resolutions import threshold_for
 

@@ -407,7 +407,7 @@ def transformer_of(model: object) -> nn.Module:
     transformer = getattr(model, "transformer", None) if isinstance(model, PIPELINES) else model
     if transformer is None:
         raise TacaError(
-            f"{type(model).__name__} has no transformer, and TACA acts on one: pass a pipeline around one, "
+            f"{type(model).__name__} has no transformer for TACA to act on: pass a pipeline that has one, "
             "such as StableDiffusion3Pipeline."
         )
     while isinstance(transformer, nn.Module) and _row(transformer) is None:

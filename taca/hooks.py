@@ -186,8 +186,8 @@ class TacaHook:
             )
         if torch.is_grad_enabled() and transformer.gradient_checkpointing:
             raise TacaError(
-                "`adapter` in TacaConfig cannot be combined with gradient checkpointing, since blocks are computed "
-                "again when the adapter is back: disable one of them."
+                "`adapter` in TacaConfig cannot be combined with gradient checkpointing, since the backward pass "
+                "recomputes blocks after the adapter has been switched back: disable one of them."
             )
         self.undo.enter_context(adapter.switched(transformer, all(above_threshold)))
 
@@ -225,9 +225,9 @@ def apply_taca(
     Args:
         model: a pipeline, or a transformer of a class in `taca.families.FAMILIES`, bare or wrapped by `torch.compile`
             and others. Prefer the pipeline: TACA then compares its scheduler's unrounded timesteps.
-        config: all fields at once; or pass them by name, such as `gamma=1.2`. The paper's values by default.
-        scheduler: with a transformer, the scheduler whose timesteps it will be given. A pipeline in 16 bits rounds them
-            on the way (966, 968 and 970 arrive as 968.75 in bfloat16); the scheduler has them unrounded.
+        config: the configuration; or pass its fields by name, such as `gamma=1.2`. The paper's values by default.
+        scheduler: with a transformer, the scheduler whose timesteps the transformer will receive. A pipeline in 16 bits
+            rounds them (966, 968 and 970 arrive as 968.75 in bfloat16); the scheduler has them unrounded.
 
     Raises:
         TacaError: an unknown field or a `config` of another type, an unknown class or a pipeline without a transformer,
@@ -274,14 +274,14 @@ def apply_method(
 
     Args:
         model, scheduler: as in `apply_taca`.
-        method: what happens to the text side of attention, or `taca.text_states.TextStates`.
+        method: one of `taca.methods`, or `taca.text_states.TextStates`.
         threshold: the method acts at noise levels of at least this.
-        until: and below this; None: up to pure noise.
-        adapter: as in `TacaConfig`; it works in that window alone.
+        until: and below this; None: no upper limit.
+        adapter: as in `TacaConfig`; it is enabled only in that window.
 
     Raises:
-        TacaError: what `apply_taca` raises, something that is not a method, a family that methods are not written
-            for, or an empty window of noise levels.
+        TacaError: as `apply_taca`, or for an object that is not a method, a family that methods do not support, or an
+            empty window of noise levels.
     """
     transformer = transformer_of(model)
     family = family_of(transformer)
@@ -289,7 +289,7 @@ def apply_method(
         raise TacaError(f"{type(method).__name__} is not a method: pass one of `taca.methods`, such as MassOnly(1.2).")
     if family.transformer not in METHOD_FAMILIES:
         known = " and ".join(METHOD_FAMILIES)
-        raise TacaError(f"Methods beside gamma are there for {known}, not for {family.transformer}: use `apply_taca`.")
+        raise TacaError(f"Methods other than gamma support {known}, not {family.transformer}: use `apply_taca`.")
     config = TacaConfig(threshold=threshold, adapter=adapter)
     if until is not None and not threshold < until <= 1000:
         raise TacaError(f"`until` must lie above `threshold`, {threshold:g}, and be at most 1000, got {until!r}.")
@@ -305,7 +305,7 @@ def apply_method(
 
 
 def remove_taca(model: object) -> None:
-    """Restores the stock transformer; takes what `apply_taca` takes.
+    """Removes TACA and restores the stock transformer. Takes the same `model` as `apply_taca`.
 
     Raises:
         TacaError: TACA is not applied to it.
@@ -320,7 +320,7 @@ def remove_taca(model: object) -> None:
 
 
 def is_applied(model: object) -> bool:
-    """Whether TACA is applied to a transformer, or to that of a pipeline.
+    """Whether TACA is applied to a transformer, or to a pipeline's transformer.
 
     Raises:
         TacaError: an unknown class, or a pipeline without a transformer.

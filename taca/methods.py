@@ -1,9 +1,9 @@
-"""What else may be done to the text that image queries read: controls and rivals of TACA's temperature.
+"""Other changes of image-to-text attention: the parts of TACA's temperature, controls and rivals.
 
-With L_t, L_v the log-sum-exps of an image query's logits over text and image keys, O_t, O_v what it reads of each and
-m = sigmoid(L_t - L_v), attention is m O_t + (1 - m) O_v; gamma makes L_t' and O_t' of L_t and O_t, and m' of m. TACA
-(m', O_t') does two things at once, and each can be had alone: more mass (m', O_t), or sharper reading (m, O_t'). All
-methods here come down to one attention call over other keys, with a number for each query added to the text logits.
+Let L_t, L_v be the log-sum-exps of an image query's logits over text and image keys, O_t, O_v its attention outputs
+over each, and m = sigmoid(L_t - L_v). Attention is m O_t + (1 - m) O_v. gamma turns L_t, O_t and m into L_t', O_t' and
+m'. TACA (m', O_t') does two things at once, and each is possible alone: more mass (m', O_t), or sharper attention
+(m, O_t'). All methods here are one attention call over changed keys, with a number per query added to the text logits.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ CHANNELS = 8
 
 @dataclass(frozen=True)
 class Keys:
-    """What image queries are to see.
+    """The keys that image queries attend to.
 
     Attributes:
         text, image: keys (B, H, N, D).
@@ -40,14 +40,14 @@ class Keys:
 
 @runtime_checkable
 class Method(Protocol):
-    """What happens to the text side of joint attention in the steps in which it acts."""
+    """A change of the text side of joint attention, in the steps in which it acts."""
 
     @property
     def neutral(self) -> bool:
-        """Whether it changes nothing, whatever it is given; it then is never called."""
+        """Whether it changes nothing for any input; it is then never called."""
 
     def keys(self, query: torch.Tensor, keys: Keys, layer: int) -> Keys:
-        """The keys, and the bias, in the place of plain ones.
+        """The keys and the bias that replace the plain ones.
 
         Args:
             query: image queries (B, H, N_vis, D), after QK-norm and rotary embedding.
@@ -63,7 +63,7 @@ def _check_gamma(gamma: float) -> None:
 
 @dataclass(frozen=True)
 class _WithGamma:
-    """A method that is measured by gamma.
+    """A method with the parameter gamma.
 
     Raises: TacaError: gamma is not a finite number above 0.
     """
@@ -86,7 +86,7 @@ class Temperature(_WithGamma):
 
 
 class MassOnly(_WithGamma):
-    """As much attention to the text as TACA gives it, spread over it as without: m' O_t + (1 - m') O_v."""
+    """As much attention to the text as under TACA, distributed over text tokens as without: m' O_t + (1 - m') O_v."""
 
     def keys(self, query: torch.Tensor, keys: Keys, layer: int) -> Keys:
         plain, scaled = text_log_sums(query, keys.text, self.gamma)
@@ -94,7 +94,7 @@ class MassOnly(_WithGamma):
 
 
 class SharpeningOnly(_WithGamma):
-    """As much attention to the text as without TACA, spread over it as TACA does: m O_t' + (1 - m) O_v."""
+    """As much attention to the text as without TACA, distributed over text tokens as under it: m O_t' + (1 - m) O_v."""
 
     def keys(self, query: torch.Tensor, keys: Keys, layer: int) -> Keys:
         plain, scaled = text_log_sums(query, keys.text, self.gamma)
@@ -123,12 +123,12 @@ class RandomImageKeys(_WithGamma):
 
 @dataclass(frozen=True)
 class RandomDirection(_WithGamma):
-    """Text keys moved in random directions, so far that logits change by as much on average as by TACA's gamma.
+    """Text keys moved in random directions, with the mean absolute change of logits that TACA's gamma causes.
 
-    The mean absolute change, over heads, text keys and up to `MEASURED` image queries spread evenly over the picture,
-    is matched in every layer and sample. Each head and text token has a direction, the same in all layers and steps.
+    The mean over heads, text keys and up to `MEASURED` image queries, spread evenly over the image, is matched in every
+    layer and sample. Each head and text token has one direction, the same in all layers and steps.
 
-    Raises: TacaError: as `_WithGamma`, or a seed that is no whole number.
+    Raises: TacaError: as `_WithGamma`, or a seed that is not a whole number.
     """
 
     seed: int | None = None
@@ -176,7 +176,7 @@ class Bias:
 
 @dataclass(frozen=True)
 class LogCountBias:
-    """ln(share * N_vis / N_txt) added to all logits of image queries and text keys: what the counts alone would weigh.
+    """ln(share * N_vis / N_txt) added to all logits of image queries and text keys, to compensate for token counts.
 
     Raises: TacaError: `share` is not a finite number above 0.
     """
@@ -199,9 +199,7 @@ class LogCountBias:
 def check_seed(seed: int | None) -> None:
     """Raises: TacaError: it is no whole number."""
     if not isinstance(seed, int) or isinstance(seed, bool):
-        raise TacaError(
-            f"A control that draws needs a `seed`, a whole number that is named in the report; got {seed!r}."
-        )
+        raise TacaError(f"A random control needs a `seed`, a whole number that the report names; got {seed!r}.")
 
 
 def _constant(value: float, query: torch.Tensor) -> torch.Tensor:

@@ -14,22 +14,22 @@ REFERENCE_TOKENS = 4096
 def equivalent_threshold(
     threshold: float, tokens: int, reference_tokens: int = REFERENCE_TOKENS, shift: float | None = None
 ) -> float:
-    """The noise level at which a picture of other size is as undecided as one of `reference_tokens` is at `threshold`.
+    """The noise level that hides as much of an image of another size as `threshold` does at `reference_tokens`.
 
-    A larger picture has more pixels that show the same content, so that the same noise hides less of it: 970 at 4,096
+    A larger image has more pixels that show the same content, so that the same noise hides less of it: 970 at 4,096
     tokens is 941.75 at 1,024 and 801.65 at 64.
 
     Args:
-        threshold: on the scheduler's 0..1000 scale, chosen for pictures of `reference_tokens`.
-        tokens: image tokens of a picture, or of one latent frame of a video. That frames are undecided one by one,
-            however many they are, is an assumption.
+        threshold: on the scheduler's 0..1000 scale, chosen for images of `reference_tokens`.
+        tokens: image tokens of an image, or of one latent frame of a video. That the frames' layouts are decided one by
+            one is an assumption.
         shift: s, where a scheduler has its own; sqrt(tokens / reference_tokens) if None.
 
     Returns:
-        On the same scale. 0 and 1000 stay what they are.
+        On the same scale. 0 and 1000 are unchanged.
 
     Raises:
-        TacaError: a threshold outside of 0..1000, or tokens or a shift that are no number above 0.
+        TacaError: a threshold outside 0..1000, or tokens or a shift that are not numbers above 0.
     """
     if not isinstance(threshold, Real) or not 0 <= threshold <= 1000:
         raise TacaError(f"`threshold` must be a number from 0 to 1000, the scheduler's scale, got {threshold!r}.")

@@ -21,7 +21,7 @@ def schedule_of(pipe: object) -> Schedule:
     schedule = _SCHEDULES.get(type(pipe).__name__)
     if schedule is None:
         raise TacaError(
-            f"The schedule of {type(pipe).__name__} is not known before it draws: pass one of {', '.join(_SCHEDULES)}."
+            f"The schedule of {type(pipe).__name__} is not known before it runs: pass one of {', '.join(_SCHEDULES)}."
         )
     return schedule
 

@@ -20,18 +20,18 @@ def active_steps(
     config: TacaConfig | None = None,
     **fields: Any,
 ) -> list[tuple[int, float]]:
-    """The steps in which TACA will act, and their noise levels. Nothing is drawn; the pipeline stays as it is.
+    """The steps in which TACA will act, with their timesteps. Nothing is generated; the pipeline is not changed.
 
     Args:
-        pipe: a pipeline of diffusers that draws images or videos from a prompt alone.
-        num_inference_steps, height, width: as the pipeline will be called with; height and width in pixels.
-        config, **fields: as in `apply_taca`. Without them, the configuration that is applied, or else the default.
+        pipe: a text-to-image or text-to-video pipeline of diffusers.
+        num_inference_steps, height, width: those of the pipeline's call; height and width in pixels.
+        config, **fields: as in `apply_taca`. By default, the applied configuration, or else the paper's values.
 
     Returns:
-        (step, timestep) of each, steps counted from 0, timesteps on the scheduler's 0..1000 scale.
+        A pair (step, timestep) for each active step; steps count from 0, timesteps are on the scheduler's scale.
 
     Raises:
-        TacaError: a pipeline whose schedule depends on more than these, such as image-to-image.
+        TacaError: a pipeline whose schedule depends on more than these arguments, such as image-to-image.
     """
     schedule = schedule_of(pipe)
     if config is None and not fields:

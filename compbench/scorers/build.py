@@ -46,7 +46,7 @@ def questions(category: str) -> tuple[str, ...]:
     Raises: CompbenchError for a category that does not exist.
     """
     if category not in SCORE_METRICS:
-        raise CompbenchError(f"No score answers the category {category!r}; categories are {', '.join(SCORE_METRICS)}.")
+        raise CompbenchError(f"There is no metric for {category!r}; categories are {', '.join(SCORE_METRICS)}.")
     return PARTS if category == "complex" else (SCORE_METRICS[category],)
 
 
@@ -128,5 +128,5 @@ def _scorer(question: str, models: Models, brought: Brought) -> Scorer:
         return brought[question, name]()
     if name not in own:
         known = [*own, *(other for asked, other in brought if asked == question)]
-        raise CompbenchError(f"{name!r} does not answer {question}: choose {' or '.join(known)} for {field}.", field)
+        raise CompbenchError(f"{name!r} is not a scorer of {question}: choose {' or '.join(known)} for {field}.", field)
     return own[name](models)

@@ -1,4 +1,4 @@
-"""Who answers the questions of a scoring run, and how."""
+"""Which scorers a scoring run uses, and how."""
 
 from dataclasses import dataclass
 from pathlib import Path

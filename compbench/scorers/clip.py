@@ -62,7 +62,7 @@ class ClipScorer:
         except (RuntimeError, SafetensorError) as error:
             reason = shorten(str(error), 400)
             raise CompbenchError(
-                f"{folder} holds no whole CLIP model ({reason}): delete it and fetch it again."
+                f"{folder} has no complete CLIP model ({reason}): delete it and fetch it again."
             ) from None
 
     @classmethod

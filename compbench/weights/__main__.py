@@ -1,7 +1,7 @@
-"""`python -m compbench.weights color spatial`: fetches the published weights that categories are scored with.
+"""`python -m compbench.weights color spatial`: downloads the published weights with which categories are scored.
 
-Sizes are said before anything is fetched. What is there is kept, what is half there is completed. Without a network,
-`--from FOLDER` takes the files from a folder of the same layout.
+Sizes are printed before anything is downloaded. Files that are there are kept, partial ones are completed. Without a
+network, `--from FOLDER` takes the files from a folder of the same layout.
 """
 
 import argparse
@@ -28,10 +28,10 @@ def main(arguments: Sequence[str] | None = None, needs: Mapping[str, tuple[Weigh
         sys.exit(str(error))
     except OSError as fault:  # a disk that is full after all, a folder that may not be written
         sys.exit(
-            f"The weights could not be copied ({fault}): mend that and run the command again, it goes on from here."
+            f"The weights could not be copied ({fault}): fix that and run the command again, which resumes from here."
         )
     except KeyboardInterrupt:
-        sys.exit("Interrupted; the same command goes on from here.")
+        sys.exit("Interrupted; run the same command again to resume.")
 
 
 def _parser(needs: Mapping[str, tuple[WeightFile, ...]]) -> argparse.ArgumentParser:
@@ -39,7 +39,7 @@ def _parser(needs: Mapping[str, tuple[WeightFile, ...]]) -> argparse.ArgumentPar
     parser.add_argument("categories", nargs="+", metavar="CATEGORY", help=f"one or more of {', '.join(needs)}")
     parser.add_argument("--weights", type=Path, default=Path("weights"), help="where they go (default: weights)")
     parser.add_argument("--from", dest="folder", type=Path, help="a folder of the same layout, instead of the network")
-    parser.add_argument("--dry-run", action="store_true", help="only say the sizes")
+    parser.add_argument("--dry-run", action="store_true", help="only print the sizes")
     return parser
 
 

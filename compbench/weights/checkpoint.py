@@ -173,7 +173,7 @@ def _check(
         return
     fault = f"{path} does not hold the tensors of {checkpoint.model}: it {'; '.join(said)}"
     if path == checkpoint.source and all(name in tensors for name in expected) and not faults["has in another shape"]:
-        raise CompbenchError(f"{fault}; if it works without them, let it have extra tensors.", "extra_tensors")
+        raise CompbenchError(f"{fault}; if the model works without them, allow extra tensors.", "extra_tensors")
     raise CompbenchError(f"{fault}; {checkpoint.remedy}.")
 
 

@@ -55,7 +55,7 @@ def check(weights: Path, file: WeightFile, found: str, published: str = "") -> N
     recorded = _read(weights / LOCK).get(file.path, found)
     if recorded != found:
         raise CompbenchError(
-            f"{file.path} has the sha256 {found}, but the first fetch brought {recorded}, as {weights / LOCK} records: "
+            f"{file.path} has the sha256 {found}, but the first download had {recorded}, as {weights / LOCK} records: "
             "find the former file, or, if the new one is meant, remove that entry; then run the command again."
         )
 

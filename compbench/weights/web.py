@@ -57,7 +57,7 @@ class Web:
             brought = _size(part)
             part.unlink()
             raise CompbenchError(
-                f"{file.url} was said to be {offer.size} bytes, but {brought} came: run the command again, or give a "
+                f"{file.url} should have {offer.size} bytes, but {brought} arrived: run the command again, or give a "
                 "good copy with --from FOLDER."
             )
         _version_file(part).unlink(missing_ok=True)
@@ -77,8 +77,8 @@ class Web:
                     # Not the fault's own text: it may show the signed address that a hub redirects to.
                     what = str(fault) if isinstance(fault, _BusyError) else type(fault).__name__
                     raise ConnectionError(
-                        f"{file.url} cannot be had now ({what}, {ATTEMPTS} times in a row): run the command again "
-                        "later, it goes on where it was, or give a folder that holds the file with --from FOLDER."
+                        f"{file.url} cannot be downloaded now ({what}, {ATTEMPTS} times in a row): run the command "
+                        "again later to resume, or give a folder that holds the file with --from FOLDER."
                     ) from None
                 self.pause(max(getattr(fault, "wait", 0), 2.0 ** max(0, fruitless - 1)))
 
@@ -104,7 +104,7 @@ class Web:
                 part.unlink()
                 raise CompbenchError(
                     f"{file.url} was asked from byte {start} on, but the server sends another part: run the command "
-                    "again, which then begins anew."
+                    "again, which then starts from the beginning."
                 )
             _note_version(version, answer)
             bar.n = start if resumes else 0
@@ -138,8 +138,8 @@ def _accepted(answer: requests.Response, file: WeightFile) -> requests.Response:
         raise _BusyError(answer.status_code, min(300, int(after)) if after.isdigit() else 0)
     if answer.status_code in (401, 403):
         raise CompbenchError(
-            f"{file.url} is not free to fetch (status {answer.status_code}): accept its terms there and set HF_TOKEN "
-            "if it is on the hub, or give a folder that holds it with --from FOLDER."
+            f"{file.url} needs permission to download (status {answer.status_code}): accept its terms there and set "
+            "HF_TOKEN if it is on the hub, or give a folder that holds it with --from FOLDER."
         )
     if answer.status_code >= 400 and answer.status_code != 416:
         raise CompbenchError(

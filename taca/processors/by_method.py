@@ -36,7 +36,7 @@ class MethodProcessor(TacaProcessor):
         """As any replacement; refuses what would compute the methods wrongly."""
         super().follow(attn)
         if self._parallel_config is not None:
-            raise TacaError("Methods beside gamma need all text keys in one place: draw without context parallelism.")
+            raise TacaError("Methods other than gamma need all text keys on one device: turn context parallelism off.")
         backend = self._attention_backend or _AttentionBackendRegistry.get_active_backend()[0].value
         if "sage" in str(backend):
             raise TacaError(

@@ -65,7 +65,7 @@ def _redirected(function: FunctionType) -> FunctionType:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except OSError:
         raise TacaError(
-            f"{function.__qualname__} has no source, which TACA reads: install diffusers with it."
+            f"TACA reads the source code of {function.__qualname__}, which is not there: install diffusers with it."
         ) from None
     redirection = _Redirection()
     tree = ast.fix_missing_locations(redirection.visit(tree))

@@ -18,8 +18,8 @@ class TacaJointAttnProcessor(TacaProcessor):
         super().follow(attn)
         if self.fused and attn.norm_q is not None:
             raise TacaError(
-                "diffusers' fused processor of SD3 leaves out QK-norm, so Stable Diffusion 3.5 draws wrongly with it: "
-                "call `unfuse_qkv_projections()`."
+                "diffusers' fused processor of SD3 leaves out QK-norm, so Stable Diffusion 3.5 gives wrong images with "
+                "it: call `unfuse_qkv_projections()`."
             )
 
     def __call__(

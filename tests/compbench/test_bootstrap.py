@@ -75,5 +75,5 @@ def test_one_prompt_has_no_interval():
 
 
 def test_arms_on_different_prompts_are_not_compared():
-    with pytest.raises(CompbenchError, match="prompt 2 was scored in one of the two alone"):
+    with pytest.raises(CompbenchError, match="prompt 2 was scored in only one of the two"):
         paired_difference({0: 0.1, 1: 0.2}, {0: 0.1, 1: 0.2, 2: 0.3})

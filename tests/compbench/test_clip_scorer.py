@@ -119,8 +119,8 @@ def test_missing_weights_are_named(weights, name):
 
 def test_damaged_and_foreign_weights_are_refused(weights):
     edit_config(weights, lambda config: config["model_cfg"]["vision_cfg"].update(layers=2))
-    with pytest.raises(CompbenchError, match=r"holds no whole CLIP model .*Missing key.*resblocks\.1\."):
+    with pytest.raises(CompbenchError, match=r"has no complete CLIP model .*Missing key.*resblocks\.1\."):
         ClipScorer.from_weights(weights)
     (weights / "clip" / "open_clip_model.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(CompbenchError, match="holds no whole CLIP model"):
+    with pytest.raises(CompbenchError, match="has no complete CLIP model"):
         ClipScorer.from_weights(weights)

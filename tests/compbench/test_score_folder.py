@@ -199,7 +199,7 @@ def test_an_index_that_does_not_fit_the_prompts_is_refused(arm_folder, prompts, 
 def test_an_image_that_is_too_long_for_the_frame_is_named(arm_folder, prompts, measures, tmp_path):
     path = next(arm_folder.glob("color/samples/*.png"))
     Image.new("RGB", (1000, 1)).save(path)
-    with pytest.raises(CompbenchError, match=rf"{path.name} has 1000 x 1 pixels, of which nothing is left"):
+    with pytest.raises(CompbenchError, match=rf"{path.name} has 1000 x 1 pixels, and vanishes"):
         score_folder(arm_folder, prompts, measures, tmp_path / "work", batch_size=50)
 
 
@@ -211,10 +211,10 @@ def test_an_empty_index_is_refused(arm_folder, prompts, measures, tmp_path):
 
 
 def test_an_unknown_category_or_scorer_is_refused(tmp_path):
-    with pytest.raises(CompbenchError, match="No score answers the category 'colour'; categories are color, shape"):
+    with pytest.raises(CompbenchError, match="There is no metric for 'colour'; categories are color, shape"):
         measured(["colour"], tmp_path)
     with pytest.raises(
-        CompbenchError, match=r"'nobody' does not answer spatial: choose unidet or detector for spatial"
+        CompbenchError, match=r"'nobody' is not a scorer of spatial: choose unidet or detector for spatial"
     ):
         measured(["spatial"], tmp_path, spatial="nobody")
 

@@ -131,8 +131,8 @@ FAULTS = [
         "arms scored on different prompts",
         REPORT,
         (
-            "report: Arms can only be compared on the same prompts, but prompt 0 was scored in one of the two "
-            "alone: score both again."
+            "report: Arms can only be compared on the same prompts, but prompt 0 was scored in only one of the two: "
+            "score both again."
         ),
         lambda place: fewer_scores(place),
         recorded=True,
@@ -235,7 +235,7 @@ FAULTS = [
     Fault(
         "compbench with a parser for a table",
         compbench("--parser rules"),
-        ("data/prompts.parquet brings its prompts' parses: leave --parser out, or make the table again with it."),
+        ("data/prompts.parquet already has its prompts' parses: leave --parser out, or make the table again with it."),
     ),
     Fault(
         "compbench.weights without a network",

@@ -6,14 +6,17 @@ from tests.faults.fault import Fault
 from tests.faults.registry import FAULTS, GROUPS
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
-HEAD = f"""# What is said when something is wrong
+HEAD = f"""# Error messages
 
-{len(FAULTS)} faults. Each row is a test (`tests/faults`, by the fault's name) that makes the fault, runs the real
-command, and sees its exit status and that it says this one line, without a traceback. `…` stands for
-what differs from case to case. What is kept: every file of the repository is as it was before the command, but for the
-record in MLflow and for work in `.work` that the next execution goes on from; and MLflow has either a FAILED run whose
-tag `error` has the sentence, or, where the command ends before a stage begins, no run. `python -m tests.faults.table`
-writes this page.
+This page lists {len(FAULTS)} faults and the message of each. Each row is a test (`tests/faults`, by the fault's
+name): it causes the fault, runs the real command, and checks the exit status and that the command prints this one line
+without a traceback. `…` stands for what varies.
+
+After a fault, every file of the repository is as it was before the command, except the record in MLflow and work in
+`.work` from which the next execution resumes. MLflow has either a FAILED run, whose tag `error` has the message, or, if
+the command ends before a stage begins, no run.
+
+`python -m tests.faults.table` writes this page.
 """
 
 
@@ -24,7 +27,7 @@ def page() -> str:
 
 def _table(faults: list[Fault]) -> str:
     rows = (f"| {fault.name} | {_code(fault.typed)} | {_cell(fault.said)} | {_kept(fault)} |\n" for fault in faults)
-    return "| fault | command | what is said | in MLflow |\n|---|---|---|---|\n" + "".join(rows)
+    return "| fault | command | message | in MLflow |\n|---|---|---|---|\n" + "".join(rows)
 
 
 def _kept(fault: Fault) -> str:

@@ -134,7 +134,7 @@ def test_compiled_blocks_take_a_method():
 @pytest.mark.parametrize("case", OTHERS, ids=lambda case: case.name)
 def test_a_family_that_cannot_have_a_method_says_so(case):
     model = case.model()
-    with pytest.raises(TacaError, match="Methods beside gamma are there for SD3Transformer2DModel and"):
+    with pytest.raises(TacaError, match="Methods other than gamma support SD3Transformer2DModel and"):
         apply_method(model, MassOnly(1.2))
     assert not is_applied(model)
 

@@ -253,7 +253,7 @@ class TestRefusals:
 
     def test_pass_without_timestep_is_refused(self, model):
         apply_taca(model, CONFIG)
-        with pytest.raises(ValueError, match="acts by `timestep`"):
+        with pytest.raises(ValueError, match="decides by `timestep`"):
             model(ACTIVE["hidden_states"], ACTIVE["encoder_hidden_states"], ACTIVE["pooled_projections"])
 
     def test_failure_half_way_leaves_the_model_as_it_was(self, model, monkeypatch):

@@ -98,5 +98,5 @@ def test_bad_parameters_and_blocks_are_refused_and_the_model_stays_as_it_was(cas
 
 def test_a_family_without_methods_is_refused():
     model = next(case for case in CASES if case.name == "qwenimage").model()
-    with pytest.raises(TacaError, match="Methods beside gamma"):
+    with pytest.raises(TacaError, match="Methods other than gamma"):
         apply_method(model, TextStates())

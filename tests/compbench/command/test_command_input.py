@@ -145,7 +145,7 @@ def test_a_checkpoint_with_missing_or_extra_keys(command):
 
 def test_results_among_the_images(command, refused):
     inside = str(command.root / "images" / "samples" / "scores")
-    assert f"The results may not lie among the images, as {inside} does" in refused("--output", inside)
+    assert f"The results must not be among the images, as {inside} would" in refused("--output", inside)
 
 
 def test_a_device_that_is_not_here(refused):
@@ -188,7 +188,7 @@ def test_a_prompts_file_that_is_missing_repeats_itself_or_is_for_one_category(co
 
 def test_a_prompts_table_with_another_parser_or_without_the_category(command, refused):
     table = str(write_table_of_prompts(command.root, ["color"] * 3))
-    assert f"{table} brings its prompts' parses: leave --parser out" in refused("--prompts", table)
+    assert f"{table} already has its prompts' parses: leave --parser out" in refused("--prompts", table)
     said = refused("--prompts", table, "--category", "shape", parser=False)
     assert f"{table} holds no prompts of shape" in said
 

@@ -102,7 +102,7 @@ def test_extra_tensors_are_named_and_left_out_if_that_is_asked_for(published, tm
     path = published.write(tmp_path, published.tensors | {"teacher.weight": torch.zeros(1), "queue": torch.zeros(2)})
     with pytest.raises(CompbenchError) as error:
         published.load(tmp_path)
-    assert "it has besides teacher.weight, queue; if it works without them, let it have extra" in str(error.value)
+    assert "it has besides teacher.weight, queue; if the model works without them, allow extra" in str(error.value)
     assert error.value.argument == "extra_tensors"
     state = published.load(tmp_path, extra=True).state_dict()
     assert all(torch.equal(tensor, published.tensors[name]) for name, tensor in state.items())

@@ -71,7 +71,7 @@ def test_folder_is_checked_like_a_server(needs, folder, tmp_path):
     main(["color", "--weights", str(tmp_path / "w"), "--from", str(folder)], needs)
     (tmp_path / "w/net/net.pth").unlink()
     (folder / "net/net.pth").write_bytes(b"another")
-    with pytest.raises(SystemExit, match="but the first fetch brought"):
+    with pytest.raises(SystemExit, match="but the first download had"):
         main(["color", "--weights", str(tmp_path / "w"), "--from", str(folder)], needs)
 
 
@@ -122,7 +122,7 @@ def test_verify_reads_a_file_once_and_again_when_it_changed(needs, tmp_path):
     os.utime(net, ns=times)
     assert verify(tmp_path, ["color"], needs) == before
     os.utime(net, ns=(times[0], time.time_ns()))
-    with pytest.raises(CompbenchError, match="but the first fetch brought"):
+    with pytest.raises(CompbenchError, match="but the first download had"):
         verify(tmp_path, ["color"], needs)
 
 

@@ -133,21 +133,23 @@ def test_part_longer_than_the_file_is_dropped(server, net, web, tmp_path):
 
 def test_lie_about_the_size_is_refused(server, net, web, tmp_path):
     server.announced = 1_999_999
-    with pytest.raises(CompbenchError, match="was said to be 1999999 bytes, but 2000000 came"):
+    with pytest.raises(CompbenchError, match="should have 1999999 bytes, but 2000000 arrived"):
         fetch([net], tmp_path, web)
     assert list((tmp_path / "net").glob("net.pth")) == []
 
 
 def test_faults_that_do_not_pass_end_in_one_sentence(server, net, web, pauses, tmp_path):
     server.statuses = [503] * ATTEMPTS
-    with pytest.raises(ConnectionError, match=r"cannot be had now \(status 503, 6 times in a row\).*--from FOLDER"):
+    with pytest.raises(
+        ConnectionError, match=r"cannot be downloaded now \(status 503, 6 times in a row\).*--from FOLDER"
+    ):
         fetch([net], tmp_path, web)
     assert pauses == [1, 2, 4, 8, 16]
 
 
 def test_server_that_is_not_there_is_tried_again_and_then_named(net, web, server, tmp_path):
     server.close()
-    with pytest.raises(ConnectionError, match=r"cannot be had now \(ConnectionError, 6 times"):
+    with pytest.raises(ConnectionError, match=r"cannot be downloaded now \(ConnectionError, 6 times"):
         fetch([net], tmp_path, web)
 
 
@@ -200,7 +202,7 @@ def test_later_fetch_must_bring_what_the_first_brought(server, net, web, tmp_pat
     first = digest(server.files["net.pth"])
     (tmp_path / "net/net.pth").unlink()
     server.files["net.pth"] = b"another"
-    with pytest.raises(CompbenchError, match=f"{digest(b'another')}, but the first fetch brought {first}"):
+    with pytest.raises(CompbenchError, match=f"{digest(b'another')}, but the first download had {first}"):
         fetch([net], tmp_path, web)
     assert not (tmp_path / "net/net.pth").exists()
     assert recorded(tmp_path) == {"net/net.pth": first}
