@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.running.dvc import dvc
 from flows.running.graph import changed, read_graph
 from flows.running.process import end_left
 from flows.running.record import Record
+from flows.running.repository import dvc
 from flows.running.workspace import workspace
 from flows.sweeps import experiments
 from lab.params.profile import varied_text

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from flows.errors import told
 from flows.garbage import Garbage
-from flows.running.dvc import repository
 from flows.running.housekeeping import NOTES, only_flow
 from flows.running.process import lives
+from flows.running.repository import repository
 from runtime.errors import StageError
 
 SHOWN = 20  # items of a store that are listed

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 
 from flows.errors import told
-from flows.running.dvc import environment
 from flows.running.process import end_noted
 from flows.running.record import PAGES
+from flows.running.repository import environment
 from flows.services.deploy import POOL, deploy, relink
 from flows.services.server import HOME, HOST, QUIET, Service, free_port, mlflow_server, service, start_server
 from runtime.errors import StageError

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from compbench.errors import CompbenchError
 from lab.errors import LabError
 from lab.params import Params
 from runtime.errors import StageError
+from runtime.params import read_yaml
 from taca.errors import TacaError
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +61,15 @@ def test_each_package_says_in_its_first_line_what_it_is_for():
         docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
         assert docstring, folder
         assert len(docstring.splitlines()[0]) > 20, folder
+
+
+def test_no_module_beside_a_deployed_flow_hides_a_package():
+    """Prefect puts the folder of a deployment's file before all others that modules are imported from."""
+    entrypoints = {deployment["entrypoint"] for deployment in read_yaml(ROOT / "prefect.yaml")["deployments"]}
+    beside = {path.stem for entrypoint in entrypoints for path in (ROOT / entrypoint).parent.glob("*.py")}
+    assert {"flow", "repository", "cells"} <= beside
+    installed = {package.partition(".")[0] for package in packages_distributions()}
+    assert not beside & (installed | sys.stdlib_module_names)
 
 
 def test_each_package_has_its_own_exception():

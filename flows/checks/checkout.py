@@ -4,9 +4,9 @@ from pathlib import Path
 
 from flows.checks import Finding
 from flows.checks.remote import check_mlflow
-from flows.running.dvc import repository
 from flows.running.housekeeping import LOCK, holders, read_locks, stale_holders
 from flows.running.process import lives
+from flows.running.repository import repository
 from lab.params import load
 from runtime.execution.graph import read_recorded, read_stages
 from runtime.execution.lock import if_free

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from flows.checks import Finding
-from flows.running.dvc import environment, repository
+from flows.running.repository import environment, repository
 from flows.running.workspace import cache_folder
 from flows.services.server import QUIET
 from flows.settings import machine

@@ -8,7 +8,7 @@ import httpx
 
 from flows.checks import Finding
 from flows.errors import TOLD, said
-from flows.running.dvc import repository
+from flows.running.repository import repository
 from flows.services.server import FAULTS, ask
 from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import TIMEOUT, is_server, password, shown, sqlite_file

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils import get_results_from_paginated_fn
 
 from flows.garbage import Garbage
-from flows.running.dvc import environment
+from flows.running.repository import environment
 from runtime.errors import StageError
 from runtime.tracking import check_answers, tracking_uri
 from runtime.tracking.place import is_server, sqlite_file, sqlite_uri

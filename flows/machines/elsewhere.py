@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from flows.running.dvc import dvc, settings
 from flows.running.leases import Leases
+from flows.running.repository import dvc, settings
 from flows.running.workspace import cached_file, workspace
 from flows.settings import Machine
 from flows.sweeps import experiments

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.rebuilding.runs import StageRun
-from flows.running.dvc import DVC, dvc_error, environment
 from flows.running.process import end_noted, run
+from flows.running.repository import DVC, dvc_error, environment
 from flows.running.repro import State, reproduce
 from flows.running.workspace import workspace
 from runtime.errors import StageError

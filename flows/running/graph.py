@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from flows.running.dvc import dvc
+from flows.running.repository import dvc
 from runtime.errors import StageError
 from runtime.execution.graph import Stage, overlap, read_recorded, read_stages
 

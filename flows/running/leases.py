@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.running.dvc import environment
+from flows.running.repository import environment
 from flows.running.repro import Outcome, reproduce
 from flows.settings import Machine
 from runtime.execution.graph import Stage

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from flows.running.dvc import environment
+from flows.running.repository import environment
 
 
 def preflight(root: Path, stages: Iterable[str]) -> str:

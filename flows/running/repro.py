@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from flows.running.dvc import DVC, dvc_error
 from flows.running.process import run
+from flows.running.repository import DVC, dvc_error
 from runtime.execution.faults import read_failure
 
 # DVC's own words for faults that pass.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from flows.running.dvc import settings
+from flows.running.repository import settings
 from runtime.tracking.git import git
 
 TWICE = ("--force", "--force")  # also what a kill of git has left locked

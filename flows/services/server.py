@@ -17,9 +17,9 @@ import httpx
 import psutil
 
 from flows.errors import said
-from flows.running.dvc import environment, repository
 from flows.running.housekeeping import only_flow
 from flows.running.process import end_group, end_left, leave_note
+from flows.running.repository import environment, repository
 from lab.params import load
 from runtime.errors import StageError
 from runtime.tracking import check_answers, tracking_uri

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from flows.running.dvc import dvc
 from flows.running.graph import CHECK
 from flows.running.leases import Leases
 from flows.running.process import end_left
 from flows.running.record import Record, recorded
+from flows.running.repository import dvc
 from flows.running.repro import Fault, State
 from flows.running.workspace import workspace
 from flows.sweeps import experiments

@@ -9,8 +9,8 @@ from local_servers import prefect_server
 
 from flows.beside import lock, place
 from flows.errors import TOLD
-from flows.running.dvc import environment
 from flows.running.housekeeping import LOCK
+from flows.running.repository import environment
 from runtime.errors import StageError
 from runtime.execution.lock import if_free
 from runtime.params import read_yaml

@@ -17,7 +17,7 @@ from flows.checks.checkout import check_killed, check_locks, check_runs, check_u
 from flows.checks.machine import PIN, check_disk, check_gpus, check_packages, check_telemetry
 from flows.checks.remote import check_mlflow, check_prefect, check_remote
 from flows.doctor import CHECKS, line
-from flows.running.dvc import environment
+from flows.running.repository import environment
 from runtime.errors import StageError
 from tests.conftest import ROOT, kill_group
 

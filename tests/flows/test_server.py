@@ -88,7 +88,7 @@ def test_prefect_is_told_to_clear_flow_runs_of_over_90_days():
     code = (
         "from prefect.settings import get_current_settings as settings\n"
         "found = settings().server.services.db_vacuum\n"
-        "print(sorted(found.enabled_vacuum_types()), found.retention_period.days, found.loop_seconds)"
+        "print(sorted(found.enabled_vacuum_types), found.retention_period.days, found.loop_seconds)"
     )
     command = [sys.executable, "-c", code]
     said = subprocess.run(command, env=os.environ | QUIET, capture_output=True, text=True, check=True).stdout
