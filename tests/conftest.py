@@ -76,6 +76,13 @@ class Toy:
             command, cwd=self.root, env=self.env | env, stdout=log, stderr=log, start_new_session=True
         )
 
+    def bring_code(self) -> None:
+        """Makes it a checkout with the code of its own, as whoever clones it has."""
+        for package in ("flows", "lab", "runtime", "compbench", "taca"):
+            shutil.copytree(ROOT / package, self.root / package, ignore=shutil.ignore_patterns("__pycache__"))
+        (self.root / "tests").mkdir()
+        shutil.copy2(ROOT / "tests" / "recorders.py", self.root / "tests")  # which its stages use
+
     def made(self) -> list[str]:
         """One line for each piece of work that the toy stages did: process id, stage, piece."""
         log = self.root / "made.log"

@@ -16,7 +16,7 @@ from machines import Ray, Shared, make, run, until
 from sweep_toy import log, sweep
 
 from flows.machines.elsewhere import remote_settings
-from tests.conftest import ROOT, Toy
+from tests.conftest import Toy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CELLS = ["baseline", "lora-only", "gamma-1.1", "gamma-1.2", "gamma-1.4"]
@@ -128,10 +128,7 @@ def test_a_node_that_dies_takes_no_cell_with_it(toy, shared, cluster):
 def test_cells_run_as_flow_runs_of_a_work_pool(toy, shared, tmp_path):
     """A process pool speaks the API that a Kubernetes pool does: it clones, and its worker knows no repository."""
     make(toy, shared, "pool", runner="kubernetes", work_pool="cells")
-    for package in ("flows", "lab", "runtime", "compbench", "taca"):  # the job's code comes with the clone
-        shutil.copytree(ROOT / package, toy.root / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (toy.root / "tests").mkdir()
-    shutil.copy2(ROOT / "tests" / "recorders.py", toy.root / "tests")  # which the toy's stages use
+    toy.bring_code()
     sweep_toy.commit_all(toy)
     run(toy, "git", "push", "-q", "origin", "HEAD")
     missing = sweep(toy, "gamma")

@@ -119,7 +119,7 @@ def test_only_what_is_missing_failed_or_out_of_date_runs_again(toy):
     assert "gamma-1.4: the image is black" in (toy.root / "results/sweeps/gamma/index.html").read_text()
     before = log(toy)
     assert sweep(toy, "gamma").returncode == 0
-    assert log(toy)[len(before) :] == ["generate 1.4 made 40 took 0"]
+    assert log(toy)[len(before) :] == ["generate 1.4 made 120 took 0"]
     plan = sweep(toy, "gamma", "--plan").stdout
     assert len(re.findall("finished", plan)) == 5
     (toy.root / "stages" / "score.py").open("a").write("# changed\n")
@@ -139,14 +139,14 @@ def test_a_search_drops_the_hopeless_early_and_takes_images_over(toy):
     page = (toy.root / "results" / "sweeps" / "best" / "index.html").read_text()
     # The compared cell has the best gamma there is: every draw is worse, and is dropped after five prompts.
     assert len(re.findall(r"dropped after 5 prompts a category: texture -0\.\d+ \[-0\.\d+, -0\.\d+\]", page)) == 4
-    assert all("made 10 took 0" in line for line in log(toy) if line.startswith("generate") and " 1.2 " not in line)
+    assert all("made 30 took 0" in line for line in log(toy) if line.startswith("generate") and " 1.2 " not in line)
 
     text = text.replace("baseline: {gamma: 1.2}", "baseline: {gamma: 1.0, rank: 0}").replace("samples: 4", "samples: 1")
     (toy.root / "experiments" / "sweeps" / "worst.yaml").write_text(text)
     sweep_toy.commit_all(toy)
     before = len(log(toy))
     assert sweep(toy, "worst").returncode == 0
-    assert any(re.fullmatch(r"generate 1\.\d+ made 30 took 10", line) for line in log(toy)[before:])
+    assert any(re.fullmatch(r"generate 1\.\d+ made 90 took 30", line) for line in log(toy)[before:])
 
 
 def draws(toy, samples, parallel, **env):

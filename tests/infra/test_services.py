@@ -159,7 +159,7 @@ def test_a_wrong_password_is_one_sentence_and_nothing_runs(toy, services, wrong,
 
 
 def test_the_worker_is_healthy_and_runs_what_is_deployed(toy, services):
-    shutil.copytree(ROOT / "flows", toy.root / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+    toy.bring_code()
     shutil.copy(ROOT / "prefect.yaml", toy.root)
     place = {"/repository": str(toy.root)}
     services.start("worker", toy.root, **place)

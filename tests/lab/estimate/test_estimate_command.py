@@ -59,7 +59,8 @@ def test_of_a_base_on_the_hub_configurations_alone_are_fetched(tmp_path):
     hub.sizes["vae/diffusion_pytorch_model.safetensors"] = 5_000_000_000
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["base"] = {"name": "some", "source": "hub", "repo": "some/base", "revision": "main", "variant": None}
-    params["base"]["dtype"] = params["encode"]["dtype"] = params["generate"]["dtype"] = "bfloat16"
+    for section in ("base", "encode", "generate", "analyze"):
+        params[section]["dtype"] = "bfloat16"
     params["encode"]["resolution"] = params["generate"]["height"] = params["generate"]["width"] = 64
     for adapter in params["adapters"].values():
         adapter["rank"] = min(adapter["rank"], 4)
