@@ -38,8 +38,12 @@ def shown(image: Image.Image) -> Image.Image:
         LabError: its numbers have no one meaning as colours.
     """
     _correct_transparent_colour(image)
+    drawn = image.tile[0].extents if image.format == "GIF" else (0, 0, *image.size)
     _load(image)
     colour, alpha = _colour_and_alpha(image)
+    if alpha is None and drawn != (0, 0, *image.size):  # where the picture does not reach, nothing is shown
+        alpha = Image.new("L", image.size)
+        alpha.paste(255, drawn)
     colour = _in_srgb(colour, image.info.get("icc_profile"))
     if alpha is not None:
         colour = Image.composite(colour, Image.new("RGB", colour.size, "white"), alpha)
