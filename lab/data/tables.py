@@ -31,7 +31,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     """
     for file_name, caption in READERS[path.suffix.lower()](path):
         if caption is not None and not is_text(caption):
-            raise LabError(f"The caption of the image {file_name!r} in {path}, {caption!r}, is no text: correct it.")
+            raise LabError(f"The caption of the image {file_name} in {path}, {caption!r}, is no text: correct it.")
         yield file_name, caption
 
 
