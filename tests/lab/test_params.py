@@ -1,6 +1,7 @@
 """Faulty parameters are refused with one sentence each: key, value, what is allowed, what was meant."""
 
 import copy
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,29 @@ def test_committed_parameters_are_the_defaults():
     if params.returncode:
         pytest.skip("this is no git checkout with a commit")
     assert params.stdout == defaults.stdout
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: (folder / "a.png").symlink_to("nowhere"), "/sub/a.png (a link that leads nowhere): rename it"),
+        (lambda folder: (folder / "a.png").symlink_to("a.png"), "/sub/a.png (a link that leads nowhere)"),
+        (lambda folder: (folder / "caf\udce9.png").touch(), "/sub/caf\\udce9.png (a name that is not in UTF-8)"),
+        (lambda folder: os.mkfifo(folder / "a"), "/sub/a (no file)"),
+        (lambda folder: (folder / ".dvcignore").touch(), "/sub/.dvcignore (a file of DVC's own)"),
+    ],
+)
+def test_what_dvc_cannot_hash_in_a_folder_of_images_is_named(defaults, tmp_path, make, said):
+    """DVC itself says so after the work, and of some without the file's name."""
+    folder = tmp_path / "mine/sub"
+    folder.mkdir(parents=True)
+    (folder / "link.png").symlink_to(folder)
+    document = changed(defaults, sample={"source": "folder", "folder": str(folder.parent), "size": 96, "seed": 11})
+    assert validate(document).sample.source == "folder"
+    make(folder)
+    (fault,) = faults_of(document)
+    assert said in fault
+    assert f"`sample.folder` is {str(folder.parent)!r}, but DVC, which notices what changes in it, cannot" in fault
 
 
 @pytest.mark.parametrize(
