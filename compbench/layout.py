@@ -49,11 +49,11 @@ def list_images(
     Raises: CompbenchError for a file that is not named as the benchmark's are, is of another prompt, or shares its
         index.
     """
-    by_text = {alike(prompt.prompt): prompt for prompt in prompts}
+    by_text = {alike(prompt.prompt): prompt for prompt in prompts} | {prompt.prompt: prompt for prompt in prompts}
     rows: dict[int, ImageRow] = {}
     for path in sorted(path for path in folder.iterdir() if not is_systems(path)):
         text, index = _read_name(path)
-        prompt = by_text.get(alike(text))
+        prompt = by_text.get(text) or by_text.get(alike(text))
         if prompt is None:
             raise CompbenchError(_of_another_prompt(path, text, category, category_of))
         row = ImageRow(index, prompt.prompt, category, prompt.index, path.relative_to(root).as_posix())

@@ -199,7 +199,9 @@ def _archived(folder: Path, unpacked: Path) -> dict[str, Path]:
             place.mkdir(parents=True, exist_ok=True)  # of an empty archive nothing is made
             try:
                 with zipfile.ZipFile(archive) as file:
-                    file.extractall(place)
+                    for about in file.infolist():
+                        about.filename = about.filename.replace("\\", "/")  # as some of Windows' programs part folders
+                        file.extract(about, place)
             except UNPACKABLE as error:
                 raise LabError(f"The archive {archive} cannot be unpacked ({error}): replace it.") from None
             found |= {f"{name}/{inside}": path for inside, path in _files(place).items()}

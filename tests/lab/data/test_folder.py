@@ -190,7 +190,7 @@ def test_a_name_is_found_however_its_accents_are_stored(mine, table, disk):
 
 @pytest.mark.parametrize(("table", "disk"), [("sub\\b.png", "sub/b.png"), ("sub/b.png", "sub\\b.png")])
 def test_a_name_is_found_however_its_folders_are_parted(mine, table, disk):
-    """Windows has another sign between them, in tables as in archives that programs of old made there."""
+    """Windows has another sign between them."""
     mine.image(disk)
     mine.write(f"file_name,text\na.png,a\n{table},b\n")
     assert mine.read() == {"a.png": "a", disk: "b"}
@@ -228,6 +228,10 @@ def test_an_archive_is_unpacked(mine):
     with zipfile.ZipFile(mine.folder / "empty.zip", "w"):
         pass
     assert mine.read() == {"a.png": "1", "more.zip/inside/b.png": "2"}
+    with zipfile.ZipFile(mine.folder / "windows.zip", "w") as archive:
+        for name, content in (("c.png", (mine.folder / "a.png").read_bytes()), ("c.txt", "3"), ("empty\\", b"")):
+            archive.writestr(f"in\\{name}", content)
+    assert mine.read()["windows.zip/in/c.png"] == "3"
     (mine.folder / "more.zip").write_bytes(b"PK")
     mine.refused(r"more\.zip cannot be unpacked")
 
