@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from lab.params.sections import FolderSample, Hosted, Sample, UrlsSample
 
@@ -12,7 +11,7 @@ HOSTED = "lab/hosted"  # `folder` of what lies elsewhere
 def sample_faults(sample: Sample) -> Iterator[str]:
     """One sentence for each fault."""
     own = isinstance(sample, (FolderSample, Hosted)) and sample.folder != HOSTED
-    if own and not Path(sample.folder).is_dir():
+    if own and not os.path.isdir(sample.folder):
         yield f"`sample.folder` is {sample.folder!r}, but must be a folder that exists (there is none of that path)."
     elif own and (found := next(_untracked(sample.folder), None)):
         path, why = (text.encode(errors="backslashreplace").decode() for text in found)
