@@ -8,7 +8,6 @@ from pathlib import Path
 from PIL import Image
 
 from compbench.errors import CompbenchError
-from compbench.names import is_hidden
 from compbench.reading import check_whole, read_image
 from compbench.scorers.geometry import LONG_SIDE, frame_size
 from compbench.scorers.interface import Prompt
@@ -78,12 +77,7 @@ def open_image(path: Path, remedy: str = REMEDY) -> Image.Image:
 
 
 def _is_stray(path: Path, folder: Path, listed: Set[str]) -> bool:
-    return path.relative_to(folder).as_posix() not in listed and not is_systems(path)
-
-
-def is_systems(path: Path) -> bool:
-    """Whether a system left the file there: a prompt may begin with a dot, as the name of `.DS_Store` does."""
-    return is_hidden(path.name) and NAME.fullmatch(path.name) is None
+    return path.relative_to(folder).as_posix() not in listed
 
 
 def _check_row(folder: Path, row: ImageRow, prompts: dict[int, Prompt]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from compbench.errors import CompbenchError
-from compbench.images import NAME, ImageRow, is_systems
+from compbench.images import NAME, ImageRow
 from compbench.names import alike
 from compbench.scorers.interface import Prompt
 
@@ -51,7 +51,7 @@ def list_images(
     """
     by_text = {alike(prompt.prompt): prompt for prompt in prompts} | {prompt.prompt: prompt for prompt in prompts}
     rows: dict[int, ImageRow] = {}
-    for path in sorted(path for path in folder.iterdir() if not is_systems(path)):
+    for path in sorted(folder.iterdir()):
         text, index = _read_name(path)
         prompt = by_text.get(text) or by_text.get(alike(text))
         if prompt is None:

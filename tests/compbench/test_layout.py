@@ -15,8 +15,6 @@ def test_an_image_is_its_prompts_however_its_accents_are_stored(tmp_path, asked,
     samples = tmp_path / "samples"
     samples.mkdir()
     (samples / f"{name}_000000.png").touch()
-    for left in (".DS_Store", "._a.png", "Thumbs.db"):
-        (samples / left).touch()
     (row,) = list_images(tmp_path, samples, [Prompt(4, prompt, "color", parser="rules")], "color", {})
     assert (row.prompt, row.prompt_index, row.path) == (prompt, 4, f"samples/{name}_000000.png")
 
