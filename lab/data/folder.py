@@ -160,12 +160,14 @@ def _place(table: str, file_name: str | None, files: dict[str, Path]) -> str:
     if file_name is None or is_blank(file_name):
         raise LabError(f"{files[table]} has a row without a {FILE_NAME}: fill it in or remove the row.")
     parts: list[str] = []
-    for part in file_name.split("/"):
+    own = f"{files[table].absolute().parent.as_posix()}/"  # programs write whole paths
+    inside = file_name.removeprefix(own)
+    for part in inside.split("/"):
         if part == ".." and parts:
             parts.pop()
         elif part not in (".", ""):
             parts.append(part)
-    if file_name.startswith("/") or ".." in parts:
+    if inside.startswith("/") or ".." in parts:
         raise LabError(
             f"{files[table]} has a row for {file_name!r}, which is outside of the table's folder: move the image into "
             "it."

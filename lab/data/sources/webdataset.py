@@ -22,7 +22,7 @@ from lab.data.tables import is_text, spelled
 from lab.data.tabular.files import Files, TableFile, find_files
 from lab.errors import LabError
 
-IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jfif", "jpe", "jp2", "heic", "heif")
 JSON = "json:"
 
 

@@ -314,6 +314,12 @@ def test_a_row_may_not_lead_out_of_the_folder(mine, file_name):
     mine.refused(r"which is outside of the table's folder")
 
 
+def test_a_row_may_have_the_whole_path(mine):
+    mine.image("sub/b.png")
+    mine.write(f"file_name,text\n{mine.folder}/a.png,x\n{mine.folder}/./sub//b.png,y\n")
+    assert mine.read() == {"a.png": "x", "sub/b.png": "y"}
+
+
 def test_a_row_without_a_file_name_is_refused(mine):
     mine.write("file_name,text\na.png,x\n,y\n")
     mine.refused(r"metadata\.csv has a row without a file_name")

@@ -210,6 +210,13 @@ def test_words_of_a_shard_that_are_no_text_are_refused(tmp_path, said):
         taken(tmp_path, **tar(tmp_path / "shards", *files, caption="json:said"))
 
 
+def test_an_image_that_cannot_be_read_is_counted_in_shards_too(tmp_path):
+    files = [("1.heic", b"\0\0\0\x18ftypheic"), ("1.txt", b"x"), ("2.JFIF", picture(1)), ("2.txt", b"y")]
+    (row,) = taken(tmp_path, **tar(tmp_path / "shards", *files, caption="txt"))
+    assert row["caption"] == "y"
+    assert pq.read_table(tmp_path / "out/refused.parquet")["reason"].to_pylist() == ["not-an-image"]
+
+
 def test_shards_and_tables_that_hold_nothing_are_told(tmp_path):
     with pytest.raises(LabError, match=r"`sample.size` is 1, but the shards of .* hold no file that ends in jpg, jpeg"):
         taken(tmp_path, **tar(tmp_path / "shards", ("1.cls", b"3"), caption="txt"))
