@@ -10,13 +10,16 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
 from lab.data.images import naming
 from lab.errors import LabError
 
 # By how a PNG keeps its greys: Pillow brings pixels to 8 bits, but leaves the transparent grey as the file has it.
 GREY_STEPS = {"L;2": 85, "L;4": 17}
+# Of a compressed text beside the pixels, such as the workflow that made them. Pillow allows a megabyte, and this many
+# of all texts together.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of TIFF
 WHITE_IS_ZERO = 0
 

@@ -302,6 +302,15 @@ def test_an_image_without_a_row_is_refused(mine, name):
     mine.refused(rf"{name} has no row")
 
 
+def test_a_line_end_in_a_name_makes_no_line_of_its_own(mine):
+    """`refused` sees that the sentence is in one line."""
+    mine.image("b\nc.png")
+    mine.write("file_name,text\na.png,x\n")
+    mine.refused(r"b\\nc\.png has no row")
+    mine.write('"file\r\nname",text\na.png,x\n')
+    mine.refused(r"has the columns file\\r\\nname, text, but must have")
+
+
 @pytest.mark.parametrize("file_name", ["b.png", "A.png", "sub/a.png", "."])
 def test_a_row_without_an_image_is_refused(mine, file_name):
     mine.write(f"file_name,text\na.png,x\n{file_name},y\n")

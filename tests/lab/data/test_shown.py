@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from made_png import png
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from lab.data.shown import read_shown
 from lab.errors import LabError
@@ -297,6 +298,14 @@ def test_a_damaged_profile_and_that_of_srgb_change_nothing(tmp_path):
     for profile in (b"junk", srgb):
         Image.fromarray(pixels).save(tmp_path / "a.png", icc_profile=profile)
         assert np.array_equal(np.asarray(read_shown(tmp_path / "a.png")), pixels)
+
+
+def test_a_long_text_beside_the_pixels_is_no_damage(tmp_path):
+    """Programs that generate images keep the whole workflow there."""
+    text = PngInfo()
+    text.add_itxt("workflow", "x" * 3 * 2**20, zip=True)
+    Image.new("RGB", (2, 2), "red").save(tmp_path / "a.png", pnginfo=text)
+    assert first_pixel(tmp_path / "a.png") == (255, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp", "a.tif"])
