@@ -1,6 +1,11 @@
 """The exception of the benchmark."""
 
 
+def in_one_line(message: str) -> str:
+    """The message with its line ends spelled out: names of files and columns may hold some."""
+    return message.replace("\r", "\\r").replace("\n", "\\n")
+
+
 class CompbenchError(Exception):
     """Images, prompts, parses or weights that cannot be scored: one sentence that says what is wrong and what to do.
 
@@ -12,5 +17,5 @@ class CompbenchError(Exception):
     """
 
     def __init__(self, message: str, argument: str | None = None):
-        super().__init__(message)
+        super().__init__(in_one_line(message))
         self.argument = argument

@@ -7,10 +7,10 @@ underscore and its index the number after the last; no prompt has one, so a name
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from unicodedata import normalize
 
 from compbench.errors import CompbenchError
 from compbench.images import NAME, ImageRow
+from compbench.names import alike
 from compbench.scorers.interface import Prompt
 
 
@@ -49,12 +49,11 @@ def list_images(
     Raises: CompbenchError for a file that is not named as the benchmark's are, is of another prompt, or shares its
         index.
     """
-    by_text = {normalize("NFC", prompt.prompt): prompt for prompt in prompts}
+    by_text = {alike(prompt.prompt): prompt for prompt in prompts} | {prompt.prompt: prompt for prompt in prompts}
     rows: dict[int, ImageRow] = {}
     for path in sorted(folder.iterdir()):
         text, index = _read_name(path)
-        # macOS stores é as two characters, and most keyboards write it as one.
-        prompt = by_text.get(normalize("NFC", text))
+        prompt = by_text.get(text) or by_text.get(alike(text))
         if prompt is None:
             raise CompbenchError(_of_another_prompt(path, text, category, category_of))
         row = ImageRow(index, prompt.prompt, category, prompt.index, path.relative_to(root).as_posix())

@@ -61,6 +61,6 @@ def _check(path: Path, there: Sequence[str], columns: Sequence[str] | None) -> N
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0].rstrip(".")
         raise CompbenchError(f"The table {path} cannot be read ({reason}): make it again.") from None

@@ -47,8 +47,12 @@ def split_lines(text: str) -> list[str]:
 
     A byte order mark at a line's start is left out: files that were joined have one.
     """
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return [line.removeprefix(MARK) for line in lines]
+    return [line.removeprefix(MARK) for line in unify_ends(text).split("\n")]
+
+
+def unify_ends(text: str) -> str:
+    """The text with LF in the place of CRLF and CR."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def prompt_lines(path: Path) -> list[str]:

@@ -28,7 +28,8 @@ def find_parses(path: Path, prompts: Sequence[str]) -> list[Tagged]:
 def read_parses(path: Path) -> dict[str, Tagged]:
     """All parses of a file, by prompt.
 
-    Raises: CompbenchError for a file that is missing or not in UTF-8, and naming the first line that is no parse.
+    Raises: CompbenchError for a file that is missing or not in UTF-8, and naming the first line that is no parse, or
+        that parses a prompt otherwise than one above it.
     """
     try:
         content = path.read_bytes()
@@ -41,20 +42,27 @@ def read_parses(path: Path) -> dict[str, Tagged]:
         ) from None
     *lines, last = split_lines(decode(content, path))
     tagged = [_tagged(path, number, line) for number, line in enumerate([*lines, last] if last else lines, start=1)]
-    return {one.text: one for one in tagged}
+    found: dict[str, Tagged] = {}
+    for number, one in enumerate(tagged, start=1):
+        if found.setdefault(one.text, one) != one:
+            raise CompbenchError(f"Line {number} of {path} is a second parse of {one.text!r}: keep one.")
+    return found
 
 
 def _tagged(path: Path, number: int, line: str) -> Tagged:
     try:
-        fields = json.loads(line)
-        lists = {name: tuple(fields[name]) for name in ("tokens", "pos", "noun_chunks")}
-        tagged = Tagged(**fields | lists)
-        words = [tagged.text, tagged.parser, *tagged.tokens, *tagged.pos, *tagged.noun_chunks]
-    except (ValueError, KeyError, TypeError):
-        tagged, words = None, []
-    if tagged is None or len(tagged.tokens) != len(tagged.pos) or not all(isinstance(word, str) for word in words):
+        return _read(json.loads(line))
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise CompbenchError(
             f"Line {number} of {path} is no parse (text, tokens, pos, noun_chunks and parser, with a pos for each "
             "token): run `make parse` again."
-        )
-    return tagged
+        ) from None
+
+
+def _read(fields: dict) -> Tagged:
+    """Raises: KeyError, TypeError, ValueError for what is no parse, or holds what no table can."""
+    lists = {name: fields[name] for name in ("tokens", "pos", "noun_chunks")}
+    if not all(isinstance(words, list) for words in lists.values()) or len(lists["tokens"]) != len(lists["pos"]):
+        raise TypeError
+    " ".join([fields["text"], fields["parser"], *lists["tokens"], *lists["pos"], *lists["noun_chunks"]]).encode()
+    return Tagged(**fields | {name: tuple(words) for name, words in lists.items()})

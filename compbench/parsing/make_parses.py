@@ -36,7 +36,9 @@ def main() -> None:
 
 def read_prompts(folder: Path) -> list[str]:
     """Each prompt of the val and train files in the folder and its folders once, in the order of the files' names."""
-    files = sorted(path for split in ("val", "train") for path in folder.rglob(f"*_{split}.txt"))
+    found = (path for split in ("val", "train") for path in folder.rglob(f"*_{split}.txt"))
+    # Hidden ones are no text: macOS leaves a ._color_val.txt beside a color_val.txt.
+    files = sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
     lines = [line.strip() for path in files for line in _lines(path)]
     return list(dict.fromkeys(line for line in lines if line))
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from PIL import Image
 
+from compbench.errors import CompbenchError
 from compbench.tables import read_table
 
 SCORE_METRICS = {
@@ -20,6 +21,27 @@ SCORE_METRICS = {
     "complex": "complex",
 }
 """The metric that stands for each category in tables, as the paper's Table 1 orders them; it lacks 3D and numeracy."""
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return isinstance(value, str | None)
+
+
+def _are(kind: type) -> Callable[[object], bool]:
+    return lambda values: values is None or (isinstance(values, list) and all(isinstance(one, kind) for one in values))
+
+
+_KINDS: dict[str, Callable[[object], bool]] = {
+    "index": lambda value: isinstance(value, int),
+    **dict.fromkeys(("prompt", "category", "parser"), _is_text),
+    **dict.fromkeys(("relation", "clip_text", "subset"), _is_text_or_none),
+    **dict.fromkeys(("phrases", "objects"), _are(str)),
+    "counts": _are(int),
+}
 
 
 @dataclass(frozen=True)
@@ -71,9 +93,19 @@ class Measure:
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a parquet file, in its order, columns that scoring does not use left out; as `read_table`."""
-    columns = list(Prompt.__dataclass_fields__)
-    return [prompt_of(row) for row in read_table(path, columns)]
+    """The prompts of a parquet file, in its order, columns that scoring does not use left out.
+
+    Raises: CompbenchError for values of other types than stage `prompts` writes, and what `read_table` raises.
+    """
+    rows = read_table(path, list(Prompt.__dataclass_fields__))
+    for number, row in enumerate(rows, start=1):
+        wrong = next((name for name, is_right in _KINDS.items() if not is_right(row[name])), None)
+        if wrong is not None:
+            raise CompbenchError(
+                f"Row {number} of {path} has the {wrong} {row[wrong]!r}, which stage prompts never writes: make the "
+                "table again."
+            )
+    return [prompt_of(row) for row in rows]
 
 
 def prompt_of(row: Mapping) -> Prompt:

@@ -9,6 +9,8 @@ from PIL import Image
 
 from lab.errors import LabError
 
+FAR = 8  # sides of the crop: of what is scaled, no more is kept
+
 
 class Size(NamedTuple):
     """In pixels."""
@@ -73,4 +75,15 @@ def crop(image: Image.Image, size: Size) -> Image.Image:
     """The image scaled until it covers `size`, and what hangs over at two sides cut off, as pipelines do it."""
     from diffusers.image_processor import VaeImageProcessor
 
-    return VaeImageProcessor().resize(image, size.height, size.width, resize_mode="crop")
+    return VaeImageProcessor().resize(_shortened(image, size), size.height, size.width, resize_mode="crop")
+
+
+def _shortened(image: Image.Image, size: Size) -> Image.Image:
+    """Without the ends that lie far beyond the crop: a line of 5000 x 3 pixels, scaled whole, is one of gigabytes."""
+    scale = max(size.width / image.width, size.height / image.height)
+    width, height = (
+        min(there, math.ceil(FAR * wanted / scale))
+        for there, wanted in ((image.width, size.width), (image.height, size.height))
+    )
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image if (width, height) == image.size else image.crop((left, top, left + width, top + height))

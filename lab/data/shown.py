@@ -10,13 +10,16 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
 from lab.data.images import naming
 from lab.errors import LabError
 
 # By how a PNG keeps its greys: Pillow brings pixels to 8 bits, but leaves the transparent grey as the file has it.
 GREY_STEPS = {"L;2": 85, "L;4": 17}
+# Of a compressed text beside the pixels, such as the workflow that made them. Pillow allows a megabyte, and this many
+# of all texts together.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of TIFF
 WHITE_IS_ZERO = 0
 
@@ -38,8 +41,12 @@ def shown(image: Image.Image) -> Image.Image:
         LabError: its numbers have no one meaning as colours.
     """
     _correct_transparent_colour(image)
+    drawn = image.tile[0].extents if image.format == "GIF" else (0, 0, *image.size)
     _load(image)
     colour, alpha = _colour_and_alpha(image)
+    if alpha is None and drawn != (0, 0, *image.size):  # where the picture does not reach, nothing is shown
+        alpha = Image.new("L", image.size)
+        alpha.paste(255, drawn)
     colour = _in_srgb(colour, image.info.get("icc_profile"))
     if alpha is not None:
         colour = Image.composite(colour, Image.new("RGB", colour.size, "white"), alpha)

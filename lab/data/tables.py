@@ -25,10 +25,19 @@ def read_rows(path: Path) -> Iterator[Row]:
     """File name and caption of each row, None where there is none.
 
     Raises:
-        LabError: the table is damaged or lacks a column, with the line where there is one.
+        LabError: the table is damaged or lacks a column, with the line where there is one, or has a caption that no
+            file can hold.
         CompbenchError: its text is not in UTF-8.
     """
-    return READERS[path.suffix.lower()](path)
+    for file_name, caption in READERS[path.suffix.lower()](path):
+        if caption is not None and not is_text(caption):
+            raise LabError(f"The caption of the image {file_name} in {path}, {caption!r}, is no text: correct it.")
+        yield file_name, caption
+
+
+def is_text(text: str) -> bool:
+    """Whether it has no NUL and no half of a character, as escapes of JSON may spell them."""
+    return "\0" not in text and spelled(text) == text
 
 
 def spelled(text: str) -> str:
@@ -98,18 +107,21 @@ def _parquet(path: Path) -> Iterator[Row]:
         schema = pq.read_schema(path)
         names = _columns(path, schema.names)
         table = pq.read_table(path, columns=names)
+        return zip(*(_texts(path, name, table[name]) for name in names), strict=True)
+    except UnicodeDecodeError as error:
+        raise LabError(f"The table {path} has text that is not in UTF-8 ({error}): write it in UTF-8.") from None
     except (OSError, pa.ArrowException) as error:
-        raise LabError(f"The table {path} cannot be read ({error}): replace it.") from None
-    return zip(*(_texts(path, name, table[name]) for name in names), strict=True)
+        reason = str(error).splitlines()[0]
+        raise LabError(f"The table {path} cannot be read ({reason}): replace it.") from None
 
 
-def _texts(path: Path, name: str, column: pa.ChunkedArray) -> Iterator[str | None]:
-    """Integers and booleans have one spelling; 1e5 and 100000.0 are one float."""
+def _texts(path: Path, name: str, column: pa.ChunkedArray) -> list[str | None]:
+    """Integers and booleans have one spelling; 1e5 and 100000.0 are one float. Raises: UnicodeDecodeError too."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     tests = ("is_string", "is_large_string", "is_string_view", "is_integer", "is_boolean", "is_null")
     if not any(getattr(pa.types, test)(kind) for test in tests):
         raise LabError(f"The column {name} of {path} holds {kind}, not text: write its values as strings.")
-    return (value if value is None else _spelled_whole(value) for value in column.to_pylist())
+    return [value if value is None else _spelled_whole(value) for value in column.to_pylist()]
 
 
 def _spelled_whole(value: str | int | bool) -> str:

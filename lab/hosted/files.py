@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import fsspec
 from huggingface_hub import HfApi, HfFileSystem, try_to_load_from_cache
 
 from lab.data.fetching.store import Store
-from lab.data.tabular.files import Files, TableFile
+from lab.data.tabular.files import Files, TableFile, is_meant
 from lab.errors import LabError
 from lab.hosted.blocks import KeptFile
 from lab.models.published.faults import LATER, asking
@@ -67,7 +66,7 @@ def hub_files(repo: str, revision: str, pattern: str, store: Path) -> Files:
     files = [
         TableFile(name, size, digest, opener)
         for name, (size, digest) in listing.files.items()
-        if fnmatch(name, pattern)
+        if is_meant(name, pattern)
     ]
     said = {"repo": repo, "revision": listing.commit, "licence": listing.licence}
     return Files(f"hf://{root}", files, said)
@@ -137,7 +136,7 @@ def bucket_files(address: str, pattern: str, store: Path) -> Files:
             lambda: _asking_bucket(address),
         )
 
-    files = [TableFile(name, size, etag, opener) for name, (size, etag) in facts.items() if fnmatch(name, pattern)]
+    files = [TableFile(name, size, etag, opener) for name, (size, etag) in facts.items() if is_meant(name, pattern)]
     return Files(address, files, {"address": address, "licence": None})
 
 

@@ -1,8 +1,8 @@
 """What values say of each other: references, and limits that depend on another key."""
 
+import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from lab.params.sampling import sample_faults
 from lab.params.sections import (
@@ -81,7 +81,7 @@ def _no_such(key: str, value: str, section: str, names: list[str]) -> str:
 
 def _base_faults(params: Params) -> Iterator[str]:
     base = params.base
-    if base.source == "folder" and not (Path(base.folder) / "model_index.json").is_file():
+    if base.source == "folder" and not os.path.isfile(f"{base.folder}/model_index.json"):
         yield (
             f"`base.folder` is {base.folder!r}, but must be a diffusers pipeline's folder, as `save_pretrained` writes "
             "it (it has no model_index.json)."
@@ -178,7 +178,7 @@ def _published_faults(name: str, adapter: PublishedAdapter, params: Params) -> I
     if (adapter.repo is None) != (adapter.revision is None):
         given, absent = ("repo", "revision") if adapter.revision is None else ("revision", "repo")
         yield f"`{key}.{absent}` is null, but must be given with `{key}.{given}`, or both be null for a local file."
-    elif adapter.repo is None and not Path(adapter.file).is_file():
+    elif adapter.repo is None and not os.path.isfile(adapter.file):
         yield f"`{key}.file` is {adapter.file!r}, but must be a file that exists, since `{key}.repo` is null."
 
 
@@ -205,7 +205,7 @@ def _generate_faults(generate: Generate) -> Iterator[str]:
 def _folder_faults(prompts: Prompts) -> Iterator[str]:
     if prompts.source == "folder" and prompts.folder is None:
         yield "`prompts.folder` is null, but must be a folder's path, since `prompts.source` is folder."
-    elif prompts.source == "folder" and not Path(prompts.folder).is_dir():
+    elif prompts.source == "folder" and not os.path.isdir(prompts.folder):
         yield f"`prompts.folder` is {prompts.folder!r}, but must be a folder that exists (there is none of that path)."
     elif prompts.source != "folder" and prompts.folder is not None:
         yield f"`prompts.folder` is {prompts.folder!r}, but must be null, since `prompts.source` is {prompts.source}."
@@ -218,7 +218,7 @@ def _caption_faults(caption: Caption) -> Iterator[str]:
                 f"`caption.table` is {caption.table!r}, but must be {SAMPLE_TABLE}, since `caption.captioner` is "
                 f"{caption.captioner}."
             )
-    elif not caption.table.lower().endswith(TABLES) or not Path(caption.table).is_file():
+    elif not caption.table.lower().endswith(TABLES) or not os.path.isfile(caption.table):
         yield (
             f"`caption.table` is {caption.table!r}, but must be a file that exists and ends in {', '.join(TABLES)}, "
             "since `caption.captioner` is table."
@@ -235,7 +235,7 @@ def _parser_faults(prompts: Prompts) -> Iterator[str]:
             "`prompts.source` is compbench and the rules find no noun phrases in most of its complex prompts."
         )
     # The world's prompts bring their parse; that no other parser goes with them is said where they are made.
-    elif prompts.source != "world" and prompts.parser not in PARSERS and not Path(prompts.parser).is_file():
+    elif prompts.source != "world" and prompts.parser not in PARSERS and not os.path.isfile(prompts.parser):
         yield (
             f"`prompts.parser` is {prompts.parser!r}, but must be rules, spacy, spacy-3.6, or a file that exists, such "
             "as data/parses/compbench.jsonl, which `make parse` writes."

@@ -1,7 +1,7 @@
 """What values of section `sample` say of each other."""
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from lab.params.sections import FolderSample, Hosted, Sample, UrlsSample
 
@@ -11,12 +11,34 @@ HOSTED = "lab/hosted"  # `folder` of what lies elsewhere
 def sample_faults(sample: Sample) -> Iterator[str]:
     """One sentence for each fault."""
     own = isinstance(sample, (FolderSample, Hosted)) and sample.folder != HOSTED
-    if own and not Path(sample.folder).is_dir():
+    if own and not os.path.isdir(sample.folder):
         yield f"`sample.folder` is {sample.folder!r}, but must be a folder that exists (there is none of that path)."
+    elif own and (found := next(_untracked(sample.folder), None)):
+        path, why = (text.encode(errors="backslashreplace").decode() for text in found)
+        yield (
+            f"`sample.folder` is {sample.folder!r}, but DVC, which notices what changes in it, cannot take {path} "
+            f"({why}): rename it, or move it out of the folder."
+        )
     if isinstance(sample, Hosted):
         yield from _place_faults(sample)
     if isinstance(sample, UrlsSample):
         yield from _filter_faults(sample)
+
+
+def _untracked(folder: str) -> Iterator[tuple[str, str]]:
+    """What DVC fails at when it hashes the folder, after the work or with a word of the system's alone; and why."""
+    for place, _, names in os.walk(folder):
+        for path in (os.path.join(place, name) for name in sorted(names)):
+            if path != path.encode(errors="replace").decode():
+                yield path, "a name that is not in UTF-8"
+            elif not os.path.exists(path):
+                yield path, "a link that leads nowhere"
+            elif not os.path.isfile(path):
+                yield path, "no file"
+            elif not os.access(path, os.R_OK):
+                yield path, "closed to this user"
+            elif path.endswith("/.dvcignore"):
+                yield path, "a file of DVC's own"
 
 
 def _place_faults(sample: Hosted) -> Iterator[str]:

@@ -48,7 +48,7 @@ def read_yaml(path: str | Path, quick: bool = False) -> dict:
         key = error.problem.split('"')[1]
         line = error.problem_mark.line + 1
         raise ParamsError([f"{path}: line {line} repeats the key `{key}`; keep one of the two."]) from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         if mark := CONFLICT.search(Path(path).read_bytes()):
             line = Path(path).read_bytes()[: mark.start()].count(b"\n") + 1
             raise ParamsError([f"{path}: line {line} {CONFLICTING}"]) from None

@@ -40,10 +40,10 @@ def _sentence(location: Location, fault: Mapping, meant: Mapping[Location, str |
     key, value = ".".join(written), fault["input"]
     if fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return _kind_sentence(key, fault, _node(location, model)[0])
-    if fault["type"] == "extra_forbidden":
+    if fault["type"] in ("extra_forbidden", "invalid_key"):  # a key that is unknown, or no text
         keys = ", ".join(_node(location[:-1], model)[0].model_fields)
         where = f"`{'.'.join(written[:-1])}`" if written[1:] else "the file"
-        return f"`{key}` ({_shown(value)}) is not a known key{did_you_mean(meant[location])}; {where} takes {keys}."
+        return f"`{key}` ({_shown(value)}) is not a known key{did_you_mean(meant.get(location))}; {where} takes {keys}."
     if location[-1] == "[key]":
         return f"`{location[0]}` has the name {_shown(value)}, but a name must be {_names(location[0], model)}."
     if fault["type"] == "missing":

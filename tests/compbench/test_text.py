@@ -70,6 +70,12 @@ def test_the_parsers_program_refuses_another_encoding_too(path):
         read_prompts(path.parent)
 
 
+def test_what_macos_leaves_beside_a_prompt_file_is_none(path):
+    path.write_text("a red car\n")
+    path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X \xb0")
+    assert read_prompts(path.parent) == ["a red car"]
+
+
 def test_the_line_of_the_first_fault_is_named(path):
     with pytest.raises(CompbenchError, match=r"line 3 has the byte 0xfc"):
         decode(b"a\nb\nm\xfcde\n", path)
@@ -118,8 +124,29 @@ def test_parses_in_another_encoding_are_refused(tmp_path):
         read_parses(tmp_path / "parses.jsonl")
 
 
-@pytest.mark.parametrize("wrong", [{"text": 5}, {"tokens": [1, "dogs"]}, {"noun_chunks": [None]}, {"parser": None}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"text": 5},
+        {"tokens": [1, "dogs"]},
+        {"tokens": "ab", "pos": "XY"},
+        {"noun_chunks": [None]},
+        {"noun_chunks": ["\ud83e"]},
+        {"parser": None},
+        "[" * 99999,
+    ],
+)
 def test_a_parse_of_other_than_words_is_named(tmp_path, wrong):
-    (tmp_path / "parses.jsonl").write_text(json.dumps(PARSE | wrong))
+    (tmp_path / "parses.jsonl").write_text(wrong if isinstance(wrong, str) else json.dumps(PARSE | wrong))
     with pytest.raises(CompbenchError, match=r"Line 1 of .* is no parse"):
+        read_parses(tmp_path / "parses.jsonl")
+
+
+def test_a_prompt_is_parsed_in_one_way(tmp_path):
+    """Files that were joined may have a prompt twice, of two parsers."""
+    same, other = json.dumps(PARSE), json.dumps(PARSE | {"pos": ["DET", "NOUN"]})
+    (tmp_path / "parses.jsonl").write_text(f"{same}\n{same}\n")
+    assert len(read_parses(tmp_path / "parses.jsonl")) == 1
+    (tmp_path / "parses.jsonl").write_text(f"{same}\n{other}\n")
+    with pytest.raises(CompbenchError, match=r"Line 2 of .* is a second parse of 'two dogs': keep one"):
         read_parses(tmp_path / "parses.jsonl")

@@ -354,8 +354,8 @@ FAULTS = [
         "an image of floats without a white",
         SAMPLE,
         (
-            "sample: `sample.size` is 2, but 'mine' holds 2 images of which 1 are good (b.tif holds numbers of which "
-            "nothing says what is white); lower it or add images."
+            "sample: `sample.size` is 2, but 'mine' holds 2 images of which 1 are good (b.tif has colours of no one "
+            "meaning: nothing says what is white, or one of 16 bits is transparent); lower it or add images."
         ),
         images(
             "file_name,text\na.png,a cat\nb.tif,a dog\n",

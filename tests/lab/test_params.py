@@ -1,6 +1,7 @@
 """Faulty parameters are refused with one sentence each: key, value, what is allowed, what was meant."""
 
 import copy
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,29 @@ def test_committed_parameters_are_the_defaults():
     if params.returncode:
         pytest.skip("this is no git checkout with a commit")
     assert params.stdout == defaults.stdout
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: (folder / "a.png").symlink_to("nowhere"), "/sub/a.png (a link that leads nowhere): rename it"),
+        (lambda folder: (folder / "a.png").symlink_to("a.png"), "/sub/a.png (a link that leads nowhere)"),
+        (lambda folder: (folder / "caf\udce9.png").touch(), "/sub/caf\\udce9.png (a name that is not in UTF-8)"),
+        (lambda folder: os.mkfifo(folder / "a"), "/sub/a (no file)"),
+        (lambda folder: (folder / ".dvcignore").touch(), "/sub/.dvcignore (a file of DVC's own)"),
+    ],
+)
+def test_what_dvc_cannot_hash_in_a_folder_of_images_is_named(defaults, tmp_path, make, said):
+    """DVC itself says so after the work, and of some without the file's name."""
+    folder = tmp_path / "mine/sub"
+    folder.mkdir(parents=True)
+    (folder / "link.png").symlink_to(folder)
+    document = changed(defaults, sample={"source": "folder", "folder": str(folder.parent), "size": 96, "seed": 11})
+    assert validate(document).sample.source == "folder"
+    make(folder)
+    (fault,) = faults_of(document)
+    assert said in fault
+    assert f"`sample.folder` is {str(folder.parent)!r}, but DVC, which notices what changes in it, cannot" in fault
 
 
 @pytest.mark.parametrize(
@@ -212,6 +236,7 @@ def test_committed_parameters_are_the_defaults():
             {"sample__source": "folder", "sample__folder": "no/such"},
             "`sample.folder` is 'no/such', but must be a folder that exists",
         ),
+        ({"sample__source": "folder", "sample__folder": "a" * 999}, f"`sample.folder` is '{'a' * 999}', but must be a"),
         ({"prompts__folder": "here"}, "`prompts.folder` is 'here', but must be null, since `prompts.source` is world."),
         (
             {"train__precision": "bf16", "train__mixed_precision": "no"},
@@ -378,6 +403,14 @@ def test_unknown_key_is_refused_with_the_one_that_was_meant(defaults, values, fa
     assert found.startswith(f"params.yaml: {fault}")
 
 
+@pytest.mark.parametrize("key", [7, 1.5, None, True])
+def test_a_key_that_is_no_text_is_not_known(defaults, key):
+    (of_section,) = faults_of(defaults | {"train": defaults["train"] | {key: 1}})
+    (of_file,) = faults_of(defaults | {key: 1})
+    assert "is not a known key; `train` takes steps, " in of_section
+    assert "is not a known key; the file takes threads, " in of_file
+
+
 def test_each_fault_has_its_sentence(defaults):
     faults = faults_of(changed(defaults, threads=0, train__steps=0, arms__baseline__guidance=0.5))
     assert len(faults) == 3
@@ -389,6 +422,8 @@ def test_each_fault_has_its_sentence(defaults):
         ("threads: 2\nthreads: 3\n", "line 2 repeats the key `threads`; keep one of the two."),
         ("arms:\n  a: {gamma: 1}\n  a: {gamma: 2}\n", "line 3 repeats the key `a`; keep one of the two."),
         ("threads: [2\n", "not valid YAML at line 2 ("),
+        ("[" * 9999, "not valid YAML (maximum recursion depth exceeded"),
+        (f"threads: {'9' * 5000}\n", "not valid YAML (Exceeds the limit"),
         ("", "must be a mapping of keys to values, but is None."),
         ("- threads\n", "must be a mapping of keys to values, but is ['threads']."),
     ],

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from compbench.errors import CompbenchError
@@ -77,6 +79,27 @@ def test_scorers_read_the_rows_that_are_written(tmp_path):
     prompts = read_prompts(tmp_path / "prompts")
     assert [prompt.prompt for prompt in prompts] == [row["prompt"] for row in rows]
     assert {(p.parser, p.counts, p.clip_text, p.subset) for p in prompts} == {("world", (), None, None)}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"index": [None]}, {"index": ["0"]}, {"prompt": [5]}, {"category": [None]}, {"phrases": ["red car"]}]
+)
+def test_a_table_of_prompts_with_other_values_is_refused(tmp_path, wrong):
+    """A text in the place of phrases would be asked about letter by letter."""
+    row = load_prompts("world", None, "val", 1, 7)[0]
+    table = pa.table({name: [value] for name, value in row.items()} | wrong)
+    pq.write_table(table, tmp_path / "prompts.parquet")
+    (name,) = wrong
+    with pytest.raises(CompbenchError, match=rf"Row 1 of .*prompts\.parquet has the {name} .*: make the table again"):
+        read_prompts(tmp_path / "prompts.parquet")
+
+
+def test_a_table_of_prompts_in_another_encoding_is_refused(tmp_path):
+    latin = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\4\0\0\0"), pa.py_buffer(b"caf\xe9")])
+    row = load_prompts("world", None, "val", 1, 7)[0]
+    pq.write_table(pa.table({name: [value] for name, value in row.items()} | {"prompt": latin}), tmp_path / "a.parquet")
+    with pytest.raises(CompbenchError, match=r"The table .*a\.parquet cannot be read \('utf-8' codec"):
+        read_prompts(tmp_path / "a.parquet")
 
 
 def test_the_benchmarks_prompts_need_no_folder(tmp_path):

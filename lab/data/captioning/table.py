@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from unicodedata import normalize
 
 import pyarrow as pa
 
+from compbench.names import alike
 from compbench.text import is_blank
 from lab.data.tables import FILE_NAME, READERS, read_rows
 from lab.errors import LabError
@@ -64,5 +64,4 @@ def _read(table: Path) -> dict[str, str]:
 
 
 def _plain(name: str) -> str:
-    """macOS stores é as two characters, and most keyboards write it as one."""
-    return normalize("NFC", name.removeprefix("./"))
+    return alike(name).removeprefix("./")

@@ -23,7 +23,7 @@ REASONS = {
     "pixels": "more pixels than allowed",
     "animated": "several pictures, of which none is the one",
     "broken": "an image that does not decode to its end",
-    "colours": "numbers of which nothing says what is white",
+    "colours": "colours of no one meaning: nothing says what is white, or one of 16 bits is transparent",
     "small": "a side shorter than allowed",
     "changed": "other bytes than the sha256 expected",
     "duplicate": "the same bytes as an image of lower rank",

@@ -11,6 +11,7 @@ from PIL import Image
 
 from compbench.reading import unreadable
 from compbench.tables import write_table
+from lab.data.fetching.outcomes import REASONS
 from lab.data.folder import LeftOut, read_folder
 from lab.data.shown import read_shown
 from lab.data.tables import spelled
@@ -18,7 +19,7 @@ from lab.errors import LabError
 
 LEFT_OUT = "left_out.parquet"
 LEFT_OUT_SCHEMA = pa.schema([("name", pa.string()), ("reason", pa.string())])
-NO_WHITE = "holds numbers of which nothing says what is white"
+NO_COLOURS = f"has {REASONS['colours']}"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Source:
             try:
                 image = read_shown(file.path)
             except LabError as error:
-                reason = unreadable(error.__cause__) if error.__cause__ else NO_WHITE
+                reason = unreadable(error.__cause__) if error.__cause__ else NO_COLOURS
                 left_out.append(LeftOut(file.name, reason))
                 continue
             good += 1

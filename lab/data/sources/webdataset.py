@@ -13,13 +13,16 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from compbench.errors import CompbenchError
+from compbench.names import is_hidden
+from compbench.text import decode, unify_ends
 from lab.data.sources.drawn import note_files
 from lab.data.sources.looked import Bounds, Item, looked
-from lab.data.tables import spelled
+from lab.data.tables import is_text, spelled
 from lab.data.tabular.files import Files, TableFile, find_files
 from lab.errors import LabError
 
-IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jfif", "jpe", "jp2", "heic", "heif")
 JSON = "json:"
 
 
@@ -70,7 +73,8 @@ class Source:
         read[file.name] = file.digest or f"bytes:{file.size}"
         try:
             with file.open(whole=True) as opened, tarfile.open(fileobj=opened, mode="r|*") as shard:
-                for key, members in groupby((one for one in shard if one.isfile()), lambda one: _key(one.name)):
+                files = (one for one in shard if one.isfile() and not is_hidden(one.name))
+                for key, members in groupby(files, lambda one: _key(one.name)):
                     # A byte more than may be is enough to refuse the whole.
                     parts = {_ending(one.name): shard.extractfile(one).read(self.max_bytes + 1) for one in members}
                     yield from self._item(file, spelled(key), parts)
@@ -91,13 +95,13 @@ class Source:
         """Raises: LabError where a sample has none."""
         name = "json" if self.caption.startswith(JSON) else self.caption
         try:
-            words = parts[name].decode("utf-8-sig").replace("\r\n", "\n").rstrip("\n")
+            words = unify_ends(decode(parts[name], Path(key))).rstrip("\n")
             if name == "json":
                 words = json.loads(words)[self.caption.removeprefix(JSON)]
-            if isinstance(words, str | None):
+            if words is None or (isinstance(words, str) and is_text(words)):
                 return words or ""
             raise TypeError
-        except (KeyError, ValueError, TypeError, RecursionError):
+        except (CompbenchError, KeyError, ValueError, TypeError, RecursionError):
             raise LabError(
                 f"`sample.caption` is {self.caption!r}, but {key} of {file.name} has no such words in UTF-8; it has "
                 f"{', '.join(parts)}."

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
+from compbench.names import is_hidden
 from lab.data.tables import spelled
 from lab.errors import LabError
 
@@ -64,6 +65,11 @@ def order_key(seed: int, *names: object) -> bytes:
     return sha256("\0".join(map(str, (seed, *names))).encode(errors="surrogatepass")).digest()
 
 
+def is_meant(name: str, pattern: str) -> bool:
+    """Whether `sample.files` means this file: by a pattern, or by its very name, which hidden files need."""
+    return name == pattern or (fnmatch(name, pattern) and not is_hidden(name))
+
+
 def find_files(
     folder: str, repo: str | None, revision: str | None, address: str | None, pattern: str, store: Path
 ) -> Files:
@@ -98,7 +104,7 @@ def _local_files(folder: Path, pattern: str) -> Files:
     names = [path.relative_to(folder).as_posix() for path in paths]
     files = []
     for name in names:
-        if fnmatch(name, pattern):
+        if is_meant(name, pattern):
             if name != spelled(name):
                 raise LabError(f"The name of {spelled(name)} in {folder} is not in UTF-8: rename the file.")
             about = (folder / name).stat()

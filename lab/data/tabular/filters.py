@@ -29,7 +29,7 @@ class Condition:
 
     def mask(self, values: pa.Array) -> np.ndarray:
         """A truth value for each of the column's values. Raises: LabError for values of another type."""
-        found = pc.is_valid(values)
+        found, values = pc.is_valid(values), _comparable(values)
         try:
             for bound, compare in ((self.min, pc.greater_equal), (self.max, pc.less_equal)):
                 if bound is not None:
@@ -55,7 +55,9 @@ class Aspect:
     most: float
 
     def mask(self, widths: pa.Array, heights: pa.Array) -> np.ndarray:
-        sides = [np.asarray(_number(values).fill_null(0).cast(pa.float64())) for values in (widths, heights)]
+        sides = [
+            np.asarray(_number(_comparable(values)).fill_null(0).cast(pa.float64())) for values in (widths, heights)
+        ]
         return np.maximum(*sides) <= self.most * np.minimum(*sides)
 
 
@@ -93,6 +95,12 @@ def conditions(filters: Mapping[str, Mapping]) -> tuple[Condition, ...]:
         )
         for column, said in filters.items()
     )
+
+
+def _comparable(values: pa.Array) -> pa.Array:
+    """Of the types that a table may have and arrow compares with nothing, their like."""
+    likes = {pa.float16(): pa.float32(), pa.string_view(): pa.string()}
+    return values.cast(likes.get(values.type, values.type))
 
 
 def _number(values: pa.Array) -> pa.Array:

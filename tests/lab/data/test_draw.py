@@ -4,6 +4,7 @@ import random
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -87,6 +88,26 @@ def test_nulls_and_nan_pass_no_filter_and_a_missing_side_no_aspect(tmp_path):
     assert urls(Passing(conditions({"x": {"min": 0}}))) == ["a", "d"]
     assert urls(Passing(conditions({"x": {"none_of": [5]}}))) == ["a", "b"]
     assert urls(Passing((), Aspect("w", "h", 2.0))) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("column", "said", "expected"),
+    [
+        (pa.array(np.array([0.1, 0.5, np.nan], np.float16)), {"min": 0.25}, ["b"]),
+        (pa.array(["x", "y", None], pa.string_view()), {"any_of": ["x"]}, ["a"]),
+        (pa.array(["x", "y", None], pa.large_string()), {"none_of": ["x"]}, ["b"]),
+        (pa.array(["x", "y", None]).dictionary_encode(), {"any_of": ["x"]}, ["a"]),
+    ],
+)
+def test_a_filter_goes_with_each_type_that_numbers_and_texts_are_kept_in(tmp_path, column, said, expected):
+    pq.write_table(pa.table({"URL": list("abc"), "x": column}), tmp_path / "a.parquet")
+    rows = Draw(local(tmp_path), ["URL"], Passing(conditions({"x": said})), 0).rows(3)
+    assert [row["URL"] for row in rows] == expected
+
+
+def test_a_tables_very_name_is_no_pattern(tmp_path):
+    pq.write_table(pa.table({"URL": ["a"]}), tmp_path / "a[1].parquet")
+    assert [file.name for file in find_files(str(tmp_path), None, None, None, "a[1].parquet", tmp_path).files]
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tables):

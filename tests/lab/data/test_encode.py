@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from lab.data.captioned import CaptionedImage
-from lab.data.crops import Size, crop_sizes, nearest, sizes_for
+from lab.data.crops import Size, crop, crop_sizes, nearest, sizes_for
 from lab.data.encode import Encoder
 from lab.data.encoded import KEYS, read_buckets, read_empty_caption
 from lab.errors import LabError
@@ -59,6 +59,15 @@ def test_images_go_to_the_crop_nearest_in_shape(encoder, images, tmp_path):
     buckets = read_buckets(tmp_path / "out")
     assert {bucket.shape[1:]: len(bucket) for bucket in buckets} == {(6, 10): 2, (10, 6): 3}
     assert nearest(sizes, 100, 90) == Size(32, 32)
+
+
+@pytest.mark.parametrize("shape", [(2 * 10**7, 1), (3, 5000), (5000, 3), (1, 1)])
+def test_a_line_of_pixels_is_cropped_to_its_middle(shape):
+    """Scaled whole before it is cut, the longest would have more pixels than Pillow can count."""
+    image = Image.new("RGB", shape, "red")
+    image.paste("blue", tuple(side // 2 + place for place in (-9, 9) for side in shape))
+    cropped = crop(image, Size(64, 64))
+    assert (cropped.size, cropped.getcolors()) == ((64, 64), [(64 * 64, (0, 0, 255))])
 
 
 def test_a_killed_encoding_makes_no_shard_again_and_ends_with_the_same_bytes(encoder, images, tmp_path):

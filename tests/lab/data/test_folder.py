@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import unicodedata
 import zipfile
 
@@ -13,6 +15,7 @@ from PIL import Image
 from compbench.errors import CompbenchError
 from lab.data.folder import read_folder
 from lab.errors import LabError
+from tests.faults.fault import NOBODY
 
 SPELLED = [
     "NA",
@@ -89,6 +92,7 @@ def test_a_caption_in_json_is_what_is_written(mine, literal):
         (pa.array(["007"]), "007"),
         (pa.array(["NA"]).dictionary_encode(), "NA"),
         (pa.array(["x"], pa.large_string()), "x"),
+        (pa.array(["x"], pa.string_view()), "x"),
         (pa.array([1984]), "1984"),
         (pa.array([True]), "true"),
     ],
@@ -150,6 +154,12 @@ def test_text_that_no_file_can_hold_is_refused(mine):
         mine.refused(r"caption of the image .*a\.png .* is no text")
 
 
+def test_text_of_parquet_in_another_encoding_is_refused(mine):
+    latin = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\4\0\0\0"), pa.py_buffer(b"caf\xe9")])
+    pq.write_table(pa.table({"file_name": ["a.png"], "text": latin}), mine.folder / "metadata.parquet")
+    mine.refused(r"metadata\.parquet has text that is not in UTF-8 .*: write it in UTF-8")
+
+
 SPLITS = ["test_0.png", "val.png", "train-00000-of-00001.png", "test/x.png", "data/train/1.png"]
 PATTERNS = ["a[1].png", "[2024]/x.png", "*.png", "a b.png", "猫.png", "__x__/1.png"]
 SUFFIXES = ["A.PNG", "b.JPeG", "no suffix", ".hidden.png", "metadata.png"]
@@ -178,6 +188,29 @@ def test_a_name_is_found_however_its_accents_are_stored(mine, table, disk):
     assert mine.read() == {"a.png": "a", name: "b"}
 
 
+@pytest.mark.parametrize(("table", "disk"), [("sub\\b.png", "sub/b.png"), ("sub/b.png", "sub\\b.png")])
+def test_a_name_is_found_however_its_folders_are_parted(mine, table, disk):
+    """Windows has another sign between them."""
+    mine.image(disk)
+    mine.write(f"file_name,text\na.png,a\n{table},b\n")
+    assert mine.read() == {"a.png": "a", disk: "b"}
+
+
+def test_names_that_differ_in_their_accents_alone_have_each_its_own_caption(mine):
+    """As when folders of two systems come together."""
+    composed, apart = (unicodedata.normalize(form, "\u00e9") for form in ("NFC", "NFD"))
+    for name in (composed, apart):
+        mine.image(f"{name}.png")
+    for beside in (False, True):
+        if beside:
+            (mine.folder / "metadata.csv").unlink()
+            for name, text in (("a", "a"), (composed, "one"), (apart, "two")):
+                mine.write(text, f"{name}.txt")
+        else:
+            mine.write(f"file_name,text\na.png,a\n{composed}.png,one\n{apart}.png,two\n")
+        assert mine.read() == {"a.png": "a", f"{composed}.png": "one", f"{apart}.png": "two"}
+
+
 def test_every_folder_may_have_a_table_of_its_own(mine):
     mine.image("train/x.png")
     mine.image("test/x.png")
@@ -192,6 +225,13 @@ def test_an_archive_is_unpacked(mine):
         archive.write(mine.folder / "a.png", "inside/b.png")
         archive.writestr("metadata.csv", "file_name,text\ninside/b.png,2\n")
     assert mine.read() == {"a.png": "1", "more.zip/inside/b.png": "2"}
+    with zipfile.ZipFile(mine.folder / "empty.zip", "w"):
+        pass
+    assert mine.read() == {"a.png": "1", "more.zip/inside/b.png": "2"}
+    with zipfile.ZipFile(mine.folder / "windows.zip", "w") as archive:
+        for name, content in (("c.png", (mine.folder / "a.png").read_bytes()), ("c.txt", "3"), ("empty\\", b"")):
+            archive.writestr(f"in\\{name}", content)
+    assert mine.read()["windows.zip/in/c.png"] == "3"
     (mine.folder / "more.zip").write_bytes(b"PK")
     mine.refused(r"more\.zip cannot be unpacked")
 
@@ -226,6 +266,28 @@ def test_an_image_that_cannot_be_opened_is_named_with_its_text(mine, tmp_path):
     assert found.left_out == [("b.heic", "is no image that Pillow can read")]
 
 
+@pytest.mark.parametrize("name", ["a.eps", "a.h5", "a.mpg", "A.grib", "A.WMF"])
+def test_what_pillow_knows_by_name_and_does_not_decode_is_no_image(mine, tmp_path, name):
+    """Features, a video or a drawing beside the photograph that was made with it."""
+    mine.write("a cat", "a.txt")
+    mine.write(b"something", name)
+    found = read_folder(mine.folder, tmp_path / "unpacked")
+    assert ([one.name for one in found.files], found.left_out) == (["a.png"], [])
+
+
+def test_a_closed_folder_is_refused_and_one_that_systems_leave_is_not(mine, tmp_path):
+    """As `lost+found` on a disk of its own, which nobody but root may read or move."""
+    mine.write("a cat", "a.txt")
+    for name in ("lost+found", "closed"):
+        (mine.folder / name).mkdir(mode=0)
+        code = f"import sys; from lab.data.folder import *; read_folder(Path({str(mine.folder)!r}), Path(sys.argv[1]))"
+        found = subprocess.run(
+            [*NOBODY, sys.executable, "-c", code, str(tmp_path / "unpacked")], capture_output=True, text=True
+        )
+        assert (found.returncode == 0) == (name == "lost+found"), found.stderr
+    assert "closed cannot be read (Permission denied): open it, or move it away." in found.stderr
+
+
 def test_what_is_no_image_and_what_is_hidden_needs_no_row(mine):
     mine.write("file_name,text\na.png,x\n")
     for name in (".DS_Store", "._a.png", "README.md", "Thumbs.db", ".cache/b.png", "a.txt"):
@@ -240,6 +302,15 @@ def test_an_image_without_a_row_is_refused(mine, name):
     mine.refused(rf"{name} has no row")
 
 
+def test_a_line_end_in_a_name_makes_no_line_of_its_own(mine):
+    """`refused` sees that the sentence is in one line."""
+    mine.image("b\nc.png")
+    mine.write("file_name,text\na.png,x\n")
+    mine.refused(r"b\\nc\.png has no row")
+    mine.write('"file\r\nname",text\na.png,x\n')
+    mine.refused(r"has the columns file\\r\\nname, text, but must have")
+
+
 @pytest.mark.parametrize("file_name", ["b.png", "A.png", "sub/a.png", "."])
 def test_a_row_without_an_image_is_refused(mine, file_name):
     mine.write(f"file_name,text\na.png,x\n{file_name},y\n")
@@ -250,6 +321,12 @@ def test_a_row_without_an_image_is_refused(mine, file_name):
 def test_a_row_may_not_lead_out_of_the_folder(mine, file_name):
     mine.write(f"file_name,text\na.png,x\n{file_name},y\n")
     mine.refused(r"which is outside of the table's folder")
+
+
+def test_a_row_may_have_the_whole_path(mine):
+    mine.image("sub/b.png")
+    mine.write(f"file_name,text\n{mine.folder}/a.png,x\n{mine.folder}/./sub//b.png,y\n")
+    assert mine.read() == {"a.png": "x", "sub/b.png": "y"}
 
 
 def test_a_row_without_a_file_name_is_refused(mine):
@@ -319,9 +396,15 @@ def test_a_text_beside_each_image_is_its_caption(mine):
         mine.image(name)
     mine.write(b"\xef\xbb\xbfa cat,\r\nand a dog\r\n", "a.txt")
     mine.write("two\n", "B.TXT")
-    mine.write("three", "sub/caf\u00e9.caption")
+    mine.write("three\rlines\r", "sub/caf\u00e9.caption")
     mine.write("of nothing", "README.txt")
-    assert mine.read() == {"a.png": "a cat,\nand a dog", "B.JPG": "two", "sub/cafe\u0301.png": "three"}
+    assert mine.read() == {"a.png": "a cat,\nand a dog", "B.JPG": "two", "sub/cafe\u0301.png": "three\nlines"}
+
+
+def test_two_texts_of_one_name_are_refused(mine):
+    mine.write("one", "a.txt")
+    mine.write("two", "a.TXT")
+    mine.refused(r"a\.TXT and .*a\.txt are texts of one name: keep one")
 
 
 def test_of_two_images_with_one_text_the_first_is_taken_and_the_other_named(mine, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from made_png import png
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from lab.data.shown import read_shown
 from lab.errors import LabError
@@ -223,6 +224,18 @@ def test_a_palette_with_degrees_of_transparency(tmp_path):
     assert first_pixel(tmp_path / "a.png") == (127, 127, 255)
 
 
+@pytest.mark.parametrize("transparent", [False, True])
+def test_where_the_picture_of_a_gif_does_not_reach_nothing_is_shown(tmp_path, transparent):
+    """Programs that make GIFs small leave the border of a canvas out; browsers show none."""
+    control = b"!\xf9\4\1\0\0\2\0" if transparent else b""
+    canvas = b"GIF89a" + struct.pack("<HHBBB", 3, 3, 0x91, 1, 0) + bytes((255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9))
+    pixel = b"," + struct.pack("<HHHHB", 1, 1, 1, 1, 0) + b"\2\2\x44\1\0;"  # the first colour, red
+    (tmp_path / "a.gif").write_bytes(canvas + control + pixel)
+    shown = read_shown(tmp_path / "a.gif")
+    assert {shown.getpixel((x, y)) for x in range(3) for y in range(3) if (x, y) != (1, 1)} == {WHITE}
+    assert shown.getpixel((1, 1)) == (255, 0, 0)
+
+
 def test_a_transparent_colour_that_eight_bits_cannot_tell_is_refused(tmp_path):
     pixel = struct.pack(">HHH", 20000, 5, 6)
     (tmp_path / "a.png").write_bytes(png((1, 1), 16, made_png.RGB, [pixel], tRNS=pixel))
@@ -285,6 +298,14 @@ def test_a_damaged_profile_and_that_of_srgb_change_nothing(tmp_path):
     for profile in (b"junk", srgb):
         Image.fromarray(pixels).save(tmp_path / "a.png", icc_profile=profile)
         assert np.array_equal(np.asarray(read_shown(tmp_path / "a.png")), pixels)
+
+
+def test_a_long_text_beside_the_pixels_is_no_damage(tmp_path):
+    """Programs that generate images keep the whole workflow there."""
+    text = PngInfo()
+    text.add_itxt("workflow", "x" * 3 * 2**20, zip=True)
+    Image.new("RGB", (2, 2), "red").save(tmp_path / "a.png", pnginfo=text)
+    assert first_pixel(tmp_path / "a.png") == (255, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp", "a.tif"])

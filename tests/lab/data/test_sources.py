@@ -183,11 +183,38 @@ def test_a_sample_of_a_shard_may_be_called_anything(tmp_path, key, more, words, 
         assert np.array_equal(image, Image.open(io.BytesIO(picture(1))))
 
 
-@pytest.mark.parametrize("said", ['["a"]', '{"a": 1}', "true", "7"])
+def test_what_systems_leave_beside_shards_tables_and_their_files_is_none(tmp_path):
+    """macOS writes an `._a` beside each `a` where the disk has no place for more, and into archives; notebooks copy."""
+    files = [("./._1.png", b"\0\5"), ("./1.png", picture(1)), ("./._1.txt", b"\0\5"), ("./1.txt", b"one\r")]
+    settings = tar(tmp_path / "shards", *files, caption="txt")
+    tables = image_tables(tmp_path / "tables") | {"size": 30}
+    for folder, name in (("shards", "._0.tar"), ("tables", "._train.parquet"), ("tables", ".old/train.parquet")):
+        (tmp_path / folder / name).parent.mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_bytes(b"\0\5\x16\7")
+    assert [row["caption"] for row in taken(tmp_path / "a", **settings)] == ["one"]
+    assert len(taken(tmp_path / "b", **tables)) == 30
+
+
+@pytest.mark.parametrize(
+    "words", ["caf\u00e9".encode("latin-1"), "one".encode("utf-16-le"), "赤い".encode("iso-2022-jp")]
+)
+def test_words_of_a_shard_in_another_encoding_are_refused(tmp_path, words):
+    with pytest.raises(LabError, match=r"`sample.caption` is 'txt', but 1 of 0.tar has no such words in UTF-8"):
+        taken(tmp_path, **tar(tmp_path / "shards", ("1.png", picture(1)), ("1.txt", words), caption="txt"))
+
+
+@pytest.mark.parametrize("said", ['["a"]', '{"a": 1}', "true", "7", r'"half a fox \ud83e"', r'"a\u0000b"'])
 def test_words_of_a_shard_that_are_no_text_are_refused(tmp_path, said):
     files = [("1.png", picture(1)), ("1.json", f'{{"said": {said}}}'.encode())]
     with pytest.raises(LabError, match=r"`sample.caption` is 'json:said', but 1 of 0.tar has no such words"):
         taken(tmp_path, **tar(tmp_path / "shards", *files, caption="json:said"))
+
+
+def test_an_image_that_cannot_be_read_is_counted_in_shards_too(tmp_path):
+    files = [("1.heic", b"\0\0\0\x18ftypheic"), ("1.txt", b"x"), ("2.JFIF", picture(1)), ("2.txt", b"y")]
+    (row,) = taken(tmp_path, **tar(tmp_path / "shards", *files, caption="txt"))
+    assert row["caption"] == "y"
+    assert pq.read_table(tmp_path / "out/refused.parquet")["reason"].to_pylist() == ["not-an-image"]
 
 
 def test_shards_and_tables_that_hold_nothing_are_told(tmp_path):

@@ -39,8 +39,9 @@ def written(folder, kind, names=NAMES, captions=CAPTIONS):
         NAMES,
         [row["path"] for row in ROWS],
         [unicodedata.normalize("NFD", f"./{name}") for name in NAMES],
+        [f".\\{name}".replace("/", "\\") for name in NAMES],
     ],
-    ids=["in the folder", "in the sample", "as macOS writes them"],
+    ids=["in the folder", "in the sample", "as macOS writes them", "as Windows writes them"],
 )
 def test_images_get_their_captions_by_name_beside_the_words_they_came_with(tmp_path, kind, names):
     """Whatever the order, and rows for other images are left aside."""
@@ -64,6 +65,12 @@ def test_images_get_their_captions_by_name_beside_the_words_they_came_with(tmp_p
 def test_a_table_that_does_not_match_is_refused_in_one_sentence(tmp_path, names, captions, fault):
     with pytest.raises(LabError, match=fault):
         captions_from(written(tmp_path, ".jsonl", names, captions), "table", ROWS)
+
+
+def test_captions_that_no_table_can_hold_are_refused(tmp_path):
+    (tmp_path / "mine.jsonl").write_text(r'{"file_name": "a.jpg", "text": "half a fox \ud83e"}')
+    with pytest.raises(LabError, match=r"caption of the image a.jpg in .*mine.jsonl, 'half a fox .*', is no text"):
+        captions_from(tmp_path / "mine.jsonl", "table", ROWS[:1])
 
 
 def test_a_table_without_its_columns_is_refused_with_those_it_has(tmp_path):
