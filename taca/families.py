@@ -24,6 +24,9 @@ ATTN1 = r"transformer_blocks\.\d+\.attn1"
 AURA_FLOW = ("AuraFlowAttnProcessor2_0", "FusedAuraFlowAttnProcessor2_0")
 # A scheduler's timestep as it is, one from 1 to 0, and one from 0, which is noise, to 1.
 RAW, THOUSANDTHS, BACKWARDS = Timestep(), Timestep(scale=1000.0), Timestep(scale=1000.0, backwards=True)
+# Both branches in each batch, or where nothing is guided the conditional one: needed where a pipeline changes the
+# prompt's embeddings on their way, by which its branch would be known.
+GUIDED_OR_NOT = ((False, True), (True,))
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Family:
         timestep: the argument that says how noisy the input is.
         tokens: where text and image tokens are, from the transformer and the arguments of its forward pass.
         image, text: the names of the arguments that bring the latents and the prompt.
+        batches: the ways in which its pipelines put branches of classifier-free guidance into one batch: for each part,
+            of as many samples as images are drawn, whether it is the conditional one.
     """
 
     transformer: str
@@ -67,6 +72,7 @@ class Family:
     tokens: Callable[[nn.Module, Mapping], Tokens] = layouts.text_first
     image: str = "hidden_states"
     text: str = "encoder_hidden_states"
+    batches: tuple[tuple[bool, ...], ...] = ((False, True),)
 
 
 DOUBLE, SINGLE = r"transformer_blocks\.\d+\.attn", r"single_transformer_blocks\.\d+\.attn"
@@ -175,6 +181,7 @@ FAMILIES = (
         transformer="BriaFiboTransformer2DModel",
         sites=(AttentionSite(DOUBLE, ("BriaFiboAttnProcessor",)), AttentionSite(SINGLE, ("BriaAttnProcessor",))),
         layout="text, reference images, image; double and single blocks",
+        batches=GUIDED_OR_NOT,
     ),
     Family(
         transformer="BriaFibo2Transformer2DModel",
@@ -227,6 +234,7 @@ FAMILIES = (
         timestep=Timestep("timesteps"),
         tokens=layouts.hidream_image,
         text="encoder_hidden_states_llama3",
+        batches=GUIDED_OR_NOT,
     ),
     Family(
         transformer="MochiTransformer3DModel",
@@ -279,6 +287,7 @@ FAMILIES = (
         layout="image, text (padding masked)",
         tokens=layouts.ernie_image,
         text="text_bth",
+        batches=GUIDED_OR_NOT,
     ),
     Family(
         transformer="Ideogram4Transformer2DModel",
@@ -286,6 +295,7 @@ FAMILIES = (
         layout="text, image; the pipeline's other transformer sees no text and is left alone",
         timestep=BACKWARDS,
         tokens=layouts.ideogram_4,
+        batches=((True,),),
     ),
     Family(
         transformer="JoyImageEditTransformer3DModel",
@@ -329,6 +339,7 @@ FAMILIES = (
         timestep=BACKWARDS,
         tokens=layouts.omnigen,
         text="input_ids",
+        batches=((True, False), (True, False, False)),
     ),
     Family(
         transformer="PRXTransformer2DModel",

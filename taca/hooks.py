@@ -68,7 +68,7 @@ class TacaHook:
         # The one that is making a pass.
         self.thread: threading.Thread | None = None
         self.handles: list[RemovableHandle] = []
-        self.branches = None if config.branches == "both" else Branches(transformer, family.text)
+        self.branches = None if config.branches == "both" else Branches(transformer, family.text, family.batches)
         self.series = Series(config.threshold)
 
     def register(self, transformer: nn.Module) -> None:
@@ -174,7 +174,8 @@ class TacaHook:
         """Which samples of the batch gamma acts on."""
         batch = len(arguments[self.family.image]) if self.family.timestep.drawn is None else 1
         above_threshold = above_threshold * batch if len(above_threshold) == 1 else above_threshold
-        if self.branches is None:
+        # Nothing hangs on the branch of a pass below the threshold.
+        if self.branches is None or not any(above_threshold):
             return above_threshold
         return [a and b for a, b in zip(above_threshold, self.branches.conditional(arguments, batch), strict=True)]
 
