@@ -28,7 +28,7 @@ from taca.methods import Method
 from taca.noise import noise_of
 from taca.processors.acting import Acting, ByGamma, ByMethod, Replacements
 from taca.processors.by_method import METHOD_FAMILIES
-from taca.processors.swap import swapped, swapped_in_recomputation
+from taca.processors.swap import checkpointing, swapped, swapped_in_recomputation
 from taca.schedule import is_active
 from taca.series import Series
 from taca.text_states import TextStates
@@ -185,7 +185,7 @@ class TacaHook:
                 "This forward pass mixes timesteps above and below the threshold, and the adapter "
                 f"{adapter.name!r} is either on or off: pass them one after the other."
             )
-        if torch.is_grad_enabled() and transformer.gradient_checkpointing:
+        if checkpointing(transformer):
             raise TacaError(
                 "`adapter` in TacaConfig cannot be combined with gradient checkpointing, since blocks are computed "
                 "again when the adapter is back: disable one of them."
@@ -204,7 +204,9 @@ class TacaHook:
         latents = latents_of(arguments, self.family)
         tokens = self.family.tokens(transformer, arguments)
         dtype = torch.promote_types(latents.dtype, torch.float32)
-        made_for = (tuple(gamma_active), tokens, latents.device, dtype)
+        # Fused projections bring other stock processors, from which replacements are derived anew.
+        stock = tuple(type(module.processor) for module in self.sites)
+        made_for = (tuple(gamma_active), tokens, latents.device, dtype, stock)
         if self.processors[0] != made_for:
             # A tensor made under `torch.inference_mode` could not serve a training pass later.
             with torch.inference_mode(False):
