@@ -475,8 +475,11 @@ def check_stock(modules: dict[nn.Module, AttentionSite]) -> None:
 
 def _remedy(processor: type) -> str:
     """Where a pipeline relies on its own processor (PAG's, one that caches keys), the stock one would draw wrongly."""
-    if "IPAdapter" in processor.__name__:
+    name = processor.__name__
+    if "IPAdapter" in name:
         return "call `unload_ip_adapter()`"
-    if processor.__module__.startswith("diffusers."):
+    # The second is what is left where xformers was enabled once.
+    chosen = name.startswith("XFormers") or name == "AttnProcessor2_0"
+    if processor.__module__.startswith("diffusers.") and not chosen:
         return "draw without TACA, or with a pipeline that has the stock processors"
     return "put the stock processor back with `set_attn_processor`"

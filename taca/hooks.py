@@ -29,6 +29,7 @@ from taca.noise import noise_of
 from taca.processors.acting import Acting, ByGamma, ByMethod, Replacements
 from taca.processors.by_method import METHOD_FAMILIES
 from taca.processors.swap import checkpointing, swapped, swapped_in_recomputation
+from taca.reals import real
 from taca.schedule import is_active
 from taca.series import Series
 from taca.text_states import TextStates
@@ -235,13 +236,12 @@ def apply_taca(
     Raises:
         TacaError: an unknown field or a `config` of another type, an unknown class or a pipeline without a transformer,
             no joint attention, processors other than the stock ones, an adapter that is not loaded or is fused, an
-            output cache, or TACA applied already. The transformer is left as it was.
+            output cache, a `scheduler` that is none, or TACA applied already. The transformer is left as it was.
     """
     config = config_of(config, fields)
     transformer = transformer_of(model)
     pipeline = model if isinstance(model, PIPELINES) else None
-    if pipeline is not None and scheduler is not None:
-        raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
+    _check_scheduler(scheduler, pipeline)
     family = family_of(transformer)
     if config.branches == "conditional" and pipeline is None:
         raise TacaError(
@@ -250,6 +250,17 @@ def apply_taca(
     if hasattr(transformer, _TACA_HOOK):
         raise TacaError(f"TACA is already applied to this {type(transformer).__name__}: call `remove_taca` first.")
     _attach(transformer, TacaHook(transformer, config, family, scheduler, pipeline, ByGamma(config.gamma)))
+
+
+def _check_scheduler(scheduler: object | None, pipeline: object | None) -> None:
+    if scheduler is None:
+        return
+    if pipeline is not None:
+        raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
+    if not all(hasattr(scheduler, name) for name in ("timesteps", "config")):
+        raise TacaError(
+            f"`scheduler` must be a scheduler of diffusers, such as `pipe.scheduler`, got {type(scheduler).__name__}."
+        )
 
 
 def _attach(transformer: nn.Module, hook: TacaHook) -> None:
@@ -294,13 +305,12 @@ def apply_method(
         known = " and ".join(METHOD_FAMILIES)
         raise TacaError(f"Methods beside gamma are there for {known}, not for {family.transformer}: use `apply_taca`.")
     config = TacaConfig(threshold=threshold, adapter=adapter)
-    if until is not None and not threshold < until <= 1000:
+    if until is not None and not config.threshold < real(until) <= 1000:
         raise TacaError(f"`until` must lie above `threshold`, {threshold:g}, and be at most 1000, got {until!r}.")
     if hasattr(transformer, _TACA_HOOK):
         raise TacaError(f"TACA is already applied to this {type(transformer).__name__}: call `remove_taca` first.")
     pipeline = model if isinstance(model, PIPELINES) else None
-    if pipeline is not None and scheduler is not None:
-        raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
+    _check_scheduler(scheduler, pipeline)
     if isinstance(method, TextStates):
         method.check_blocks(len(attention_modules(transformer, family)))
     acting = ByMethod(method) if isinstance(method, Method) else method
@@ -342,12 +352,9 @@ def applied_config(model: object) -> TacaConfig | None:
 @contextmanager
 def by_method(model: _Model, method: Method | TextStates, **options: Any) -> Iterator[_Model]:
     """Applies a method inside a `with` block. Arguments and errors are those of `apply_method`."""
-    transformer = transformer_of(model)
     apply_method(model, method, **options)
-    try:
+    with _until_removed(transformer_of(model)):
         yield model
-    finally:
-        remove_taca(transformer)
 
 
 @contextmanager
@@ -360,9 +367,17 @@ def taca(
         >>> with taca(pipe, gamma=1.2):
         ...     image = pipe("a red circle on the left of a blue square").images[0]
     """
-    transformer = transformer_of(model)
     apply_taca(model, config, scheduler=scheduler, **fields)
-    try:
+    with _until_removed(transformer_of(model)):
         yield model
+
+
+@contextmanager
+def _until_removed(transformer: nn.Module) -> Iterator[None]:
+    """Removes on exit what is applied now, if nobody has: an error of a second removal would hide that of the block."""
+    hook = getattr(transformer, _TACA_HOOK)
+    try:
+        yield
     finally:
-        remove_taca(transformer)
+        if getattr(transformer, _TACA_HOOK, None) is hook:
+            remove_taca(transformer)

@@ -9,7 +9,7 @@ from taca.config import TacaConfig, config_of
 from taca.hooks import applied_config
 from taca.noise import noise_of
 from taca.schedule import is_active
-from taca.schedules import schedule_of
+from taca.schedules import check_counts, schedule_of
 
 
 def active_steps(
@@ -31,9 +31,11 @@ def active_steps(
         (step, timestep) of each, steps counted from 0, timesteps on the scheduler's 0..1000 scale.
 
     Raises:
-        TacaError: a pipeline whose schedule depends on more than these, such as image-to-image.
+        TacaError: a pipeline whose schedule depends on more than these, such as image-to-image; or steps or a size that
+            are no whole number above 0.
     """
     schedule = schedule_of(pipe)
+    check_counts(num_inference_steps=num_inference_steps, height=height, width=width)
     if config is None and not fields:
         config = applied_config(pipe)
     config = config_of(config, fields)

@@ -14,6 +14,7 @@ from taca import TacaConfig, apply_taca, is_applied, remove_taca, taca
 from taca.errors import TacaError
 from taca.hooks import apply_method
 from taca.methods import Bias, LogCountBias, MassOnly, RandomDirection, RandomImageKeys, SharpeningOnly, Temperature
+from taca.text_states import TextStates
 
 KNOWN = [case for case in CASES if case.name in ("sd3.5", "sd3", "flux")]
 OTHERS = [case for case in CASES if case.name in ("flux2", "qwenimage", "cogvideox", "hunyuanvideo")]
@@ -145,6 +146,12 @@ def test_a_family_that_cannot_have_a_method_says_so(case):
         (lambda model: apply_method(model, "mass"), "str is not a method: pass one of `taca.methods`"),
         (lambda model: apply_method(model, MassOnly(1.2), threshold=1200.0), "`threshold`"),
         (lambda model: apply_method(model, MassOnly(1.2), threshold=970.0, until=970.0), "`until` must lie above"),
+        (lambda model: apply_method(model, MassOnly(1.2), until="990"), "`until` must lie above"),
+        (lambda model: apply_method(model, TextStates(2.0, 3)), "`blocks` must be whole numbers"),
+        (
+            lambda model: apply_method(model, MassOnly(1.2), scheduler="euler"),
+            "`scheduler` must be a scheduler of diff",
+        ),
         (lambda model: (apply_taca(model), apply_method(model, MassOnly(1.2))), "call `remove_taca` first"),
     ],
 )
