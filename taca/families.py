@@ -390,8 +390,12 @@ def family_of(transformer: nn.Module) -> Family:
     return family
 
 
+def _classes(model: object) -> set[str]:
+    return {kind.__name__ for kind in type(model).__mro__}
+
+
 def _row(model: object) -> Family | None:
-    names = {kind.__name__ for kind in type(model).__mro__}
+    names = _classes(model)
     return next((family for family in FAMILIES if family.transformer in names), None)
 
 
@@ -410,10 +414,10 @@ def transformer_of(model: object) -> nn.Module:
     """A transformer itself, that of a pipeline, or the one inside of what was put around it.
 
     A wrapper (`torch.compile`'s, DistributedDataParallel, FSDP, a model of peft) has what it calls as its only child,
-    and calls it as a module, hooks included.
+    and calls it as a module, hooks included. A tuner of peft does not, around which a PeftModel is the one that calls.
 
     Raises:
-        TacaError: a pipeline that has none.
+        TacaError: a pipeline that has none, or a tuner of peft outside of a PeftModel.
     """
     transformer = getattr(model, "transformer", None) if isinstance(model, PIPELINES) else model
     if transformer is None:
@@ -421,11 +425,17 @@ def transformer_of(model: object) -> nn.Module:
             f"{type(model).__name__} has no transformer, and TACA acts on one: pass a pipeline around one, "
             "such as StableDiffusion3Pipeline."
         )
+    around = None
     while isinstance(transformer, nn.Module) and _row(transformer) is None:
         children = list(transformer.children())
         if len(children) != 1:
             break
-        transformer = children[0]
+        if "BaseTuner" in _classes(transformer) and "PeftModel" not in _classes(around):
+            raise TacaError(
+                f"{type(transformer).__name__} of peft calls its transformer past the hooks that TACA relies on: pass "
+                "a PeftModel, as `get_peft_model` gives it without `mixed`, or load the adapter by `add_adapter`."
+            )
+        around, transformer = transformer, children[0]
     return transformer
 
 

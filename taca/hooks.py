@@ -92,7 +92,7 @@ class TacaHook:
         changes = not self.acting.neutral
         if not changes and self.adapter is None:
             return
-        arguments = self.signature.bind(transformer, *args, **kwargs).arguments
+        arguments = self._arguments(transformer, args, kwargs)
         above_threshold = self._above_threshold(arguments)
         if any(above_threshold):
             check_combinations(transformer)
@@ -100,6 +100,9 @@ class TacaHook:
             self._switch_adapter(self.adapter, transformer, above_threshold)
         gamma_active = self._gamma_active(above_threshold, arguments)
         if changes and any(gamma_active):
+            if not self.sites.keys() <= set(transformer.modules()):
+                # Somebody has replaced a block.
+                self.sites = attention_modules(transformer, self.family)
             check_stock(self.sites)
             check_gradients(transformer, latents_of(arguments, self.family))
             self._put(transformer, self._processors(transformer, gamma_active, arguments))
@@ -131,6 +134,14 @@ class TacaHook:
         copied = {name: copy.deepcopy(value, memo) for name, value in vars(self).items() if name not in around}
         vars(duplicate).update(copied | around)
         return duplicate
+
+    def _arguments(self, transformer: nn.Module, args: tuple, kwargs: dict) -> dict:
+        """The arguments of a pass by name, also those that a subclass takes as `**kwargs` and passes on."""
+        arguments = self.signature.bind(transformer, *args, **kwargs).arguments
+        passed_on = [name for name, one in self.signature.parameters.items() if one.kind is one.VAR_KEYWORD]
+        for name in passed_on:
+            arguments.update(arguments.pop(name, {}))
+        return arguments
 
     def _begin(self, transformer: nn.Module) -> None:
         this = threading.current_thread()
@@ -206,7 +217,7 @@ class TacaHook:
         tokens = self.family.tokens(transformer, arguments)
         dtype = torch.promote_types(latents.dtype, torch.float32)
         # Fused projections bring other stock processors, from which replacements are derived anew.
-        stock = tuple(type(module.processor) for module in self.sites)
+        stock = tuple((module, type(module.processor)) for module in self.sites)
         made_for = (tuple(gamma_active), tokens, latents.device, dtype, stock)
         if self.processors[0] != made_for:
             # A tensor made under `torch.inference_mode` could not serve a training pass later.

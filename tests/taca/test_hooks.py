@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from diffusers import SD3Transformer2DModel
 from diffusers.models.attention_processor import JointAttnProcessor2_0
 from tiny_sd3 import draw, inputs, pipeline, predict, relative_error, transformer
 from torch import nn
@@ -93,6 +94,26 @@ class TestActing:
         with taca(model, CONFIG):
             by_position = model(*(ACTIVE[name] for name in ACTIVE)).sample
             assert torch.equal(by_position, predict(model, ACTIVE))
+
+    def test_a_subclass_may_pass_its_arguments_on(self, model):
+        class Own(SD3Transformer2DModel):
+            def forward(self, *args, **kwargs):
+                return super().forward(*args, **kwargs)
+
+        apply_taca(model, CONFIG)
+        expected = predict(model, ACTIVE)
+        remove_taca(model)
+        model.__class__ = Own
+        apply_taca(model, CONFIG)
+        assert torch.equal(predict(model, ACTIVE), expected)
+
+    def test_a_block_that_is_replaced_meanwhile_is_taken(self, model):
+        with taca(model, CONFIG):
+            predict(model, ACTIVE)
+            model.transformer_blocks[1] = copy.deepcopy(model.transformer_blocks[1])
+            actual = predict(model, ACTIVE)
+        apply_taca(model, CONFIG)
+        assert torch.equal(predict(model, ACTIVE), actual)
 
     def test_one_timestep_may_stand_for_the_whole_batch(self, model):
         with taca(model, CONFIG):
