@@ -349,15 +349,14 @@ def is_applied(model: object) -> bool:
     Raises:
         TacaError: an unknown class, or a pipeline without a transformer.
     """
-    return applied_config(model) is not None
+    return applied_hook(model) is not None
 
 
-def applied_config(model: object) -> TacaConfig | None:
-    """The configuration that is applied to a transformer, or to that of a pipeline. Raises what `is_applied` does."""
+def applied_hook(model: object) -> TacaHook | None:
+    """What is applied to a transformer, or to that of a pipeline. Raises what `is_applied` does."""
     transformer = transformer_of(model)
     family_of(transformer)
-    hook = getattr(transformer, _TACA_HOOK, None)
-    return None if hook is None else hook.config
+    return getattr(transformer, _TACA_HOOK, None)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from taca.config import TacaConfig, config_of
-from taca.hooks import applied_config
+from taca.hooks import applied_hook
 from taca.noise import noise_of
 from taca.schedule import is_active
 from taca.schedules import check_counts, schedule_of
@@ -36,11 +36,13 @@ def active_steps(
     """
     schedule = schedule_of(pipe)
     check_counts(num_inference_steps=num_inference_steps, height=height, width=width)
-    if config is None and not fields:
-        config = applied_config(pipe)
-    config = config_of(config, fields)
+    applied = applied_hook(pipe) if config is None and not fields else None
+    config = config_of(config, fields) if applied is None else applied.config
     scheduler = copy.deepcopy(pipe.scheduler)
     scheduler.set_timesteps(**schedule(pipe, num_inference_steps, height, width))
     timesteps = torch.as_tensor(scheduler.timesteps)
     levels = noise_of(timesteps, scheduler) if config.threshold_of == "noise" else timesteps
-    return [(step, timesteps[step].item()) for step in is_active(levels, config.threshold).nonzero().flatten().tolist()]
+    active = is_active(levels, config.threshold)
+    if applied is not None and applied.until is not None:
+        active &= ~is_active(levels, applied.until)
+    return [(step, timesteps[step].item()) for step in active.nonzero().flatten().tolist()]

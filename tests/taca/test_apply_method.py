@@ -10,7 +10,7 @@ import torch
 from tiny_models import CASES, predict
 from tiny_sd3 import draw, pipeline, relative_error, transformer
 
-from taca import TacaConfig, apply_taca, is_applied, remove_taca, taca
+from taca import TacaConfig, active_steps, apply_taca, is_applied, remove_taca, taca
 from taca.errors import TacaError
 from taca.hooks import apply_method
 from taca.methods import Bias, LogCountBias, MassOnly, RandomDirection, RandomImageKeys, SharpeningOnly, Temperature
@@ -117,6 +117,14 @@ def test_a_pipeline_draws_by_a_method_and_is_the_stock_one_afterwards():
     assert not torch.equal(draw(pipe, steps=6), stock)
     remove_taca(pipe)
     assert torch.equal(draw(pipe, steps=6), stock)
+
+
+def test_active_steps_are_those_of_the_method_that_is_applied():
+    pipe = pipeline(transformer())
+    apply_method(pipe, MassOnly(1.2), threshold=600.0, until=970.0)
+    told = active_steps(pipe, 6, 8, 8)
+    assert [step for step, _ in told] == [1, 2, 3]
+    assert all(600.0 <= t < 970.0 for _, t in told)
 
 
 @pytest.mark.long
