@@ -82,7 +82,13 @@ def _wrapper(count: Count, gamma: float, threshold: float, branches: str) -> Cal
 
 def _acts(options: dict[str, Any], batch: int, threshold: float, branches: str) -> torch.Tensor:
     """In which samples of a pass: Eq. 11, a sigma of these four models being the timestep divided by 1000."""
-    branch_of_chunk = options["cond_or_uncond"]  # 0 is the positive prompt's
+    branch_of_chunk = options["cond_or_uncond"]  # 0 is the positive prompt's, 1 the negative one's
+    if branches == POSITIVE and max(branch_of_chunk) > 1:
+        # DualCFGGuider's 0 is the negative one, PerpNegGuider's the positive one.
+        raise ValueError(
+            f"TACA cannot tell which of this guider's three prompts is the positive one: choose {BOTH!r} in the node "
+            "TACA, or a guider with two."
+        )
     sigmas = options["sigmas"].detach().to("cpu", torch.float32).flatten()
     noisy = (sigmas * 1000 >= threshold).expand(batch // len(branch_of_chunk))
     return torch.cat([noisy & (branches == BOTH or branch == 0) for branch in branch_of_chunk])

@@ -30,10 +30,12 @@ class ScopedAdapter:
         """The adapter's layers, found anew each time: it may have been unloaded and loaded again."""
         try:
             from peft.tuners.tuners_utils import BaseTunerLayer
+            from peft.utils import ModulesToSaveWrapper
         except ImportError:
             raise TacaError(f"`adapter` is {self.name!r}, and peft is not installed: install it with pip.") from None
 
-        tuned = [module for module in transformer.modules() if isinstance(module, BaseTunerLayer)]
+        kinds = (BaseTunerLayer, ModulesToSaveWrapper)
+        tuned = [module for module in transformer.modules() if isinstance(module, kinds)]
         layers = [layer for layer in tuned if self.name in _adapters_of(layer)]
         if not layers:
             known = sorted({found for layer in tuned for found in _adapters_of(layer)})
@@ -42,7 +44,7 @@ class ScopedAdapter:
                 f"{', '.join(map(repr, known)) if known else 'none'}: load it first, by that `adapter_name`."
             )
         # A layer with any fused adapter would be unfused for good when it is switched off.
-        if any(layer.merged for layer in layers):
+        if any(layer.merged for layer in layers if isinstance(layer, BaseTunerLayer)):
             raise TacaError(
                 f"An adapter is fused into the weights, so {self.name!r} cannot be disabled in later steps: "
                 "call `pipe.unfuse_lora()` first."
@@ -58,10 +60,11 @@ class ScopedAdapter:
         before = [(layer._active_adapter, layer._disable_adapters) for layer in layers]
         try:
             for layer in layers:
-                active = [] if layer.disable_adapters else list(layer.active_adapters)
-                if on and self.name not in active:
-                    active.append(self.name)
-                layer._active_adapter = active if on else [name for name in active if name != self.name]
+                active = [] if layer.disable_adapters else [name for name in layer.active_adapters if name != self.name]
+                if on:
+                    # Of whole modules that adapters bring (peft's `modules_to_save`) one alone can be in place.
+                    active = [self.name] if "modules_to_save" in layer.adapter_layer_names else [*active, self.name]
+                layer._active_adapter = active
                 layer._disable_adapters = not layer._active_adapter
             yield
         finally:

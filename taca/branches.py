@@ -29,10 +29,12 @@ class Branches:
 
     Args:
         text: what the transformer calls its argument of text embeddings.
+        batches: which of its parts are conditional, for each way in which its pipelines put branches into one batch.
     """
 
-    def __init__(self, transformer: Any, text: str):
+    def __init__(self, transformer: Any, text: str, batches: tuple[tuple[bool, ...], ...]):
         self.text = text
+        self.batches = batches
         self.name: str | None = None
         if hasattr(type(transformer), "cache_context"):
             own = MethodType(type(transformer).cache_context, transformer)
@@ -49,7 +51,7 @@ class Branches:
             if branch is not None:
                 return [branch] * batch
         text = arguments.get(self.text)
-        told = _by_texts(text, drawing) if isinstance(text, list) else _halves(drawing, batch)
+        told = _by_texts(text, drawing) if isinstance(text, list) else _by_parts(drawing, batch, self.batches)
         if told is not None:
             return told
         # Skip-layer guidance makes a further call, with the conditional branch alone.
@@ -109,14 +111,18 @@ def _branch_named(name: str | None) -> bool | None:
 
 
 def _branch_guided(drawing: Mapping[str, Any]) -> bool | None:
-    """The branch that a modular pipeline's guider computes; None where no guider is at work.
+    """The branch that the guider of a pipeline computes; None where no guider is at work.
 
     Not `guider.is_conditional`: of skip-layer guidance alone it takes the second pass for the unconditional one. A
     guider marks each batch that it prepares with what is predicted from it, and reads the marks when it puts the
     predictions together.
     """
     batch = drawing.get("guider_state_batch")
-    return None if batch is None else _branch_named(getattr(batch, drawing["components"].guider._identifier_key))
+    if batch is None:
+        return None
+    # A block of a modular pipeline is handed the guider; a pipeline, such as HunyuanImage's, has it.
+    owner = drawing["components"] if "components" in drawing else drawing["self"]
+    return _branch_named(getattr(batch, owner.guider._identifier_key))
 
 
 def _own_texts(drawing: Mapping[str, Any]) -> list[Any]:
@@ -139,9 +145,10 @@ def _by_texts(texts: list[Any], drawing: Mapping[str, Any]) -> list[bool] | None
     return [positive for positive, _ in told]
 
 
-def _halves(drawing: Mapping[str, Any], batch: int) -> list[bool] | None:
-    """Both branches in one batch: in every pipeline of diffusers that passes a tensor the unconditional is first."""
-    if drawing.get("latents") is None or batch != 2 * len(drawing["latents"]):
+def _by_parts(drawing: Mapping[str, Any], batch: int, batches: tuple[tuple[bool, ...], ...]) -> list[bool] | None:
+    """The branches of a batch that has each image of the pipeline as often as one of `batches` has parts."""
+    if drawing.get("latents") is None:
         return None
     images = len(drawing["latents"])
-    return [False] * images + [True] * images
+    parts = next((parts for parts in batches if batch == len(parts) * images), None)
+    return None if parts is None else [branch for branch in parts for _ in range(images)]

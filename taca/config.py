@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from numbers import Real
 from os import PathLike
 from typing import Any, Literal
 
 from taca.errors import TacaError
+from taca.reals import real
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ class TacaConfig:
     threshold_of: Literal["noise", "index"] = "noise"
 
     def __post_init__(self):
-        if not _is_number(self.gamma) or not 0 < self.gamma < math.inf:
+        gamma, threshold = real(self.gamma), real(self.threshold)
+        if not 0 < gamma < math.inf:
             raise TacaError(f"`gamma` must be a finite number above 0 (1 changes nothing), got {self.gamma!r}.")
-        if not _is_number(self.threshold) or not 0 <= self.threshold <= 1000:
+        if not 0 <= threshold <= 1000:
             raise TacaError(
                 f"`threshold` must be a number from 0 to 1000, the scheduler's scale, got {self.threshold!r}."
             )
@@ -50,8 +51,8 @@ class TacaConfig:
         if self.threshold_of not in ("noise", "index"):
             raise TacaError(f"`threshold_of` must be noise or index, got {self.threshold_of!r}.")
         # Any real number is taken, a Fraction say; torch takes floats.
-        object.__setattr__(self, "gamma", float(self.gamma))
-        object.__setattr__(self, "threshold", float(self.threshold))
+        object.__setattr__(self, "gamma", gamma)
+        object.__setattr__(self, "threshold", threshold)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON or YAML."""
@@ -117,7 +118,8 @@ class TacaConfig:
             **values: the fields; `threshold` is the threshold at 1024 x 1024 pixels, 4,096 tokens.
 
         Raises:
-            TacaError: another kind of pipeline, an image smaller than one token, or missing steps.
+            TacaError: another kind of pipeline, a size that is no whole number or is smaller than one token, or
+                missing steps.
         """
         from taca.resolutions import threshold_for
 
@@ -140,7 +142,3 @@ def config_of(config: TacaConfig | None, values: Mapping[str, Any]) -> TacaConfi
     if values:
         raise TacaError(f"`config` and {', '.join(f'`{name}`' for name in values)} were both passed: pass one of them.")
     return config
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -24,6 +24,9 @@ ATTN1 = r"transformer_blocks\.\d+\.attn1"
 AURA_FLOW = ("AuraFlowAttnProcessor2_0", "FusedAuraFlowAttnProcessor2_0")
 # A scheduler's timestep as it is, one from 1 to 0, and one from 0, which is noise, to 1.
 RAW, THOUSANDTHS, BACKWARDS = Timestep(), Timestep(scale=1000.0), Timestep(scale=1000.0, backwards=True)
+# Both branches in each batch, or where nothing is guided the conditional one: needed where a pipeline changes the
+# prompt's embeddings on their way, by which its branch would be known.
+GUIDED_OR_NOT = ((False, True), (True,))
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Family:
         timestep: the argument that says how noisy the input is.
         tokens: where text and image tokens are, from the transformer and the arguments of its forward pass.
         image, text: the names of the arguments that bring the latents and the prompt.
+        batches: the ways in which its pipelines put branches of classifier-free guidance into one batch: for each part,
+            of as many samples as images are drawn, whether it is the conditional one.
     """
 
     transformer: str
@@ -67,6 +72,7 @@ class Family:
     tokens: Callable[[nn.Module, Mapping], Tokens] = layouts.text_first
     image: str = "hidden_states"
     text: str = "encoder_hidden_states"
+    batches: tuple[tuple[bool, ...], ...] = ((False, True),)
 
 
 DOUBLE, SINGLE = r"transformer_blocks\.\d+\.attn", r"single_transformer_blocks\.\d+\.attn"
@@ -175,6 +181,7 @@ FAMILIES = (
         transformer="BriaFiboTransformer2DModel",
         sites=(AttentionSite(DOUBLE, ("BriaFiboAttnProcessor",)), AttentionSite(SINGLE, ("BriaAttnProcessor",))),
         layout="text, reference images, image; double and single blocks",
+        batches=GUIDED_OR_NOT,
     ),
     Family(
         transformer="BriaFibo2Transformer2DModel",
@@ -227,6 +234,7 @@ FAMILIES = (
         timestep=Timestep("timesteps"),
         tokens=layouts.hidream_image,
         text="encoder_hidden_states_llama3",
+        batches=GUIDED_OR_NOT,
     ),
     Family(
         transformer="MochiTransformer3DModel",
@@ -279,6 +287,7 @@ FAMILIES = (
         layout="image, text (padding masked)",
         tokens=layouts.ernie_image,
         text="text_bth",
+        batches=GUIDED_OR_NOT,
     ),
     Family(
         transformer="Ideogram4Transformer2DModel",
@@ -286,6 +295,7 @@ FAMILIES = (
         layout="text, image; the pipeline's other transformer sees no text and is left alone",
         timestep=BACKWARDS,
         tokens=layouts.ideogram_4,
+        batches=((True,),),
     ),
     Family(
         transformer="JoyImageEditTransformer3DModel",
@@ -329,6 +339,7 @@ FAMILIES = (
         timestep=BACKWARDS,
         tokens=layouts.omnigen,
         text="input_ids",
+        batches=((True, False), (True, False, False)),
     ),
     Family(
         transformer="PRXTransformer2DModel",
@@ -379,8 +390,12 @@ def family_of(transformer: nn.Module) -> Family:
     return family
 
 
+def _classes(model: object) -> set[str]:
+    return {kind.__name__ for kind in type(model).__mro__}
+
+
 def _row(model: object) -> Family | None:
-    names = {kind.__name__ for kind in type(model).__mro__}
+    names = _classes(model)
     return next((family for family in FAMILIES if family.transformer in names), None)
 
 
@@ -399,10 +414,10 @@ def transformer_of(model: object) -> nn.Module:
     """A transformer itself, that of a pipeline, or the one inside of what was put around it.
 
     A wrapper (`torch.compile`'s, DistributedDataParallel, FSDP, a model of peft) has what it calls as its only child,
-    and calls it as a module, hooks included.
+    and calls it as a module, hooks included. A tuner of peft does not, around which a PeftModel is the one that calls.
 
     Raises:
-        TacaError: a pipeline that has none.
+        TacaError: a pipeline that has none, or a tuner of peft outside of a PeftModel.
     """
     transformer = getattr(model, "transformer", None) if isinstance(model, PIPELINES) else model
     if transformer is None:
@@ -410,11 +425,17 @@ def transformer_of(model: object) -> nn.Module:
             f"{type(model).__name__} has no transformer for TACA to act on: pass a pipeline that has one, "
             "such as StableDiffusion3Pipeline."
         )
+    around = None
     while isinstance(transformer, nn.Module) and _row(transformer) is None:
         children = list(transformer.children())
         if len(children) != 1:
             break
-        transformer = children[0]
+        if "BaseTuner" in _classes(transformer) and "PeftModel" not in _classes(around):
+            raise TacaError(
+                f"{type(transformer).__name__} of peft calls its transformer past the hooks that TACA relies on: pass "
+                "a PeftModel, as `get_peft_model` gives it without `mixed`, or load the adapter by `add_adapter`."
+            )
+        around, transformer = transformer, children[0]
     return transformer
 
 
@@ -464,8 +485,11 @@ def check_stock(modules: dict[nn.Module, AttentionSite]) -> None:
 
 def _remedy(processor: type) -> str:
     """Where a pipeline relies on its own processor (PAG's, one that caches keys), the stock one would draw wrongly."""
-    if "IPAdapter" in processor.__name__:
+    name = processor.__name__
+    if "IPAdapter" in name:
         return "call `unload_ip_adapter()`"
-    if processor.__module__.startswith("diffusers."):
+    # The second is what is left where xformers was enabled once.
+    chosen = name.startswith("XFormers") or name == "AttnProcessor2_0"
+    if processor.__module__.startswith("diffusers.") and not chosen:
         return "draw without TACA, or with a pipeline that has the stock processors"
     return "put the stock processor back with `set_attn_processor`"

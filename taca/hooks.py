@@ -28,7 +28,8 @@ from taca.methods import Method
 from taca.noise import noise_of
 from taca.processors.acting import Acting, ByGamma, ByMethod, Replacements
 from taca.processors.by_method import METHOD_FAMILIES
-from taca.processors.swap import swapped, swapped_in_recomputation
+from taca.processors.swap import checkpointing, swapped, swapped_in_recomputation
+from taca.reals import real
 from taca.schedule import is_active
 from taca.series import Series
 from taca.text_states import TextStates
@@ -68,7 +69,7 @@ class TacaHook:
         # The one that is making a pass.
         self.thread: threading.Thread | None = None
         self.handles: list[RemovableHandle] = []
-        self.branches = None if config.branches == "both" else Branches(transformer, family.text)
+        self.branches = None if config.branches == "both" else Branches(transformer, family.text, family.batches)
         self.series = Series(config.threshold)
 
     def register(self, transformer: nn.Module) -> None:
@@ -91,7 +92,7 @@ class TacaHook:
         changes = not self.acting.neutral
         if not changes and self.adapter is None:
             return
-        arguments = self.signature.bind(transformer, *args, **kwargs).arguments
+        arguments = self._arguments(transformer, args, kwargs)
         above_threshold = self._above_threshold(arguments)
         if any(above_threshold):
             check_combinations(transformer)
@@ -99,6 +100,9 @@ class TacaHook:
             self._switch_adapter(self.adapter, transformer, above_threshold)
         gamma_active = self._gamma_active(above_threshold, arguments)
         if changes and any(gamma_active):
+            if not self.sites.keys() <= set(transformer.modules()):
+                # Somebody has replaced a block.
+                self.sites = attention_modules(transformer, self.family)
             check_stock(self.sites)
             check_gradients(transformer, latents_of(arguments, self.family))
             self._put(transformer, self._processors(transformer, gamma_active, arguments))
@@ -130,6 +134,14 @@ class TacaHook:
         copied = {name: copy.deepcopy(value, memo) for name, value in vars(self).items() if name not in around}
         vars(duplicate).update(copied | around)
         return duplicate
+
+    def _arguments(self, transformer: nn.Module, args: tuple, kwargs: dict) -> dict:
+        """The arguments of a pass by name, also those that a subclass takes as `**kwargs` and passes on."""
+        arguments = self.signature.bind(transformer, *args, **kwargs).arguments
+        passed_on = [name for name, one in self.signature.parameters.items() if one.kind is one.VAR_KEYWORD]
+        for name in passed_on:
+            arguments.update(arguments.pop(name, {}))
+        return arguments
 
     def _begin(self, transformer: nn.Module) -> None:
         this = threading.current_thread()
@@ -174,7 +186,8 @@ class TacaHook:
         """Which samples of the batch gamma acts on."""
         batch = len(arguments[self.family.image]) if self.family.timestep.drawn is None else 1
         above_threshold = above_threshold * batch if len(above_threshold) == 1 else above_threshold
-        if self.branches is None:
+        # Nothing hangs on the branch of a pass below the threshold.
+        if self.branches is None or not any(above_threshold):
             return above_threshold
         return [a and b for a, b in zip(above_threshold, self.branches.conditional(arguments, batch), strict=True)]
 
@@ -184,7 +197,7 @@ class TacaHook:
                 "This forward pass mixes timesteps above and below the threshold, and the adapter "
                 f"{adapter.name!r} is either on or off: pass them one after the other."
             )
-        if torch.is_grad_enabled() and transformer.gradient_checkpointing:
+        if checkpointing(transformer):
             raise TacaError(
                 "`adapter` in TacaConfig cannot be combined with gradient checkpointing, since the backward pass "
                 "recomputes blocks after the adapter has been switched back: disable one of them."
@@ -203,7 +216,9 @@ class TacaHook:
         latents = latents_of(arguments, self.family)
         tokens = self.family.tokens(transformer, arguments)
         dtype = torch.promote_types(latents.dtype, torch.float32)
-        made_for = (tuple(gamma_active), tokens, latents.device, dtype)
+        # Fused projections bring other stock processors, from which replacements are derived anew.
+        stock = tuple((module, type(module.processor)) for module in self.sites)
+        made_for = (tuple(gamma_active), tokens, latents.device, dtype, stock)
         if self.processors[0] != made_for:
             # A tensor made under `torch.inference_mode` could not serve a training pass later.
             with torch.inference_mode(False):
@@ -232,13 +247,12 @@ def apply_taca(
     Raises:
         TacaError: an unknown field or a `config` of another type, an unknown class or a pipeline without a transformer,
             no joint attention, processors other than the stock ones, an adapter that is not loaded or is fused, an
-            output cache, or TACA applied already. The transformer is left as it was.
+            output cache, a `scheduler` that is none, or TACA applied already. The transformer is left as it was.
     """
     config = config_of(config, fields)
     transformer = transformer_of(model)
     pipeline = model if isinstance(model, PIPELINES) else None
-    if pipeline is not None and scheduler is not None:
-        raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
+    _check_scheduler(scheduler, pipeline)
     family = family_of(transformer)
     if config.branches == "conditional" and pipeline is None:
         raise TacaError(
@@ -247,6 +261,17 @@ def apply_taca(
     if hasattr(transformer, _TACA_HOOK):
         raise TacaError(f"TACA is already applied to this {type(transformer).__name__}: call `remove_taca` first.")
     _attach(transformer, TacaHook(transformer, config, family, scheduler, pipeline, ByGamma(config.gamma)))
+
+
+def _check_scheduler(scheduler: object | None, pipeline: object | None) -> None:
+    if scheduler is None:
+        return
+    if pipeline is not None:
+        raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
+    if not all(hasattr(scheduler, name) for name in ("timesteps", "config")):
+        raise TacaError(
+            f"`scheduler` must be a scheduler of diffusers, such as `pipe.scheduler`, got {type(scheduler).__name__}."
+        )
 
 
 def _attach(transformer: nn.Module, hook: TacaHook) -> None:
@@ -291,13 +316,12 @@ def apply_method(
         known = " and ".join(METHOD_FAMILIES)
         raise TacaError(f"Methods other than gamma support {known}, not {family.transformer}: use `apply_taca`.")
     config = TacaConfig(threshold=threshold, adapter=adapter)
-    if until is not None and not threshold < until <= 1000:
+    if until is not None and not config.threshold < real(until) <= 1000:
         raise TacaError(f"`until` must lie above `threshold`, {threshold:g}, and be at most 1000, got {until!r}.")
     if hasattr(transformer, _TACA_HOOK):
         raise TacaError(f"TACA is already applied to this {type(transformer).__name__}: call `remove_taca` first.")
     pipeline = model if isinstance(model, PIPELINES) else None
-    if pipeline is not None and scheduler is not None:
-        raise TacaError("A pipeline brings its own scheduler: pass `scheduler` with a transformer only.")
+    _check_scheduler(scheduler, pipeline)
     if isinstance(method, TextStates):
         method.check_blocks(len(attention_modules(transformer, family)))
     acting = ByMethod(method) if isinstance(method, Method) else method
@@ -325,26 +349,22 @@ def is_applied(model: object) -> bool:
     Raises:
         TacaError: an unknown class, or a pipeline without a transformer.
     """
-    return applied_config(model) is not None
+    return applied_hook(model) is not None
 
 
-def applied_config(model: object) -> TacaConfig | None:
-    """The configuration that is applied to a transformer, or to that of a pipeline. Raises what `is_applied` does."""
+def applied_hook(model: object) -> TacaHook | None:
+    """What is applied to a transformer, or to that of a pipeline. Raises what `is_applied` does."""
     transformer = transformer_of(model)
     family_of(transformer)
-    hook = getattr(transformer, _TACA_HOOK, None)
-    return None if hook is None else hook.config
+    return getattr(transformer, _TACA_HOOK, None)
 
 
 @contextmanager
 def by_method(model: _Model, method: Method | TextStates, **options: Any) -> Iterator[_Model]:
     """Applies a method inside a `with` block. Arguments and errors are those of `apply_method`."""
-    transformer = transformer_of(model)
     apply_method(model, method, **options)
-    try:
+    with _until_removed(transformer_of(model)):
         yield model
-    finally:
-        remove_taca(transformer)
 
 
 @contextmanager
@@ -357,9 +377,17 @@ def taca(
         >>> with taca(pipe, gamma=1.2):
         ...     image = pipe("a red circle on the left of a blue square").images[0]
     """
-    transformer = transformer_of(model)
     apply_taca(model, config, scheduler=scheduler, **fields)
-    try:
+    with _until_removed(transformer_of(model)):
         yield model
+
+
+@contextmanager
+def _until_removed(transformer: nn.Module) -> Iterator[None]:
+    """Removes on exit what is applied now, if nobody has: an error of a second removal would hide that of the block."""
+    hook = getattr(transformer, _TACA_HOOK)
+    try:
+        yield
     finally:
-        remove_taca(transformer)
+        if getattr(transformer, _TACA_HOOK, None) is hook:
+            remove_taca(transformer)

@@ -35,7 +35,7 @@ class Timestep:
             TacaError: it was given none.
         """
         if arguments.get(self.argument) is None:
-            raise TacaError(f"TACA decides by `{self.argument}`, and this forward pass got none: pass it.")
+            raise TacaError(f"TACA decides by `{self.argument}`, and this forward pass got none: pass it by name.")
         given = torch.as_tensor(arguments[self.argument]).flatten()
         return given if self.drawn is None else self.drawn(given, arguments)
 

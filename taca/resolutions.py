@@ -5,7 +5,7 @@ from typing import Any
 
 from taca.errors import TacaError
 from taca.schedule import REFERENCE_TOKENS, equivalent_threshold
-from taca.schedules import schedule_of
+from taca.schedules import check_counts, schedule_of
 
 # FLUX.2's shift depends on the number of steps too.
 _STEPS_MATTER = ("Flux2Pipeline", "Flux2KleinPipeline")
@@ -28,6 +28,8 @@ def threshold_for(
 ) -> float:
     """A threshold of 4,096 image tokens, taken to what a pipeline draws. See `TacaConfig.for_pipeline`."""
     schedule = schedule_of(pipe)
+    steps = {} if num_inference_steps is None else {"num_inference_steps": num_inference_steps}
+    check_counts(height=height, width=width, **steps)
     if num_inference_steps is None and type(pipe).__name__ in _STEPS_MATTER:
         raise TacaError(f"The shift of {type(pipe).__name__} depends on `num_inference_steps`: pass them too.")
     pixels = _pixels_of_token(pipe)

@@ -1,11 +1,11 @@
 """When TACA acts: gamma as a function of the timestep. Equation numbers are those of arXiv 2506.07986."""
 
 import math
-from numbers import Real
 
 import torch
 
 from taca.errors import TacaError
+from taca.reals import real
 
 REFERENCE_TOKENS = 4096
 """Image tokens of 1024 x 1024 pixels, for which the paper chose 970."""
@@ -31,10 +31,10 @@ def equivalent_threshold(
     Raises:
         TacaError: a threshold outside 0..1000, or tokens or a shift that are not numbers above 0.
     """
-    if not isinstance(threshold, Real) or not 0 <= threshold <= 1000:
+    if not 0 <= real(threshold) <= 1000:
         raise TacaError(f"`threshold` must be a number from 0 to 1000, the scheduler's scale, got {threshold!r}.")
     for name, value in (("tokens", tokens), ("reference_tokens", reference_tokens), ("shift", shift)):
-        if value is not None and (not isinstance(value, Real) or not 0 < value < math.inf):
+        if value is not None and not 0 < real(value) < math.inf:
             raise TacaError(f"`{name}` must be a finite number above 0, got {value!r}.")
     if shift is None:
         shift = math.sqrt(tokens / reference_tokens)

@@ -1,6 +1,7 @@
 """How pipelines make their schedules, before anything is drawn."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,13 @@ def schedule_of(pipe: object) -> Schedule:
             f"The schedule of {type(pipe).__name__} is not known before it runs: pass one of {', '.join(_SCHEDULES)}."
         )
     return schedule
+
+
+def check_counts(**counts: object) -> None:
+    """Raises: TacaError: one of them is no whole number above 0."""
+    for name, count in counts.items():
+        if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
+            raise TacaError(f"`{name}` must be a whole number above 0, got {count!r}.")
 
 
 def _sd3(pipe: Any, steps: int, height: int, width: int) -> dict[str, Any]:

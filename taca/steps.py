@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from taca.config import TacaConfig, config_of
-from taca.hooks import applied_config
+from taca.hooks import applied_hook
 from taca.noise import noise_of
 from taca.schedule import is_active
-from taca.schedules import schedule_of
+from taca.schedules import check_counts, schedule_of
 
 
 def active_steps(
@@ -31,14 +31,18 @@ def active_steps(
         A pair (step, timestep) for each active step; steps count from 0, timesteps are on the scheduler's scale.
 
     Raises:
-        TacaError: a pipeline whose schedule depends on more than these arguments, such as image-to-image.
+        TacaError: a pipeline whose schedule depends on more than these arguments, such as image-to-image; or steps or
+            a size that are not whole numbers above 0.
     """
     schedule = schedule_of(pipe)
-    if config is None and not fields:
-        config = applied_config(pipe)
-    config = config_of(config, fields)
+    check_counts(num_inference_steps=num_inference_steps, height=height, width=width)
+    applied = applied_hook(pipe) if config is None and not fields else None
+    config = config_of(config, fields) if applied is None else applied.config
     scheduler = copy.deepcopy(pipe.scheduler)
     scheduler.set_timesteps(**schedule(pipe, num_inference_steps, height, width))
     timesteps = torch.as_tensor(scheduler.timesteps)
     levels = noise_of(timesteps, scheduler) if config.threshold_of == "noise" else timesteps
-    return [(step, timesteps[step].item()) for step in is_active(levels, config.threshold).nonzero().flatten().tolist()]
+    active = is_active(levels, config.threshold)
+    if applied is not None and applied.until is not None:
+        active &= ~is_active(levels, applied.until)
+    return [(step, timesteps[step].item()) for step in active.nonzero().flatten().tolist()]

@@ -28,7 +28,8 @@ class TextStates:
     def __post_init__(self):
         if not isinstance(self.factor, int | float) or not 0 < self.factor < inf:
             raise TacaError(f"`factor` must be a finite number above 0 (1 changes nothing), got {self.factor!r}.")
-        if self.blocks is not None and not all(isinstance(block, int) and block >= 0 for block in self.blocks):
+        blocks = () if self.blocks is None else self.blocks
+        if not isinstance(blocks, tuple | list) or not all(isinstance(block, int) and block >= 0 for block in blocks):
             raise TacaError(f"`blocks` must be whole numbers from 0, got {self.blocks!r}.")
 
     @property

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
+import torch
 from torch import nn
 
 Processors = Mapping[nn.Module, object]
@@ -20,6 +22,18 @@ def swapped(processors: Processors) -> Iterator[None]:
         _put(before)
 
 
+def checkpointing(transformer: nn.Module) -> list[tuple[nn.Module, str]]:
+    """What computes blocks again in the backward pass: the modules, and the attribute that each keeps its function in.
+
+    diffusers has one for all blocks; PyTorch puts a wrapper around each, as FSDP and accelerate ask it to.
+    """
+    if not torch.is_grad_enabled():
+        return []
+    wrappers = [module for module in transformer.modules() if "_checkpoint_wrapped_module" in module._modules]
+    own = [(transformer, "_gradient_checkpointing_func")] if transformer.gradient_checkpointing else []
+    return own + [(wrapper, "checkpoint_fn") for wrapper in wrappers]
+
+
 @contextmanager
 def swapped_in_recomputation(transformer: nn.Module, processors: Processors) -> Iterator[None]:
     """Has gradient checkpointing recompute the blocks of this forward pass with `processors`.
@@ -27,29 +41,30 @@ def swapped_in_recomputation(transformer: nn.Module, processors: Processors) -> 
     A backward pass may come long after its forward pass: when other timesteps have gone through the model, or when TACA
     has been removed from it.
     """
-    if not transformer.gradient_checkpointing:
-        yield
-        return
-    checkpoint = transformer._gradient_checkpointing_func
-
-    def checkpoint_swapped(block: Callable, *args, **kwargs):
-        # PRX passes a method of its block.
-        inside = set(getattr(block, "__self__", block).modules())
-        own = {module: processor for module, processor in processors.items() if module in inside}
-
-        def run_block(*args, **kwargs):
-            with swapped(own):
-                return block(*args, **kwargs)
-
-        # Who checkpoints some of the blocks asks `inspect.unwrap` which one this is.
-        run_block.__wrapped__ = block
-        return checkpoint(run_block, *args, **kwargs)
-
-    transformer._gradient_checkpointing_func = checkpoint_swapped
+    before = [(module, name, getattr(module, name)) for module, name in checkpointing(transformer)]
     try:
+        for module, name, checkpoint in before:
+            setattr(module, name, partial(_checkpoint_swapped, module, checkpoint, processors))
         yield
     finally:
-        transformer._gradient_checkpointing_func = checkpoint
+        for module, name, checkpoint in before:
+            setattr(module, name, checkpoint)
+
+
+def _checkpoint_swapped(keeper: nn.Module, checkpoint: Callable, processors: Processors, block: Callable, *args, **kw):
+    """A call of `checkpoint`, which `keeper` keeps, whose block finds its own processors when it runs again."""
+    # PRX passes a method of its block; a wrapper around one block may pass any function that calls it.
+    around = getattr(block, "__self__", block)
+    inside = set((around if isinstance(around, nn.Module) else keeper).modules())
+    own = {module: processor for module, processor in processors.items() if module in inside}
+
+    def run_block(*args, **kwargs):
+        with swapped(own):
+            return block(*args, **kwargs)
+
+    # Who checkpoints some of the blocks asks `inspect.unwrap` which one this is.
+    run_block.__wrapped__ = block
+    return checkpoint(run_block, *args, **kw)
 
 
 def _put(processors: Processors) -> None:

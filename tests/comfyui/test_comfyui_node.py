@@ -86,6 +86,15 @@ class TestEveryModel:
         alone = patched(name, branches=POSITIVE).predict(x[:2], context[:2], ACTIVE, (1,))
         assert torch.equal(alone, Patcher(MODELS[name]()).predict(x[:2], context[:2], ACTIVE, (1,)))
 
+    def test_positive_only_is_refused_where_a_guider_has_three_prompts(self, name):
+        """Whether all are in one pass or each in its own: the third comes in the same step."""
+        x, context = inputs(name, batch=3)
+        patcher = patched(name, branches=POSITIVE)
+        for rows, chunks in ((3, (2, 1, 0)), (1, (2,))):
+            with pytest.raises(ValueError, match="which of this guider's three prompts is the positive one"):
+                patcher.predict(x[:rows], context[:rows], ACTIVE, chunks)
+        patched(name).predict(x, context, ACTIVE, (2, 1, 0))
+
     def test_an_override_that_is_set_already_makes_the_calls(self, name):
         made = []
 

@@ -73,3 +73,13 @@ def test_a_gated_repository_is_read_with_its_token_alone(hub, tmp_path):
     assert "cannot be read (GatedRepoError)" in refused
     assert told == "1.1 950.0 mine"
     assert "cannot be read" in from_adapter(hub, tmp_path / "home", f"token={TOKEN!r}", HF_HUB_OFFLINE="1")[0]
+
+
+def test_a_hub_that_does_not_answer_is_as_none(hub, tmp_path):
+    """What was loaded from it before is read from the cache, as weights are; the rest is refused."""
+    home, away = tmp_path / "home", {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    assert "cannot be read" in from_adapter(hub, home, "", **away)[0]
+    load = [sys.executable, "-c", f"import huggingface_hub as h; h.hf_hub_download('somebody/adapter', {NAME!r})"]
+    own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+    subprocess.run(load, env=os.environ | own, check=True, capture_output=True)
+    assert from_adapter(hub, home, "", **away) == ["1.1 950.0 mine"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from peft import LoraConfig
 from tiny_models import CASES, predict
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 from taca import TacaConfig, apply_taca, taca
 
@@ -77,6 +78,20 @@ def test_an_adapter_loaded_but_not_active_is_switched_on(case, model):
     assert torch.equal(predict(model, early), plain)
 
 
+def test_whole_modules_of_an_adapter_go_with_it(case, model):
+    """Those that peft keeps for it, `modules_to_save`; another adapter's come back below."""
+    stock = [predict(model, case.inputs([t])) for t in (980.0, 500.0)]
+    whole = LoraConfig(r=2, target_modules=["to_q"], modules_to_save=["proj_out"])
+    for name, shift in (("other", 2.0), ("mine", 1.0)):
+        model.add_adapter(whole, adapter_name=name)
+        model.proj_out.modules_to_save[name].bias.add_(shift)
+    model.proj_out.set_adapter("other")
+    with taca(model, TacaConfig(gamma=1, adapter="mine")):
+        actual = [predict(model, case.inputs([t])) for t in (980.0, 500.0)]
+    for one, other, shift in zip(actual, stock, (1.0, 2.0), strict=True):
+        torch.testing.assert_close(one, other + shift)
+
+
 def test_an_unknown_adapter_is_refused_with_those_there_are(model):
     with pytest.raises(ValueError, match=r"`adapter` is 'mine', and this .* has none"):
         apply_taca(model, TacaConfig(adapter="mine"))
@@ -129,9 +144,14 @@ def test_a_pass_of_mixed_timesteps_is_refused(case, model):
         predict(model, case.inputs([980.0, 500.0]))
 
 
-def test_gradient_checkpointing_is_refused(case, model):
+@pytest.mark.parametrize("own", [True, False], ids=["of diffusers", "of PyTorch"])
+def test_gradient_checkpointing_is_refused(case, model, own):
     model.add_adapter(LORA, adapter_name="mine")
-    model.train().enable_gradient_checkpointing()
+    model.train()
+    if own:
+        model.enable_gradient_checkpointing()
+    else:
+        model.transformer_blocks[0] = checkpoint_wrapper(model.transformer_blocks[0])
     refused = pytest.raises(ValueError, match="gradient checkpointing")
     with torch.enable_grad(), taca(model, TacaConfig(adapter="mine")), refused:
         predict(model, case.inputs([980.0]))

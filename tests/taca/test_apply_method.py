@@ -10,10 +10,11 @@ import torch
 from tiny_models import CASES, predict
 from tiny_sd3 import draw, pipeline, relative_error, transformer
 
-from taca import TacaConfig, apply_taca, is_applied, remove_taca, taca
+from taca import TacaConfig, active_steps, apply_taca, is_applied, remove_taca, taca
 from taca.errors import TacaError
 from taca.hooks import apply_method
 from taca.methods import Bias, LogCountBias, MassOnly, RandomDirection, RandomImageKeys, SharpeningOnly, Temperature
+from taca.text_states import TextStates
 
 KNOWN = [case for case in CASES if case.name in ("sd3.5", "sd3", "flux")]
 OTHERS = [case for case in CASES if case.name in ("flux2", "qwenimage", "cogvideox", "hunyuanvideo")]
@@ -118,6 +119,14 @@ def test_a_pipeline_draws_by_a_method_and_is_the_stock_one_afterwards():
     assert torch.equal(draw(pipe, steps=6), stock)
 
 
+def test_active_steps_are_those_of_the_method_that_is_applied():
+    pipe = pipeline(transformer())
+    apply_method(pipe, MassOnly(1.2), threshold=600.0, until=970.0)
+    told = active_steps(pipe, 6, 8, 8)
+    assert [step for step, _ in told] == [1, 2, 3]
+    assert all(600.0 <= t < 970.0 for _, t in told)
+
+
 @pytest.mark.long
 @torch.no_grad()
 def test_compiled_blocks_take_a_method():
@@ -145,6 +154,12 @@ def test_a_family_that_cannot_have_a_method_says_so(case):
         (lambda model: apply_method(model, "mass"), "str is not a method: pass one of `taca.methods`"),
         (lambda model: apply_method(model, MassOnly(1.2), threshold=1200.0), "`threshold`"),
         (lambda model: apply_method(model, MassOnly(1.2), threshold=970.0, until=970.0), "`until` must lie above"),
+        (lambda model: apply_method(model, MassOnly(1.2), until="990"), "`until` must lie above"),
+        (lambda model: apply_method(model, TextStates(2.0, 3)), "`blocks` must be whole numbers"),
+        (
+            lambda model: apply_method(model, MassOnly(1.2), scheduler="euler"),
+            "`scheduler` must be a scheduler of diff",
+        ),
         (lambda model: (apply_taca(model), apply_method(model, MassOnly(1.2))), "call `remove_taca` first"),
     ],
 )

@@ -16,9 +16,11 @@ from diffusers.hooks import apply_first_block_cache, apply_pyramid_attention_bro
 from diffusers.models import attention_dispatch as dispatch
 from diffusers.models.attention_dispatch import attention_backend
 from diffusers.models.attention_processor import (
+    AttnProcessor2_0,
     PAGCFGJointAttnProcessor2_0,
     PAGJointAttnProcessor2_0,
     SD3IPAdapterJointAttnProcessor2_0,
+    XFormersJointAttnProcessor,
 )
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor, FluxIPAdapterAttnProcessor
 from diffusers.models.transformers.transformer_flux2 import Flux2KVAttnProcessor
@@ -249,6 +251,12 @@ class Own(FluxAttnProcessor):
         ("flux2", Flux2KVAttnProcessor, "Flux2KVAttnProcessor, which it found: draw without TACA"),
         ("sd3.5", PAGJointAttnProcessor2_0, "PAGJointAttnProcessor2_0, which it found: draw without TACA"),
         ("sd3.5", PAGCFGJointAttnProcessor2_0, "PAGCFGJointAttnProcessor2_0, which it found: draw without TACA"),
+        (
+            "sd3.5",
+            XFormersJointAttnProcessor,
+            "XFormersJointAttnProcessor, which it found: put the stock processor back",
+        ),
+        ("sd3.5", AttnProcessor2_0, "AttnProcessor2_0, which it found: put the stock processor back"),
         ("flux", Own, "Own, which it found: put the stock processor back with `set_attn_processor`"),
     ],
 )

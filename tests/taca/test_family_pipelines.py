@@ -422,6 +422,67 @@ def test_active_steps_and_the_size_of_a_token_are_what_they_then_are(name, monke
     assert found[1] - found[0] == (64 // _pixels_of_token(pipe)) ** 2
 
 
+def told_branches(name: str, options: dict) -> list[tuple[list[bool], dict]]:
+    """What `branches="conditional"` takes the samples of each pass for, and the arguments of the pass."""
+    pipe, told = built(name), []
+    with taca(pipe, gamma=2.0, threshold=0.0, branches="conditional"):
+        branches = pipe.transformer._taca_hook.branches
+        conditional = branches.conditional
+
+        def noted(arguments, batch):
+            told.append((conditional(arguments, batch), dict(arguments)))
+            return told[-1][0]
+
+        branches.conditional = noted
+        draw(pipe, PIPELINES[name].options | options)
+    return told
+
+
+GUIDED = {
+    "AuraFlowPipeline": {"guidance_scale": 3.0},
+    "ErnieImagePipeline": {"guidance_scale": 3.0},
+    "HiDreamImagePipeline": {"guidance_scale": 3.0},
+    "HunyuanImagePipeline": {},
+    "HunyuanVideo15Pipeline": {},
+    "MotifVideoPipeline": {},
+}
+
+
+@pytest.mark.parametrize("name", GUIDED)
+@torch.no_grad()
+def test_the_conditional_branch_is_known(name):
+    """Here negative embeddings are large, by which a reader knows them too."""
+    options = GUIDED[name] | {"num_inference_steps": 1}
+    for key, value in PIPELINES[name].options.items():
+        if key.startswith("negative") and "mask" not in key:
+            options[key] = [one + 100 for one in value] if isinstance(value, list) else value + 100
+    told = told_branches(name, options)
+    assert told
+    for conditional, arguments in told:
+        text = arguments[family_of(built(name).transformer).text]
+        samples = text.unbind(1 if name == "HiDreamImagePipeline" else 0)
+        assert conditional == [sample.mean().item() < 40 for sample in samples]
+    assert {one for conditional, _ in told for one in conditional} == {True, False}
+
+
+@pytest.mark.parametrize("name", ["BriaFiboPipeline", "ErnieImagePipeline", "HiDreamImagePipeline"])
+@torch.no_grad()
+def test_the_only_branch_is_the_conditional_one(name):
+    """Also where the prompt's embeddings reach the transformer in another form."""
+    told = told_branches(name, {"guidance_scale": 1.0, "num_inference_steps": 1})
+    assert [conditional for conditional, _ in told] == [[True]]
+
+
+@torch.no_grad()
+def test_the_conditional_branches_of_omnigen_and_ideogram_4():
+    """The first part of a batch, which alone has the prompt; and all of the transformer that sees text."""
+    ((conditional, arguments),) = told_branches("OmniGenPipeline", {"prompt": "~", "num_inference_steps": 1})
+    asked = byte_tokenizer()("~").input_ids[0]
+    assert conditional == (arguments["input_ids"] == asked).any(dim=1).tolist() == [True, False]
+    told = told_branches("Ideogram4Pipeline", {"num_inference_steps": 1})
+    assert [conditional for conditional, _ in told] == [[True]]
+
+
 @torch.no_grad()
 def test_the_second_transformer_of_ideogram_4_sees_no_text_and_stays_as_it_is():
     """Every pass of it is the stock model's, also where the first one's is not."""

@@ -129,17 +129,36 @@ class TestFromAdapter:
         with pytest.raises(ValueError, match=r"does not say which gamma.*TacaConfig\(gamma=1.2, threshold=970.0"):
             TacaConfig.from_adapter(folder, adapter="mine")
 
-    @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 16, b"\x02\0\0\0\0\0\0\0[]"])
+    @pytest.mark.parametrize("metadata", ["null", "[1]", '"x"', '{"taca.gamma": [1], "taca.threshold": null}'])
+    def test_nor_does_one_with_something_else_there(self, tmp_path, metadata):
+        header = f'{{"__metadata__": {metadata}}}'.encode()
+        (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(ValueError, match="does not say which gamma"):
+            TacaConfig.from_adapter(tmp_path, adapter="mine")
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"abc",
+            b"\xff" * 16,
+            b"\x02\0\0\0\0\0\0\0[]",
+            b"\x09\0\0\0\0\0\0\0{}",
+            b"\x50\xc3\0\0\0\0\0\0" + b"[" * 50_000,
+        ],
+        ids=["empty", "short", "endless", "a list", "cut off", "deep"],
+    )
     def test_a_broken_file_is_refused(self, tmp_path, content):
         (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(content)
         with pytest.raises(ValueError, match="not a readable safetensors file"):
             TacaConfig.from_adapter(tmp_path, adapter="mine")
 
     def test_an_absent_file_is_refused(self, tmp_path):
-        with pytest.raises(ValueError, match="not a readable safetensors file"):
+        with pytest.raises(ValueError, match=r"not a readable safetensors file.*`weight_name`"):
             TacaConfig.from_adapter(tmp_path, adapter="mine")
-        with pytest.raises(ValueError, match="cannot be read"):
-            TacaConfig.from_adapter("nobody/nothing", adapter="mine", local_files_only=True)
+        for name in ("nobody/nothing", "x" * 300):
+            with pytest.raises(ValueError, match="cannot be read"):
+                TacaConfig.from_adapter(name, adapter="mine", local_files_only=True)
 
 
 def test_an_adapter_without_peft_is_refused(monkeypatch):
@@ -183,6 +202,14 @@ class TestCopies:
         del pipe
         gc.collect()
         assert hook._scheduler() is scheduler
+
+
+@pytest.mark.parametrize("scheduler", ["euler", FlowMatchEulerDiscreteScheduler, {"timesteps": [1000.0]}])
+def test_what_is_no_scheduler_is_refused_before_a_pass(scheduler):
+    model = transformer()
+    with pytest.raises(ValueError, match="`scheduler` must be a scheduler of diffusers, such as"):
+        apply_taca(model, scheduler=scheduler)
+    assert not is_applied(model)
 
 
 class TestThreads:
@@ -328,6 +355,22 @@ def test_active_steps_of_flux2_and_hunyuan_video_are_the_schedule_that_they_then
         timesteps = pipe.scheduler.timesteps.tolist()
         assert told == [(step, t) for step, t in enumerate(timesteps) if t >= 600.0]
         assert 0 < len(told) < 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((0, 64, 64), "num_inference_steps"),
+        ((28.0, 64, 64), "num_inference_steps"),
+        ((28, "64", 64), "height"),
+        ((28, 64, None), "width"),
+        ((True, 64, 64), "num_inference_steps"),
+        ((28, -64, 64), "height"),
+    ],
+)
+def test_what_is_no_number_of_steps_and_no_size_is_refused(arguments, named):
+    with pytest.raises(ValueError, match=f"`{named}` must be a whole number above 0, got"):
+        active_steps(tiny_pipelines.flux(), *arguments)
 
 
 def test_active_steps_of_a_pipeline_that_draws_from_an_image_are_refused():

@@ -335,6 +335,8 @@ def test_a_pass_of_nobodys_pipeline_is_refused(name):
         (tiny_pipelines.draw if name == "qwenimage" else draw)(pipe, 1)
         with pytest.raises(ValueError, match="does not say which branch"):
             predict(pipe.transformer, case.inputs([980.0, 980.0]))
+    with taca(pipe, gamma=2.0, branches="conditional"):  # nothing hangs on it below the threshold
+        predict(pipe.transformer, case.inputs([500.0, 500.0]))
 
 
 def test_a_transformer_alone_is_refused():

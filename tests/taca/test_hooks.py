@@ -8,11 +8,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from diffusers import SD3Transformer2DModel
 from diffusers.models.attention_processor import JointAttnProcessor2_0
 from tiny_sd3 import draw, inputs, pipeline, predict, relative_error, transformer
 from torch import nn
 
-from taca import TacaConfig, apply_taca, remove_taca, taca
+from taca import TacaConfig, apply_taca, is_applied, remove_taca, taca
 
 CONFIG = TacaConfig(gamma=1.2, threshold=970.0)
 ACTIVE, INACTIVE = inputs([980.0, 980.0]), inputs([960.0, 960.0])
@@ -51,6 +52,11 @@ class TestConfig:
             TacaConfig(gamma=gamma)
         assert repr(gamma) in str(error.value)
 
+    @pytest.mark.parametrize("gamma", [10**400, Fraction(1, 10**400)])
+    def test_what_no_float_holds_is_refused(self, gamma):
+        with pytest.raises(ValueError, match="`gamma` must be a finite number above 0"):
+            TacaConfig(gamma=gamma)
+
     @pytest.mark.parametrize("threshold", [-0.1, 1000.1, float("nan"), float("inf"), "970", False, None])
     def test_bad_threshold_is_refused_with_its_value(self, threshold):
         with pytest.raises(ValueError, match="`threshold` must be a number from 0 to 1000") as error:
@@ -88,6 +94,26 @@ class TestActing:
         with taca(model, CONFIG):
             by_position = model(*(ACTIVE[name] for name in ACTIVE)).sample
             assert torch.equal(by_position, predict(model, ACTIVE))
+
+    def test_a_subclass_may_pass_its_arguments_on(self, model):
+        class Own(SD3Transformer2DModel):
+            def forward(self, *args, **kwargs):
+                return super().forward(*args, **kwargs)
+
+        apply_taca(model, CONFIG)
+        expected = predict(model, ACTIVE)
+        remove_taca(model)
+        model.__class__ = Own
+        apply_taca(model, CONFIG)
+        assert torch.equal(predict(model, ACTIVE), expected)
+
+    def test_a_block_that_is_replaced_meanwhile_is_taken(self, model):
+        with taca(model, CONFIG):
+            predict(model, ACTIVE)
+            model.transformer_blocks[1] = copy.deepcopy(model.transformer_blocks[1])
+            actual = predict(model, ACTIVE)
+        apply_taca(model, CONFIG)
+        assert torch.equal(predict(model, ACTIVE), actual)
 
     def test_one_timestep_may_stand_for_the_whole_batch(self, model):
         with taca(model, CONFIG):
@@ -138,6 +164,22 @@ class TestLeavingNothingBehind:
         with pytest.raises(KeyError), taca(model, CONFIG):
             raise KeyError
         assert state(model) == before
+
+    def test_context_manager_takes_away_its_own_alone(self, model):
+        """Removed inside already, it hides no error of the block; what was applied inside anew stays."""
+
+        def removed_and_failing():
+            with taca(model, CONFIG):
+                remove_taca(model)
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            removed_and_failing()
+        with taca(model, CONFIG):
+            remove_taca(model)
+            apply_taca(model, CONFIG)
+        assert is_applied(model)
+        remove_taca(model)
 
     def test_nothing_is_in_place_between_passes(self, model):
         processors = dict(model.attn_processors)

@@ -60,6 +60,20 @@ def test_passes_below_the_threshold_and_after_removal_are_bitwise_stock(case):
     assert torch.equal(predict(model, above), stock_above)
 
 
+@torch.no_grad()
+def test_projections_fused_between_two_passes_are_used():
+    """AuraFlow's stock processor is another one then, from which the replacement is derived anew."""
+    case = next(case for case in CASES if case.name == "auraflow")
+    model, arguments = case.model(), case.inputs([980.0], torch.float32)
+    with taca(model, CONFIG):
+        expected = predict(model, arguments)
+        model.fuse_qkv_projections()
+        for name, weight in model.named_parameters():
+            if ".to_k." in name:
+                weight.zero_()
+        torch.testing.assert_close(predict(model, arguments), expected)
+
+
 def test_an_adapter_learns_what_it_would_learn_from_the_explicit_logits(case):
     """Also with gradient checkpointing, where the class has it."""
     from peft import LoraConfig, inject_adapter_in_model

@@ -12,6 +12,7 @@ from diffusers.models._modeling_parallel import ContextParallelConfig
 from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from tiny_models import CASES
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 MOVED = "{} keeps {} elsewhere now: mend {}"
 
@@ -80,6 +81,14 @@ def test_how_blocks_are_checkpointed(name):
     model.enable_gradient_checkpointing()
     sentence = MOVED.format("diffusers", "the function that checkpoints a block", "taca.processors.swap")
     assert callable(getattr(model, "_gradient_checkpointing_func", None)), sentence
+
+
+def test_how_pytorch_wraps_a_block_that_it_checkpoints():
+    block = torch.nn.Linear(1, 1)
+    wrapper = checkpoint_wrapper(block)
+    sentence = MOVED.format("torch", "the wrapper of a checkpointed block", "taca.processors.swap and taca.families")
+    assert wrapper._modules == {"_checkpoint_wrapped_module": block}, sentence
+    assert callable(getattr(wrapper, "checkpoint_fn", None)), sentence
 
 
 def test_what_marks_the_copies_of_data_parallel():

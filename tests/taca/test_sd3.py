@@ -1,9 +1,17 @@
 """What is SD3's own under TACA; what every family shares is checked in `test_every_family.py`."""
 
+from functools import partial
 from unittest.mock import patch
 
+import pytest
 import torch
+from diffusers.models.attention import JointTransformerBlock
 from tiny_sd3 import IMAGE_TOKENS, TEXT_TOKENS, inputs, predict, relative_error, transformer
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    CheckpointImpl,
+    apply_activation_checkpointing,
+    checkpoint_wrapper,
+)
 
 from taca import TacaConfig, taca
 from taca.processors import TacaJointAttnProcessor
@@ -35,6 +43,43 @@ def test_recomputation_uses_the_gamma_of_its_forward_pass():
         if actual is not None:
             torch.testing.assert_close(actual, wanted, rtol=1e-9, atol=1e-12)
     assert model.attn_processors == stock
+
+
+@pytest.mark.parametrize("impl", CheckpointImpl)
+@pytest.mark.parametrize("wrapped_first", [True, False])
+def test_blocks_that_pytorch_wraps_are_recomputed_as_they_were_computed(impl, wrapped_first):
+    """As FSDP and accelerate checkpoint them; the backward pass comes after TACA was removed."""
+    model = transformer().double().train()
+    arguments, keys = (
+        inputs([980.0, 400.0], torch.float64),
+        [block.attn.to_k.weight for block in model.transformer_blocks],
+    )
+    arguments["hidden_states"].requires_grad_()
+
+    def gradients(wrap):
+        with taca(model, CONFIG):
+            wrap()
+            loss = predict(model, arguments).square().sum()
+        return torch.autograd.grad(loss, keys) if impl == CheckpointImpl.NO_REENTRANT else by_backward(loss)
+
+    def by_backward(loss):
+        model.zero_grad()
+        loss.backward()
+        return [key.grad for key in keys]
+
+    def wrap():
+        apply_activation_checkpointing(
+            model,
+            checkpoint_wrapper_fn=partial(checkpoint_wrapper, checkpoint_impl=impl),
+            check_fn=lambda module: isinstance(module, JointTransformerBlock),
+        )
+
+    expected = gradients(lambda: None)
+    if wrapped_first:
+        wrap()
+    actual = gradients((lambda: None) if wrapped_first else wrap)
+    for one, other in zip(actual, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
 def test_checkpointing_function_is_back_after_each_pass():

@@ -142,6 +142,8 @@ def test_a_video_counts_the_tokens_of_one_frame():
         (lambda: TacaConfig.for_pipeline(tiny_pipelines.flux(FluxKontextPipeline), 64, 64), "is not known"),
         (lambda: TacaConfig.for_pipeline(object(), 64, 64), "pass one of"),
         (lambda: TacaConfig.for_pipeline(flux(), 8, 64), "at least 16"),
+        (lambda: TacaConfig.for_pipeline(flux(), "64", 64), "`height` must be a whole number above 0, got '64'"),
+        (lambda: TacaConfig.for_pipeline(flux(), 64, 64, num_inference_steps=-3), "`num_inference_steps` must be"),
         (lambda: TacaConfig.for_pipeline(flux(), 64, 64, strength=1.2), "no field 'strength'"),
         (lambda: TacaConfig(threshold_of="sigma"), "`threshold_of` must be noise or index"),
     ],

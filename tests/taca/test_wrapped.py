@@ -4,7 +4,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from diffusers import PixArtTransformer2DModel
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, LoraModel, get_peft_model
 from tiny_models import CASES
 from tiny_sd3 import draw, inputs, pipeline, predict, transformer
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
@@ -113,6 +113,16 @@ def test_an_unknown_transformer_in_a_wrapper_is_refused_by_its_own_name():
     )
     with pytest.raises(ValueError, match="PixArtTransformer2DModel reads the prompt by cross-attention"):
         apply_taca(torch.compile(model), CONFIG)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda model, lora: LoraModel(model, lora, "mine"), lambda model, lora: get_peft_model(model, lora, mixed=True)],
+)
+def test_a_wrapper_that_calls_past_hooks_is_refused(wrap):
+    model = wrap(transformer(num_layers=1), LoraConfig(r=2, target_modules=["to_q"]))
+    with pytest.raises(ValueError, match=r"calls its transformer past the hooks.*pass a PeftModel"):
+        apply_taca(model, CONFIG)
 
 
 @torch.no_grad()
