@@ -171,7 +171,8 @@ def test_the_worker_is_healthy_and_runs_what_is_deployed(toy, services):
         toy.env = env
         deployed = toy.run("prefect", "--no-prompt", "deploy", "--name", "nightly")
         assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-        done = toy.run("prefect", "deployment", "run", "pipeline/nightly", "--watch")
+        here = ("--param", "branch=null")  # in the checkout itself
+        done = toy.run("prefect", "deployment", "run", "pipeline/nightly", *here, "--watch")
         assert done.returncode == 0, done.stdout + done.stderr + services.log("worker")
     finally:
         services.stop("worker")
