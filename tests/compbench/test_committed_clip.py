@@ -29,6 +29,7 @@ def scored():
     return dict(enumerate(own)), dict(enumerate(other))
 
 
+@pytest.mark.long
 def test_shuffled_prompts_lower_clip_score_by_more_than_the_interval(scored):
     """The paired difference of own and shuffled captions excludes zero by far."""
     own, other = scored

@@ -91,6 +91,7 @@ def test_outputs_have_the_rights_that_the_user_gives_files(toy):
         assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {rights}
 
 
+@pytest.mark.long
 def test_what_a_profile_overwrites_is_kept(toy):
     shutil.copytree(ROOT / "experiments", toy.root / "experiments", dirs_exist_ok=True)
     edited = (toy.root / "params.yaml").read_text().replace("seed: 0", "seed: 5") + "# mine\n"

@@ -35,6 +35,7 @@ def toy(toy):
     return toy
 
 
+@pytest.mark.long
 def test_workspace_is_the_branch_and_not_the_edited_checkout(toy, tmp_path):
     git(toy, "branch", "night")
     (toy.root / "stages" / "write.py").write_text("half edited (\n")
@@ -48,6 +49,7 @@ def test_workspace_is_the_branch_and_not_the_edited_checkout(toy, tmp_path):
     assert (toy.root / "stages" / "write.py").read_text() == "half edited (\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("uri", ["", "sqlite:///mine.db", "postgresql://127.0.0.1/mlflow"])
 def test_what_runs_keep_is_in_the_checkout_and_not_in_the_workspace(toy, monkeypatch, uri):
     """Whatever store: artifacts of an experiment that is new to it too."""

@@ -143,6 +143,7 @@ def test_store_that_does_not_answer_is_seen_without_its_password(tmp_path, monke
     assert "secret" not in line(found)
 
 
+@pytest.mark.long
 def test_prefect_server_that_does_not_answer_is_seen(tmp_path, monkeypatch):
     assert not check_prefect(tmp_path).remedy
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")

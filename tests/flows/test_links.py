@@ -68,6 +68,7 @@ def test_nothing_is_left_of_the_trial(toy):
     assert not [path for path in left if path.is_file() and ".dvc/tmp" not in str(path)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kinds", [OWN, "reflink,hardlink,copy", "copy"])
 def test_what_is_said_is_what_dvc_does(toy, kinds):
     """With a folder that a stage writes: whether its files are those of the cache."""

@@ -6,6 +6,7 @@ import threading
 import time
 
 import psutil
+import pytest
 
 from flows.running.leases import Leases
 from flows.running.process import end_left, end_noted
@@ -61,6 +62,7 @@ def test_output_comes_line_by_line_and_the_status_is_the_commands(tmp_path):
     assert finished.lines == ("one", "two")
 
 
+@pytest.mark.long
 def test_a_stop_ends_the_whole_group(tmp_path, monkeypatch):
     """Also a grandchild that ignores SIGTERM."""
     monkeypatch.setattr("flows.running.process.GRACE", 1.0)
@@ -78,6 +80,7 @@ def test_a_stop_ends_the_whole_group(tmp_path, monkeypatch):
     assert not note.exists()
 
 
+@pytest.mark.long
 def test_what_a_killed_flow_left_is_ended_by_its_note(tmp_path, monkeypatch):
     """Its leader gone, its child alive."""
     monkeypatch.setattr("flows.running.process.GRACE", 1.0)

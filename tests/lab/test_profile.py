@@ -106,6 +106,7 @@ def test_the_papers_profiles_fix_every_key(name):
         assert set(said[section]) == set(defaults[section]), section
 
 
+@pytest.mark.long
 def test_power_draws_eight_images_a_prompt_of_all_categories_in_every_arm(repository):
     """An arm that kept the default's one image would have little of the power that the others have."""
     params = profile_params("power")

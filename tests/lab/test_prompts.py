@@ -32,6 +32,7 @@ def write_benchmark(folder: Path, count: int = 2) -> None:
         (folder / f"{category}_val.txt").write_bytes(b"\r\n".join([line.encode()] * count))
 
 
+@pytest.mark.long
 def test_rows_are_numbered_and_written_with_the_same_bytes(tmp_path):
     """Two writes of the same prompts are the same file, which reads back as it was."""
     rows = load_prompts("world", None, "val", 10, 7)
@@ -198,6 +199,7 @@ def test_the_shipped_parse_has_every_prompt_and_says_that_it_is_not_the_official
     assert sum(not row["phrases"] for row in asked) < 0.01 * len(asked)
 
 
+@pytest.mark.long
 def test_categories_may_be_chosen():
     """In the source's order for the world; one that it has not is named."""
     rows = load_prompts("world", None, "val", 2, 7, categories=["spatial", "color"])

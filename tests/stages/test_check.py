@@ -8,6 +8,7 @@ def edit(toy, old, new):
     params.write_text(params.read_text().replace(old, new, 1))
 
 
+@pytest.mark.long
 def test_faulty_parameters_stop_the_pipeline_at_once(toy):
     edit(toy, "gamma: 1.2", "gama: 1.2")
     done = toy.run("dvc", "repro")

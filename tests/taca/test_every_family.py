@@ -129,6 +129,7 @@ def test_rounding_error_is_that_of_the_stock_model(case, dtype):
     assert sum(errors) <= 1.5 * sum(stock_errors)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_rounding_error_of_gradients_is_that_of_the_stock_model(case, dtype):
     """Of both inputs and of a LoRA adapter's weights, over five inputs."""

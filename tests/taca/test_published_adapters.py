@@ -80,6 +80,7 @@ def test_the_layout_covers_double_and_single_blocks(files, family):
     assert ("transformer.single_transformer_blocks.1.attn.to_q.lora_A.weight" in keys) == (family is Flux)
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_a_pipeline_with_an_early_adapter_draws_the_same_twice(files, family):
     """The second image is treated as the first was; the base is back afterwards."""

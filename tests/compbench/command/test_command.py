@@ -70,6 +70,7 @@ def test_it_says_what_it_uses_before_it_scores(command, capsys):
         assert words in said
 
 
+@pytest.mark.long
 def test_complex_gives_four_metrics_in_one_run_and_the_benchmarks_files_of_each(command, capsys):
     write_images(command.root / "complex" / "samples", COMPLEX)
     folder = command.run(category="complex", images="complex")

@@ -54,6 +54,7 @@ def installed(site, monkeypatch):
     sys.modules.pop("en_core_web_sm", None)
 
 
+@pytest.mark.long
 def test_the_installed_tagger_tags(installed):
     """Tokens, parts of speech and noun chunks as they stand, with the versions of package and model."""
     assert tagger.tag([TEXT]) == [TAGGED]

@@ -86,6 +86,7 @@ def test_boxes_lie_in_the_frame_and_come_best_first(detector):
     assert {one.label for one in found} <= set(LABELS)
 
 
+@pytest.mark.long
 def test_images_of_any_sizes_are_found_as_each_alone_and_in_their_order(detector):
     images = [picture(512, 512), picture(800, 300, 1), picture(256, 256, 2)]
     together = detector.detect(images)
@@ -112,6 +113,7 @@ def test_two_scorers_of_one_batch_share_one_look(detector, seen):
     assert len(seen) == 2
 
 
+@pytest.mark.long
 def test_half_precision_scores_as_the_benchmarks_code_does(model, detector):
     """Scores have the eleven bits of half precision, and agree with single precision to a few of its steps."""
     images = [picture(600, 100)]

@@ -84,6 +84,7 @@ def test_tensors_that_share_memory_in_the_file_are_kept_apart(published, tmp_pat
     assert published.load(tmp_path).state_dict()[name].tolist() == both[:size].tolist()
 
 
+@pytest.mark.long
 def test_missing_extra_and_misshapen_tensors_are_named(published, tmp_path):
     tensors = dict(published.tensors)
     tensors["teacher.weight"] = torch.zeros(1)

@@ -177,6 +177,7 @@ def test_files_are_the_same_each_time_and_named_in_order(case, tmp_path):
     assert read.dose(Acting(gamma=1.4, threshold=800.0)) is None
 
 
+@pytest.mark.long
 def test_without_an_adapter_its_arm_is_left_out(case):
     studio, choice, clip, _ = case
     plain = Choice(choice.gamma, choice.threshold, (1.5,), (800.0,), None)

@@ -50,6 +50,7 @@ def drawn(draw: Draw) -> list[tuple]:
     return [(row["URL"], row["file"], row["row"]) for row in draw.rows(120)]
 
 
+@pytest.mark.long
 def test_a_draw_from_a_bucket_is_that_from_local_files(bucket, tmp_path):
     """With digests of what was read."""
     draw = draw_of(tmp_path, "s3://tables/some")
@@ -87,6 +88,7 @@ def test_without_keys_it_is_said_where_they_go(bucket, tmp_path, monkeypatch):
         draw_of(tmp_path, "s3://tables/some")
 
 
+@pytest.mark.long
 def test_a_bucket_that_nobody_serves_is_a_network_fault(bucket, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")

@@ -165,6 +165,7 @@ class Counted:
         return getattr(self.file, name)
 
 
+@pytest.mark.long
 def test_a_draw_reads_what_it_needs(tmp_path):
     """Of 200 tables that pass 2 % of rows at most three times the bytes of the column chunks that hold the answer."""
     write_tables(tmp_path, 200, 600, share=0.02, group=600)

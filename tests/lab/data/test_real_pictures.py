@@ -70,6 +70,7 @@ def settings(served, folder: Path, size: int, **changes) -> dict:
     return {"source": "urls", "folder": str(folder), "columns": columns, **HERE, **bounds, **manners, **rest, **changes}
 
 
+@pytest.mark.long
 def test_photographs_and_plots_are_kept_and_vectors_and_icons_refused(served, tmp_path):
     """Each file that is large enough is as Pillow shows it; the others have the reason that a look at them gives."""
     record, pictures = Record(), shipped()

@@ -153,6 +153,7 @@ def test_previews(checkpoint, tmp_path):
     assert flops > 0
 
 
+@pytest.mark.long
 def test_generate(checkpoint):
     base = in_folder(checkpoint)
     text = load_text(checkpoint, GENERATE.dtype)

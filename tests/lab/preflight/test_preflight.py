@@ -93,6 +93,7 @@ def test_an_adapters_file_that_is_gone_is_named_beside_those_that_are_there(clon
     )
 
 
+@pytest.mark.long
 def test_an_adapters_file_that_has_changed_is_refused_by_its_hash(clone):
     theirs = clone.params["published_adapters"]["theirs"]
     digest = clone.publish(clone.checkpoints["sd35-medium"], {})
@@ -234,6 +235,7 @@ def table(clone, tmp_path):
     del clone.hub.repositories["some/table"]
 
 
+@pytest.mark.long
 def test_a_table_of_addresses_that_can_be_read_lacks_nothing(clone, table):
     """Its footer is all that is read of it, once."""
     clone.hub.asked.clear()
@@ -242,6 +244,7 @@ def test_a_table_of_addresses_that_can_be_read_lacks_nothing(clone, table):
     assert clone.hub.asked.count("part-00000.parquet") == 1
 
 
+@pytest.mark.long
 def test_who_may_be_written_to_is_asked_before_anything_is_fetched(clone, table):
     nobody = ADDRESSES | {"contact": None}
     assert the_one(clone.missing("sample", changes={"sample": nobody})).startswith(
@@ -283,6 +286,7 @@ def test_images_that_do_not_fit_the_disk_are_counted_as_they_come_and_as_they_ar
     assert "data/sample 3145728.0, images as they are fetched 943718.4" in said
 
 
+@pytest.mark.long
 def test_only_the_named_stages_are_looked_at(clone):
     clone.hub.status = 503
     assert the_one(clone.missing("base")).startswith(f"base: The hub answers with status 503 for {BASE}: see that it ")
@@ -393,6 +397,7 @@ def test_an_endpoint_that_answers_lacks_nothing_and_is_asked_once(clone, served)
     assert (asked["model"], asked["max_tokens"], asked["temperature"]) == (MODEL, 8, 0.0)
 
 
+@pytest.mark.long
 def test_an_endpoint_that_does_not_answer_or_has_not_the_model_is_said_before_anything_runs(clone, served):
     server, section = served
     server.behave = lambda asked, before: 404

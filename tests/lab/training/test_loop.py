@@ -75,6 +75,7 @@ def test_training_lowers_the_loss_and_notes_the_held_out_one(tmp_path, data):
     assert held_out[-1] < held_out[0]
 
 
+@pytest.mark.long
 def test_an_adapter_that_keeps_gamma_has_nothing_to_undo(tmp_path, data):
     """At its start its loss is that without gamma, and the pass that is trained is still under gamma."""
     losses = {}

@@ -85,6 +85,7 @@ def test_a_training_with_previews_is_the_one_without(base, widths, mixed, images
     assert [path.name for path in more] == [f"step-000004-{n}.png" for n in range(images)]
 
 
+@pytest.mark.long
 @BASES
 def test_a_preview_is_what_an_arm_draws_of_the_same_caption_and_seed(base, widths, tmp_path):
     """With adapter and TACA from the threshold up and not below; in the size of its sample."""

@@ -58,6 +58,7 @@ def test_recall_and_false_objects_on_2000_drawn_scenes(true_box):
     assert false_rate <= 0.03
 
 
+@pytest.mark.long
 def test_every_seen_look_is_read_back(true_box):
     """Each shape in each colour and texture, alone in the picture, is read as itself with confidence above 0.9."""
     for shape in SHAPES:

@@ -51,6 +51,7 @@ def test_drawn_relations_hold_by_the_benchmarks_rule(true_box):
         assert position_score(first, second, scene.relation) == 1, scene
 
 
+@pytest.mark.long
 def test_drawn_interactions_hold(true_box):
     """A guest lies inside its host, a larger object is larger, touching ones meet."""
     for scene in scenes(2000):
@@ -68,6 +69,7 @@ def test_drawn_interactions_hold(true_box):
             assert max(a[0], b[0]) - min(a[2], b[2]) < 9
 
 
+@pytest.mark.long
 def test_captions_are_short_and_of_known_words():
     """At most six tokens, all of the vocabulary, in captions and prompts; so no prompt embedding is ever cut."""
     rng = np.random.default_rng(1)
@@ -88,6 +90,7 @@ def test_alt_texts_leave_out_what_captions_may_say():
     assert 0.3 < np.mean(named) / 3 < 0.8
 
 
+@pytest.mark.long
 def test_prompts_cover_the_categories_and_share_nothing_between_splits():
     """Six categories, the wanted number of each, no prompt twice, no prompt in both splits."""
     val, train = world_prompts("val", 100, 7), world_prompts("train", 30, 7)
@@ -96,6 +99,7 @@ def test_prompts_cover_the_categories_and_share_nothing_between_splits():
     assert not {p.prompt for p in val} & {p.prompt for p in train}
 
 
+@pytest.mark.long
 def test_val_prompts_hold_unseen_combinations_and_train_prompts_none():
     """A third of the val prompts of color, texture and complex ask for what was never drawn."""
     val, train = world_prompts("val", 99, 7), world_prompts("train", 30, 7)

@@ -103,6 +103,7 @@ def test_writer_that_is_gone_is_not_mistaken_for_another_process(path):
     bystander.wait()
 
 
+@pytest.mark.long
 def test_lock_of_a_removed_folder_is_not_taken_for_the_lock(path):
     """Its holder removes the folder while others wait; one of them, and no two, holds the new one."""
     holding, most = [], []

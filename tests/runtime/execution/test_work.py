@@ -51,6 +51,7 @@ def test_other_inputs_and_stages_leave_it_alone(work, name):
         assert work.fresh("out/a").exists()
 
 
+@pytest.mark.long
 def test_finished_work_stays_until_it_is_recorded(root, work):
     """Until then it is to be published again; then it would only be in the way of a forced run."""
     work.finish(HASHES)

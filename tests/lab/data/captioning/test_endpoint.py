@@ -108,6 +108,7 @@ def test_how_a_server_is_asked_changes_no_answer(server, tmp_path, rows, changes
     assert len(server.asked) == 11
 
 
+@pytest.mark.long
 def test_concurrency_changes_no_byte(server, tmp_path, rows):
     """Answers come out of order, and the rows do not."""
     delays = iter([0.05, 0.0] * 50)

@@ -150,6 +150,7 @@ class Interrupted:
             yield from self.llava.ask([batch])
 
 
+@pytest.mark.long
 def test_a_resumed_run_cuts_the_same_batches_and_asks_no_image_twice(llava, sample, tmp_path):
     whole, first, second = (Interrupted(llava, batches) for batches in (99, 2, 99))
     captions = described(whole, tmp_path / "whole", sample)

@@ -58,6 +58,7 @@ def hub(folder, tmp_path):
     server.close()
 
 
+@pytest.mark.long
 def test_a_model_is_fetched_once_and_found_without_the_hub(hub, folder):
     place = Path(hub.fetch())
     present = {path.name for path in place.iterdir()}
@@ -67,6 +68,7 @@ def test_a_model_is_fetched_once_and_found_without_the_hub(hub, folder):
     hub.listen()
 
 
+@pytest.mark.long
 def test_what_is_missing_is_fetched_again_and_what_has_changed_is_said(hub, folder):
     place = Path(hub.fetch())
     shard = min(place.glob("*.safetensors"))

@@ -81,6 +81,7 @@ def test_what_the_pipeline_loads_is_downloaded_once_and_nothing_else(hub, folder
     assert hub.asked == []
 
 
+@pytest.mark.long
 def test_a_gate_says_where_to_accept_the_licence(hub):
     hub.gated = True
     for token in ({}, {"HF_TOKEN": "hf_of_someone_else"}):
@@ -92,6 +93,7 @@ def test_a_gate_says_where_to_accept_the_licence(hub):
     assert hub.download(HF_TOKEN=TOKEN)["commit"] == hub.base.commit
 
 
+@pytest.mark.long
 def test_a_revision_and_a_repository_that_are_gone_are_named(hub):
     assert hub.refusal("LabError", revision="0" * 40) == (
         f"`base.revision` is '{'0' * 40}', but {REPO} has no such branch, tag or commit: {hub.url}/{REPO}/commits lists "
@@ -119,6 +121,7 @@ def test_too_little_disk_is_said_before_any_weight_comes(hub):
     assert hub.asked == ["model_index.json"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [WEIGHTS, "tokenizer/vocab.json"])
 def test_a_file_that_is_not_what_the_hub_says_is_named(hub, name):
     """Of the weights the hub says the SHA-256, of other files what git calls them; the client compares sizes alone."""
@@ -133,6 +136,7 @@ def test_a_file_that_is_not_what_the_hub_says_is_named(hub, name):
     assert hub.download()["commit"] == hub.base.commit
 
 
+@pytest.mark.long
 def test_a_file_that_is_too_short_is_a_fault_that_passes(hub):
     hub.contents[WEIGHTS] = hub.base.files[WEIGHTS][:-5]
     assert hub.refusal("ConnectionError").startswith(f"The hub sent a file of {REPO} that is not whole (Consistency")
@@ -140,6 +144,7 @@ def test_a_file_that_is_too_short_is_a_fault_that_passes(hub):
     assert hub.download()["commit"] == hub.base.commit
 
 
+@pytest.mark.long
 def test_a_transfer_that_is_cut_goes_on_where_it_was(hub, folder):
     hub.cuts[WEIGHTS] = 1
     place = Path(hub.download()["place"])
@@ -153,6 +158,7 @@ def test_a_connection_that_is_always_cut_is_a_fault_that_passes(hub):
     assert hub.refusal("ConnectionError").startswith(f"The hub cannot be reached for {REPO} (peer closed connection")
 
 
+@pytest.mark.long
 def test_a_hub_that_does_not_answer_is_a_fault_that_passes(hub):
     hub.status = 503
     assert hub.refusal("ConnectionError").startswith(f"The hub answers with status 503 for {REPO}: see that")
