@@ -36,7 +36,7 @@ def git_bytes(folder: Path, *arguments: str, content: bytes | None = None, fault
     done = _run([*COMMAND, "-C", str(folder), *arguments], content)
     lines = done.stderr.decode(errors="replace").splitlines()
     said = [line for line in lines if line and not line.startswith(("warning:", "hint:"))]  # which say no fault
-    if done.returncode not in (0, nothing) or (done.returncode and said):
+    if done.returncode not in (0, nothing) or (nothing and said):
         wanted = f"see that this folder is a git repository with a commit; {WANTED}"
         fault = fault or f"`git {arguments[0]}` failed in {folder}: {wanted}"
         raise StageError(f"{fault} ({next(iter([*said, *lines]), 'it said nothing')}).")

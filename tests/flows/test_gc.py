@@ -16,6 +16,7 @@ from flows.garbage.workspaces import left_workspaces
 from flows.gc import main
 from flows.running.workspace import add_workspace
 from flows.sweeps import experiments
+from runtime.errors import StageError
 from runtime.execution.graph import read_recorded
 from runtime.execution.lock import if_free
 from runtime.tracking.store import RunLog
@@ -200,6 +201,18 @@ def test_hashes_of_all_branches_of_a_history_are_found(toy):
     found = recorded_hashes(toy.root)
     assert [kind for kind in kinds if hashes[kind] not in {name.removesuffix(".dir") for name in found}] == []
     assert f"{hashes['data']}.dir" in found
+
+
+def test_nothing_goes_where_git_has_lost_one_of_its_records(toy):
+    """git reads past it, finds hashes in the others, and ends as if all were well."""
+    (toy.root / "stages" / "data.dvc").write_text(f"outs:\n- md5: {'0' * 32}\n")
+    toy.run("git", "add", "-A")
+    toy.run(*GIT, "commit", "-qm", "one")
+    assert "0" * 32 in recorded_hashes(toy.root)
+    lost = toy.run("git", "rev-parse", "HEAD:stages/data.dvc").stdout.strip()
+    (toy.root / ".git" / "objects" / lost[:2] / lost[2:]).unlink()
+    with pytest.raises(StageError, match=r"so nothing is removed \(error: .*unable to read"):
+        recorded_hashes(toy.root)
 
 
 def test_cache_that_others_may_share_is_left_alone(toy, tmp_path):
