@@ -95,15 +95,17 @@ class Measure:
 def read_prompts(path: Path) -> list[Prompt]:
     """The prompts of a parquet file, in its order, columns that scoring does not use left out.
 
-    Raises: CompbenchError for values of other types than stage `prompts` writes, and what `read_table` raises.
+    Raises: CompbenchError for values of other types than `compbench.prompts.SCHEMA` has, and what `read_table` raises.
+
+    Value by value, since arrow takes the letters of a text for a list of texts.
     """
     rows = read_table(path, list(Prompt.__dataclass_fields__))
     for number, row in enumerate(rows, start=1):
         wrong = next((name for name, is_right in _KINDS.items() if not is_right(row[name])), None)
         if wrong is not None:
             raise CompbenchError(
-                f"Row {number} of {path} has the {wrong} {row[wrong]!r}, which stage prompts never writes: make the "
-                "table again."
+                f"Row {number} of {path} has the {wrong} {row[wrong]!r}, but its columns must be of the types of "
+                "`compbench.prompts.SCHEMA`: make the table again."
             )
     return [prompt_of(row) for row in rows]
 

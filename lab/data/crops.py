@@ -9,7 +9,7 @@ from PIL import Image
 
 from lab.errors import LabError
 
-FAR = 8  # sides of the crop: of what is scaled, no more is kept
+FAR = 8  # times the crop's side: what lies farther out is cut off before scaling
 
 
 class Size(NamedTuple):
