@@ -30,10 +30,7 @@ def left_workspaces(root: Path, days: float) -> Garbage:
     worktrees = [*(root / ".work" / "cells").glob("*"), *idle]
     temporary = [*(root / ".dvc" / "tmp" / "exps" / "standalone").glob("tmp*")]
     # What is called "gone" was being removed when its stage was killed.
-    work = [
-        *_left_work(root, time.time() - days * DAY),
-        *(root / ".work").glob("gone-*"),
-    ]
+    work = [*_left_work(root, time.time() - days * DAY), *(root / ".work").glob("gone-*")]
 
     def remove() -> None:
         for folder in worktrees:
